@@ -1,0 +1,267 @@
+"""The command line: one function a verb, each a thin wrapper over importable functions.
+
+Imports stay inside the functions so that ``musclemap --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from musclemap_data.ledger import Failure
+
+DEFAULT_DATA = Path("data/musclemap")
+EXIT_SOME_FAILED = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class Verbs(TyperGroup):
+    """Turns a user's mistake into a message and exit code 2, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from musclemap_data.errors import UserError
+
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.secho(f"Error: {error}", fg="red", err=True)
+            raise typer.Exit(EXIT_USER_ERROR) from error
+        except KeyboardInterrupt as error:
+            typer.secho(
+                "\nInterrupted. What is finished is kept: run the same command to go on.", err=True
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which of 20 muscle regions does an exercise video activate?\n\n"
+    "Three commands, one after the other, in one data directory: **download** the videos, "
+    "**extract-modalities** into Parquet shards, **benchmark** a model on known and new "
+    "activities. Each goes on where it was interrupted. `musclemap quickstart` shows all three "
+    "on a synthetic sample.",
+)
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data", "-d", envvar="MUSCLEMAP_DATA", help="The data set's folder.", file_okay=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+
+def _bundled_manifest() -> Path:
+    from musclemap_data.catalog import ANNOTATIONS_DIR
+
+    return ANNOTATIONS_DIR / "videos" / "default.csv"
+
+
+def _report_failures(failed: dict[str, Failure], what: str) -> None:
+    """One line a failure, then one line a class with the next step."""
+    from musclemap_data.ledger import NEXT_STEP
+
+    for name, failure in sorted(failed.items()):
+        typer.echo(f"FAILED {name}: {failure}", err=True)
+    for kind in sorted({failure.failure_class for failure in failed.values()}):
+        count = sum(failure.failure_class == kind for failure in failed.values())
+        typer.echo(f"  {count} {what} {kind}: {NEXT_STEP[kind]}", err=True)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap download` (the bundled list of YouTube segments)\n\n"
+    "`musclemap download --limit 50 --workers 4`\n\n"
+    "`musclemap download --manifest my_videos.csv --data data/mine`",
+)
+def download(
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest", "-m", help="CSV or Parquet of clips; default: the bundled list."
+        ),
+    ] = None,
+    data: Data = DEFAULT_DATA,
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Videos fetched at once.")] = 2,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Fetch the videos of the first N clips only.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also try what failed for good before.")
+    ] = False,
+) -> None:
+    """Fetch the source videos of a manifest (yt-dlp), once each.
+
+    Exit code 0: every video asked for is there. 1: some failed, each with a line and its reason
+    in the ledger. 2: the manifest or an option is wrong, and nothing was touched.
+    """
+    from tqdm import tqdm
+
+    from musclemap_data.catalog import load_activities
+    from musclemap_data.download import download_videos
+    from musclemap_data.manifest import read_manifest
+
+    path = manifest or _bundled_manifest()
+    clips = read_manifest(path, load_activities())
+    with tqdm(total=0, unit="video", desc="download", dynamic_ncols=True) as bar:
+        failures = 0
+
+        def on_total(total: int) -> None:
+            bar.reset(total)
+
+        def on_video(video_id: str, failure: Failure | None) -> None:
+            nonlocal failures
+            failures += failure is not None
+            bar.set_postfix(failed=failures, refresh=False)
+            bar.update()
+
+        report = download_videos(
+            clips,
+            path.parent,
+            data,
+            workers=workers,
+            limit=limit,
+            retry_failed=retry_failed,
+            on_total=on_total,
+            on_video=on_video,
+        )
+    _report_failures(report.failed, "videos")
+    typer.echo(
+        f"{report.downloaded} videos downloaded, {report.present} were there, "
+        f"{len(report.failed)} failed"
+        + (f", {report.left} left out by --limit" if report.left else "")
+        + f"; {report.total_bytes / 1e6:.1f} MB in {data / 'videos'}"
+    )
+    if report.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap extract-modalities`\n\n"
+    "`musclemap extract-modalities --modalities rgb,skeleton --workers 8`",
+)
+def extract_modalities(
+    data: Data = DEFAULT_DATA,
+    modalities: Annotated[
+        str, typer.Option(help="Which to extract, with commas between.")
+    ] = "rgb,rgb-diff,flow,skeleton",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one a core.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also try clips that failed for good before.")
+    ] = False,
+) -> None:
+    """Cut the clips and write RGB, RGB difference, TV-L1 flow and skeletons into Parquet shards.
+
+    Only what is missing is computed. Exit code 0: all clips are in the shards. 1: some clips or
+    their videos failed, each with a line and its reason in the ledger.
+    """
+    import os
+
+    from tqdm import tqdm
+
+    from musclemap_data import build
+
+    names = [name.strip() for name in modalities.split(",") if name.strip()]
+    with tqdm(total=0, unit="clip", desc="extract", dynamic_ncols=True, smoothing=0.1) as bar:
+        frames = failures = 0
+
+        def on_total(total: int) -> None:
+            bar.reset(total)
+
+        def on_clip(clip_id: str, clip_frames: int, failure: Failure | None) -> None:
+            nonlocal frames, failures
+            frames += clip_frames
+            failures += failure is not None
+            bar.update()
+            rate = frames / max(bar.format_dict["elapsed"], 1e-9)
+            bar.set_postfix_str(f"{rate:.0f} frames/s, {failures} failed")
+
+        report = build.extract_modalities(
+            data,
+            modalities=names,
+            workers=workers or os.cpu_count() or 1,
+            retry_failed=retry_failed,
+            on_total=on_total,
+            on_clip=on_clip,
+        )
+    _report_failures(report.failed, "clips")
+    for clip_id, share in sorted(report.clipped.items()):
+        typer.echo(f"WARNING {clip_id}: {share:.2%} of the flow is beyond ±20 px", err=True)
+    waiting = f", {report.waiting} wait for their video" if report.waiting else ""
+    typer.echo(
+        f"{report.built} clips extracted, {report.present} were there, "
+        f"{len(report.failed)} failed{waiting}; shards in {data / 'shards'}"
+    )
+    if report.seconds:
+        total = sum(report.seconds.values())
+        parts = sorted(report.seconds.items(), key=lambda item: -item[1])
+        typer.echo("time: " + ", ".join(f"{name} {s / total:.0%}" for name, s in parts))
+    if report.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+    if not report.built and not report.present:
+        typer.echo("There is nothing in the shards yet: run `musclemap download` first.", err=True)
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+def validate(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Check a data set: schema, checksums, every frame, labels, no source video in two splits.
+
+    Exit code 0: nothing wrong. 1: problems, one line each.
+    """
+    from tqdm import tqdm
+
+    from musclemap_data.validate import validate_dataset
+
+    with tqdm(unit="row", desc="validate", dynamic_ncols=True, disable=as_json) as bar:
+        rows, problems = validate_dataset(data, on_row=bar.update)
+    if as_json:
+        typer.echo(json.dumps({"rows": rows, "problems": problems}, indent=2))
+    else:
+        for problem in problems:
+            typer.echo(f"PROBLEM {problem}", err=True)
+        typer.echo(f"{rows} rows checked, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+def stats(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Count clips and seconds by split, activity and muscle region."""
+    from musclemap_data.stats import dataset_stats
+
+    counts = dataset_stats(data)
+    if as_json:
+        typer.echo(json.dumps(counts, indent=2))
+        return
+    typer.echo(f"{'split':<12}{'clips':>7}{'seconds':>10}{'videos':>8}{'coverage':>10}")
+    for split, entry in counts["splits"].items():
+        share = "n/a" if entry["coverage"] is None else f"{entry['coverage']:.1%}"
+        typer.echo(
+            f"{split:<12}{entry['clips']:>7}{entry['seconds']:>10.1f}{entry['videos']:>8}{share:>10}"
+        )
+    typer.echo(f"\n{'activity':<32}{'clips':>7}{'seconds':>10}  splits")
+    for slug, entry in counts["activities"].items():
+        where = ", ".join(f"{name} {count}" for name, count in entry["splits"].items())
+        typer.echo(f"{slug:<32}{entry['clips']:>7}{entry['seconds']:>10.1f}  {where}")
+    typer.echo(f"\n{'muscle region':<20}{'clips':>7}{'share':>8}")
+    for slug, entry in counts["regions"].items():
+        share = "n/a" if entry["share"] is None else f"{entry['share']:.1%}"
+        typer.echo(f"{slug:<20}{entry['clips']:>7}{share:>8}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,555 @@
+"""From downloaded videos to shards: plan what is missing, run it in processes, commit shard by shard.
+
+A worker turns one clip into a one-row shard in ``work/``; the main process puts the finished rows
+of a shard together, in the order of clip ids, and renames the shard into place. A killed build
+leaves whole rows in ``work/`` and whole shards in ``shards/``; the next run goes on from there and
+ends with the same bytes as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musclemap_data.catalog import SPLITS, load_activities
+from musclemap_data.errors import UserError
+from musclemap_data.ledger import (
+    RETRIED_BY_DEFAULT,
+    Failure,
+    FailureClass,
+    Ledger,
+    StageError,
+    lock_data_dir,
+)
+from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe, extract
+from musclemap_data.shards import (
+    MODALITY_COLUMNS,
+    Shard,
+    file_sha256,
+    list_shards,
+    read_dataset_info,
+    shard_path,
+    write_dataset_info,
+    write_shard,
+)
+
+CLIPS_PER_SHARD = 64
+FRAMES_PER_WINDOW = 512
+MOST_ATTEMPTS_PER_RUN = 2
+"""A clip whose worker process died is tried once more, in case a neighbour was the cause."""
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """One clip to extract: plain values only, so that it can go to another process."""
+
+    clip_id: str
+    video: str
+    staged: str
+    cut: str
+    start_s: float
+    end_s: float | None
+    modalities: tuple[str, ...]
+    settings: ExtractionSettings
+    fixed: Mapping[str, Any]
+    """Columns that are known before: ids, labels, source sha256."""
+
+
+@dataclass
+class BuildReport:
+    """What one run of ``extract_modalities`` did. Every clip of the plan is in one count.
+
+    Attributes:
+        built: clips extracted by this run.
+        present: clips that were in the shards already, as asked for.
+        failed: clip id -> failure, of this run or of earlier ones that were not tried again.
+        waiting: clips whose video is not downloaded yet.
+        frames: frames extracted by this run.
+        seconds: stage -> seconds, summed over clips (of all workers).
+        clipped: clip id -> share of flow values beyond the bound, where above 0.1%.
+    """
+
+    built: int = 0
+    present: int = 0
+    failed: dict[str, Failure] = field(default_factory=dict)
+    waiting: int = 0
+    frames: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    clipped: dict[str, float] = field(default_factory=dict)
+
+
+def extract_modalities(
+    data_dir: Path,
+    *,
+    modalities: Sequence[str] = MODALITIES,
+    workers: int = 2,
+    settings: ExtractionSettings | None = None,
+    clips_per_shard: int = CLIPS_PER_SHARD,
+    retry_failed: bool = False,
+    on_total: Callable[[int], None] | None = None,
+    on_clip: Callable[[str, int, Failure | None], None] | None = None,
+) -> BuildReport:
+    """Build the shards of a data directory, or bring them up to date.
+
+    Only what is missing or was made with other settings is computed.
+
+    Args:
+        data_dir: where ``musclemap download`` put the videos.
+        modalities: which of ``MODALITIES`` the rows must have; others already there are kept.
+        workers: processes.
+        settings: how modalities are made.
+        clips_per_shard: rows of a full shard.
+        retry_failed: try again clips that failed before for good.
+        on_total: called once with the number of clips about to be extracted.
+        on_clip: called with (clip id, frames, failure or None) as each clip ends.
+
+    Returns:
+        A report.
+
+    Raises:
+        UserError: nothing was downloaded here, an unknown modality, or the directory is in use.
+    """
+    unknown = [name for name in modalities if name not in MODALITIES]
+    if unknown or not modalities:
+        raise UserError(
+            f"modalities are {', '.join(modalities) or 'none'}; choose from {', '.join(MODALITIES)}"
+        )
+    if workers < 1:
+        raise UserError(f"workers is {workers}; it must be 1 or more")
+    if not (data_dir / "ledger.sqlite").exists():
+        raise UserError(f"Nothing was downloaded to {data_dir}. Run `musclemap download` first.")
+    with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
+        ledger.assign_shards(clips_per_shard)
+        build = _Build(data_dir, ledger, tuple(modalities), settings or ExtractionSettings())
+        jobs = build.plan(retry_failed)
+        if on_total:
+            on_total(len(jobs))
+        build.commit_ready()
+        for job, outcome in run_jobs(jobs, workers):
+            build.finish(job, outcome)
+            if on_clip:
+                failed = isinstance(outcome, Failure)
+                on_clip(
+                    job.clip_id,
+                    0 if failed else outcome["frames"],
+                    outcome if failed else None,
+                )
+            build.commit_ready()
+        build.close()
+        return build.report
+
+
+class _Build:
+    """The state of one run: which rows each shard needs, and which of them are there."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        ledger: Ledger,
+        modalities: tuple[str, ...],
+        settings: ExtractionSettings,
+    ) -> None:
+        self.data_dir = data_dir
+        self.ledger = ledger
+        self.modalities = modalities
+        self.settings = settings
+        self.report = BuildReport()
+        self.work_dir = data_dir / "work"
+        for name in ("clips", "shards", "work"):
+            (data_dir / name).mkdir(exist_ok=True)
+        self._cleanup_temporary()
+        self.wanted = {name: describe(name, settings) for name in modalities}
+        activities = load_activities()
+        self.clips = ledger.clips()
+        self.muscles = {
+            clip["activity"]: list(activities[clip["activity"]].muscles) for clip in self.clips
+        }
+        self.places = {c["clip_id"]: (c["split"], c["shard_number"]) for c in self.clips}
+        # Shard -> the clips in it whose row is already as wanted, each with its row number.
+        self.present: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+        self.stale: dict[str, tuple[Path, int]] = {}
+        self.staged: dict[tuple[str, int], list[str]] = defaultdict(list)
+        self.pending: dict[tuple[str, int], int] = defaultdict(int)
+        self.timings: dict[str, dict[str, float]] = {}
+        self.sources: dict[str, str] = {}
+        self.shard_hashes: dict[str, dict[str, Any]] = {}
+        if (data_dir / "dataset.json").exists():
+            self.shard_hashes = read_dataset_info(data_dir).get("shards", {})
+
+    def _cleanup_temporary(self) -> None:
+        for folder in ("clips", "shards", "work"):
+            for leftover in (self.data_dir / folder).glob(".*.tmp*"):
+                leftover.unlink(missing_ok=True)
+
+    # -- planning ---------------------------------------------------------------------------
+
+    def plan(self, retry_failed: bool) -> list[ClipJob]:
+        by_shard: dict[tuple[str, int], list[sqlite3.Row]] = defaultdict(list)
+        for clip in self.clips:
+            if clip["video_state"] == "failed":
+                self.report.failed[clip["clip_id"]] = Failure(
+                    clip["video_failure_stage"],
+                    FailureClass(clip["video_failure_class"]),
+                    clip["video_failure_reason"],
+                )
+            elif clip["video_state"] != "downloaded":
+                self.report.waiting += 1
+            if clip["shard_number"] is not None:
+                by_shard[clip["split"], clip["shard_number"]].append(clip)
+        jobs = []
+        for place, clips in by_shard.items():
+            rows = self._existing_rows(place)
+            for clip in clips:
+                job = self._job(place, clip, rows, retry_failed)
+                if job is not None:
+                    self.pending[place] += 1
+                    jobs.append(job)
+            self.pending.setdefault(place, 0)
+        self._drop_unplanned_shards(by_shard)
+        return jobs
+
+    def _existing_rows(self, place: tuple[str, int]) -> dict[str, dict[str, Any]]:
+        """Clip id -> light columns of the rows of a shard; nothing if it is absent or damaged."""
+        path = shard_path(self.data_dir, *place)
+        if not path.exists():
+            return {}
+        columns = ["clip_id", "source_sha256", "provenance", "frames"]
+        try:
+            with Shard(path, verify=True) as shard:
+                if shard.schema_problems():
+                    return {}
+                rows = shard.table(columns).to_pylist()
+        except UserError:
+            return {}
+        return {row["clip_id"]: row | {"row": index} for index, row in enumerate(rows)}
+
+    def _job(
+        self,
+        place: tuple[str, int],
+        clip: sqlite3.Row,
+        rows: Mapping[str, Mapping[str, Any]],
+        retry_failed: bool,
+    ) -> ClipJob | None:
+        clip_id = clip["clip_id"]
+        cut = self._cut(clip)
+        row = rows.get(clip_id)
+        missing = self.modalities
+        if row is not None:
+            made = json.loads(row["provenance"])
+            downloaded = clip["video_state"] == "downloaded"
+            same_source = not downloaded or row["source_sha256"] == clip["video_sha256"]
+            if same_source and made.get("cut") == cut:
+                missing = tuple(m for m in self.modalities if made.get(m) != self.wanted[m])
+                if not missing or not downloaded:
+                    # A row whose video is gone for now is still a good row: keep what it has.
+                    self.present[place][clip_id] = row["row"]
+                    self.sources[clip_id] = row["source_sha256"]
+                    self.report.failed.pop(clip_id, None)
+                    self.report.present += 1
+                    return None
+                self.stale[clip_id] = (shard_path(self.data_dir, *place), row["row"])
+        if clip["video_state"] != "downloaded":
+            return None
+        self.sources[clip_id] = clip["video_sha256"]
+        staged = self.work_dir / f"{clip_id}.parquet"
+        job = ClipJob(
+            clip_id=clip_id,
+            video=str(self.data_dir / clip["file"]),
+            staged=str(staged),
+            cut=str(self.data_dir / "clips" / f"{clip_id}.mp4"),
+            start_s=clip["start_s"],
+            end_s=clip["end_s"],
+            modalities=missing,
+            settings=self.settings,
+            fixed={
+                **{name: clip[name] for name in ("clip_id", "video_id", "url", "activity", "split")},
+                "muscles": self.muscles[clip["activity"]],
+                "source_sha256": clip["video_sha256"],
+                "provenance": json.dumps(
+                    {"cut": cut, **{name: self.wanted[name] for name in missing}}, sort_keys=True
+                ),
+            },
+        )
+        if _staged_is_current(staged, job):
+            self.staged[place].append(clip_id)
+            self.report.built += 1
+            return None
+        if clip["state"] == "failed" and not retry_failed:
+            failure = Failure(
+                clip["failure_stage"], FailureClass(clip["failure_class"]), clip["failure_reason"]
+            )
+            if failure.failure_class not in RETRIED_BY_DEFAULT:
+                self.report.failed[clip_id] = failure
+                return None
+        return job
+
+    def _cut(self, clip: sqlite3.Row) -> dict[str, Any]:
+        return {"start_s": clip["start_s"], "end_s": clip["end_s"], **asdict(self.settings.cut)}
+
+    def _drop_unplanned_shards(self, planned: Iterable[tuple[str, int]]) -> None:
+        keep = {shard_path(self.data_dir, *place) for place in planned}
+        for split in SPLITS:
+            for path in list_shards(self.data_dir, split):
+                if path not in keep:
+                    path.unlink()
+
+    # -- running ----------------------------------------------------------------------------
+
+    def finish(self, job: ClipJob, outcome: dict[str, Any] | Failure) -> None:
+        place = self.places[job.clip_id]
+        self.pending[place] -= 1
+        if isinstance(outcome, Failure):
+            self.ledger.clip_failed(job.clip_id, outcome)
+            self.report.failed[job.clip_id] = outcome
+            return
+        self.staged[place].append(job.clip_id)
+        self.report.built += 1
+        self.report.frames += outcome["frames"]
+        self.timings[job.clip_id] = outcome["seconds"]
+        for stage, seconds in outcome["seconds"].items():
+            self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + seconds
+        if outcome["clipped_share"] > 0.001:
+            self.report.clipped[job.clip_id] = outcome["clipped_share"]
+
+    def commit_ready(self) -> None:
+        """Write every shard that waits for no clip any more."""
+        for place in [place for place, count in self.pending.items() if count == 0]:
+            del self.pending[place]
+            self._commit(place)
+
+    def _commit(self, place: tuple[str, int]) -> None:
+        path = shard_path(self.data_dir, *place)
+        present, staged = self.present[place], self.staged[place]
+        clip_ids = sorted([*present, *staged])
+        if not clip_ids:
+            path.unlink(missing_ok=True)
+            self.shard_hashes.pop(path.name, None)
+            return
+        if not self._is_current(path, place, clip_ids):
+            if self.shard_hashes.pop(path.name, None):
+                self._write_info()  # a crash must not leave the old hash beside the new shard
+            write_shard(path, self._rows(path, place, clip_ids))
+        if path.name not in self.shard_hashes:
+            self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": file_sha256(path)}
+        self.ledger.shard_written(*place, clip_ids, self.sources, self.timings)
+        for clip_id in staged:
+            (self.work_dir / f"{clip_id}.parquet").unlink(missing_ok=True)
+
+    def _is_current(self, path: Path, place: tuple[str, int], clip_ids: Sequence[str]) -> bool:
+        """Whether the shard already holds just these rows with today's labels."""
+        if self.staged[place]:
+            return False
+        labels = {clip["clip_id"]: clip for clip in self.clips}
+        names = ("clip_id", "video_id", "url", "activity", "split")
+        with Shard(path) as shard:
+            rows = shard.table([*names, "muscles"]).to_pylist()
+        return len(rows) == len(clip_ids) and all(
+            row["clip_id"] == clip_id
+            and all(row[name] == labels[clip_id][name] for name in names)
+            and row["muscles"] == self.muscles[row["activity"]]
+            for row, clip_id in zip(rows, clip_ids, strict=True)
+        )
+
+    def _rows(
+        self, path: Path, place: tuple[str, int], clip_ids: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        labels = {clip["clip_id"]: clip for clip in self.clips}
+        for clip_id in clip_ids:
+            if clip_id in self.present[place]:
+                with Shard(path, verify=True) as shard:
+                    row = shard.row(self.present[place][clip_id])
+            else:
+                with Shard(self.work_dir / f"{clip_id}.parquet", verify=True) as shard:
+                    row = shard.row(0)
+                if clip_id in self.stale:
+                    row = self._merged(*self.stale[clip_id], row)
+            clip = labels[clip_id]
+            for name in ("video_id", "url", "activity", "split"):
+                row[name] = clip[name]
+            row["muscles"] = self.muscles[clip["activity"]]
+            yield row
+
+    @staticmethod
+    def _merged(path: Path, index: int, fresh: dict[str, Any]) -> dict[str, Any]:
+        """An old row with the modalities that were made anew."""
+        with Shard(path, verify=True) as shard:
+            row = shard.row(index)
+        made = json.loads(fresh["provenance"])
+        for modality in made:
+            for column in MODALITY_COLUMNS.get(modality, ()):
+                row[column] = fresh[column]
+        row["provenance"] = json.dumps(json.loads(row["provenance"]) | made, sort_keys=True)
+        return row
+
+    def close(self) -> None:
+        self.commit_ready()
+        shutil.rmtree(self.work_dir, ignore_errors=True)
+        self._write_info()
+
+    def _write_info(self) -> None:
+        splits = {split: {"planned": 0, "built": 0} for split in SPLITS}
+        for clip in self.ledger.clips():
+            splits[clip["split"]]["planned"] += 1
+            splits[clip["split"]]["built"] += clip["shard_row"] is not None
+        tools = ("av", "imageio-ffmpeg", "numba", "numpy", "opencv-contrib-python-headless")
+        write_dataset_info(
+            self.data_dir,
+            {
+                "name": self.data_dir.resolve().name,
+                "splits": splits,
+                "modalities": self.wanted,
+                "cut": asdict(self.settings.cut),
+                "tools": {name: version(name) for name in (*tools, "pyarrow", "simplejpeg")},
+                "shards": dict(sorted(self.shard_hashes.items())),
+            },
+        )
+
+
+def _staged_is_current(path: Path, job: ClipJob) -> bool:
+    if not path.exists():
+        return False
+    try:
+        with Shard(path, verify=True) as shard:
+            row = shard.row(0, ["provenance", "source_sha256"])
+    except (UserError, IndexError):
+        return False
+    return all(row[name] == job.fixed[name] for name in ("provenance", "source_sha256"))
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+
+def run_jobs(
+    jobs: Sequence[ClipJob], workers: int
+) -> Iterator[tuple[ClipJob, dict[str, Any] | Failure]]:
+    """Run jobs in processes; yields each with its outcome as it ends.
+
+    A worker that dies (out of memory, say) takes the pool with it: the jobs that were left are
+    then run again, one process each for those that were running.
+    """
+    if not jobs:
+        return
+    attempts: dict[str, int] = defaultdict(int)
+    left = list(jobs)
+    while left:
+        context = multiprocessing.get_context("spawn")
+        count = min(workers, len(left))
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+        futures: dict[Future[dict[str, Any] | Failure], ClipJob] = {}
+        retry: list[ClipJob] = []
+        try:
+            futures = {pool.submit(run_job, job): job for job in left}
+            for future in as_completed(futures):
+                job = futures[future]
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    retry.append(job)
+                    continue
+                yield job, outcome
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        left = []
+        # The first `count` unfinished jobs may have been the ones that were running.
+        for index, job in enumerate(retry):
+            attempts[job.clip_id] += index < count
+            if attempts[job.clip_id] >= MOST_ATTEMPTS_PER_RUN:
+                reason = "its worker process died twice (out of memory?); try fewer --workers"
+                yield job, Failure("extract", FailureClass.BUG, reason)
+            else:
+                left.append(job)
+        workers = 1 if retry else workers
+
+
+def _start_worker() -> None:
+    """One thread a process: clips are the unit of parallel work. Ends with its parent."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # A killed main process cannot tell its workers: they watch it.
+        def watch() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def run_job(job: ClipJob) -> dict[str, Any] | Failure:
+    """Cut, decode and extract one clip into its staged row; every failure becomes a ``Failure``."""
+    try:
+        return _extract_clip(job)
+    except StageError as error:
+        return error.failure
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+        kind = FailureClass.DISK if full else FailureClass.BUG
+        return Failure("extract", kind, error.strerror or str(error))
+    except UserError as error:
+        return Failure("extract", FailureClass.BUG, str(error))
+    except MemoryError:
+        return Failure("extract", FailureClass.BUG, "out of memory; try fewer --workers")
+    except Exception as error:
+        return Failure("extract", FailureClass.BUG, f"{type(error).__name__}: {error}"[:500])
+
+
+def _extract_clip(job: ClipJob) -> dict[str, Any]:
+    import time
+
+    from musclemap_data.trim import cut_clip
+
+    began = time.perf_counter()
+    video, cut = Path(job.video), Path(job.cut)
+    if not video.is_file():
+        raise StageError("cut", FailureClass.GONE, f"{video.name} is no longer in videos/")
+    fps = cut_clip(video, cut, job.start_s, job.end_s, job.settings.cut)
+    cut_s = time.perf_counter() - began
+    columns, seconds = extract(_windows(cut), job.modalities, job.settings)
+    if not columns["frames"]:
+        raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
+    began = time.perf_counter()
+    row = {
+        **job.fixed,
+        **columns,
+        "start_s": job.start_s,
+        "end_s": round(job.start_s + float(columns["frames"] / fps), 6),
+        "fps": float(fps),
+    }
+    write_shard(Path(job.staged), [row])
+    return {
+        "frames": columns["frames"],
+        "clipped_share": columns.get("flow_clipped_share", 0.0),
+        "seconds": {"cut": cut_s, **seconds, "write": time.perf_counter() - began},
+    }
+
+
+def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    from musclemap_data.decode import iterate_frames
+
+    window: list[npt.NDArray[np.uint8]] = []
+    for frame in iterate_frames(path):
+        window.append(frame)
+        if len(window) == FRAMES_PER_WINDOW:
+            yield np.stack(window)
+            window = []
+    if window:
+        yield np.stack(window)

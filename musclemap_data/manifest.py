@@ -1,0 +1,317 @@
+"""The manifest: which clips to build, from which videos. Validated whole before anything runs."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from musclemap_data.catalog import SPLITS, Activity
+from musclemap_data.errors import UserError
+
+COLUMNS = ("clip_id", "video_id", "url", "start_s", "end_s", "activity", "split")
+OPTIONAL_COLUMNS = ("source", "licence")
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+_LONGEST_MANIFEST_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip to build: a labelled piece of one video.
+
+    Attributes:
+        clip_id: unique, safe as a file name.
+        video_id: names the source video, safe as a file name.
+        url: ``http(s)://...``, or a path relative to the manifest.
+        start_s: where the clip begins in the video, seconds.
+        end_s: where it ends, seconds; None means at the end of the video.
+        activity: slug from the activity table.
+        split: one of ``catalog.SPLITS``.
+    """
+
+    clip_id: str
+    video_id: str
+    url: str
+    start_s: float
+    end_s: float | None
+    activity: str
+    split: str
+
+    @property
+    def is_remote(self) -> bool:
+        return is_remote(self.url)
+
+
+class ManifestError(UserError):
+    """What is wrong with a manifest: all of it, each with its line."""
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        listing = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(
+            f"{path}: {count} mistake{'s' if count != 1 else ''}, nothing was changed.\n{listing}"
+        )
+
+
+def is_remote(url: str) -> bool:
+    """Whether a url is fetched from a host (else it is a local path)."""
+    return url.lower().startswith(("http://", "https://"))
+
+
+def partition(split: str) -> str:
+    """``train``, ``val`` or ``test``: what a source video belongs to as a whole."""
+    return split.partition("_")[0]
+
+
+def read_manifest(path: Path, activities: Mapping[str, Activity]) -> list[Clip]:
+    """Read and check a manifest (CSV, or Parquet by its ending).
+
+    A video belongs to one of train, val and test as a whole, whatever its clips are. Within a
+    manifest an activity is either known (train, val_known, test_known) or new (val_new,
+    test_new); an activity held out by the activity table can only be new.
+
+    Args:
+        path: the file; local urls in it are relative to its folder.
+        activities: the activity table, by slug.
+
+    Returns:
+        The clips in the order of the file.
+
+    Raises:
+        ManifestError: with every mistake found, each with its line number.
+    """
+    path = Path(path)
+    rows = _read_rows(path)
+    if not rows:
+        raise ManifestError(path, ["the manifest has no rows"])
+    checker = _Checker(path.parent, activities)
+    clips = [checker.check(line, values) for line, values in rows]
+    if checker.problems:
+        raise ManifestError(path, [text for _, text in sorted(checker.problems)])
+    return [clip for clip in clips if clip is not None]
+
+
+def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
+    """Write clips as a CSV manifest."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for clip in clips:
+            end = "" if clip.end_s is None else _number(clip.end_s)
+            writer.writerow(
+                [clip.clip_id, clip.video_id, clip.url, _number(clip.start_s), end]
+                + [clip.activity, clip.split]
+            )
+
+
+def _number(seconds: float) -> str:
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line number, column -> text) for each row; ManifestError if it is not a table like ours."""
+    try:
+        if path.stat().st_size > _LONGEST_MANIFEST_BYTES:
+            raise ManifestError(path, ["the manifest is larger than 512 MiB"])
+        if path.suffix.lower() == ".parquet":
+            return _read_parquet(path)
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ManifestError(path, ["there is no such file"]) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(path, [f"not UTF-8 text (byte {error.start})"]) from error
+    except OSError as error:
+        raise ManifestError(path, [f"cannot be read: {error.strerror or error}"]) from error
+    if "\0" in text:
+        raise ManifestError(path, ["not a text file: it holds NUL bytes"])
+    reader = csv.reader(io.StringIO(text, newline=""))
+    rows: list[tuple[int, dict[str, str]]] = []
+    problems: list[str] = []
+    header: list[str] | None = None
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = [cell.strip() for cell in cells]
+                _check_header(path, header)
+                continue
+            if len(cells) != len(header):
+                problems.append(
+                    f"line {reader.line_num}: {len(cells)} cells where the header has {len(header)}"
+                )
+                continue
+            values = {
+                name: cell.strip() for name, cell in zip(header, cells, strict=True)
+            }
+            rows.append((reader.line_num, values))
+    except csv.Error as error:
+        problems.append(f"line {reader.line_num}: not CSV: {error}")
+    if problems:
+        raise ManifestError(path, problems)
+    return rows
+
+
+def _read_parquet(path: Path) -> list[tuple[int, dict[str, str]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(path, [f"not a Parquet file: {error}"]) from error
+    _check_header(path, table.column_names)
+    # Row numbers stand in for line numbers; the first row is 1.
+    return [
+        (number, {name: "" if value is None else str(value) for name, value in row.items()})
+        for number, row in enumerate(table.to_pylist(), start=1)
+    ]
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    problems = []
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        problems.append(f"line 1: missing columns: {', '.join(missing)}")
+    for name in header:
+        if name not in COLUMNS + OPTIONAL_COLUMNS:
+            problems.append(f"line 1: unknown column {name!r}{_nearest(name, COLUMNS)}")
+    if len(set(header)) != len(header):
+        problems.append("line 1: a column appears twice")
+    if problems:
+        raise ManifestError(path, problems)
+
+
+def _nearest(word: str, choices: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+class _Checker:
+    """Checks rows one by one and remembers what rows must agree on."""
+
+    def __init__(self, folder: Path, activities: Mapping[str, Activity]) -> None:
+        self.folder = folder
+        self.activities = activities
+        self.problems: list[tuple[int, str]] = []
+        self._clip_line: dict[str, int] = {}
+        self._video_url: dict[str, tuple[str, int]] = {}
+        self._url_video: dict[str, tuple[str, int]] = {}
+        self._video_partition: dict[str, tuple[str, int]] = {}
+        self._activity_newness: dict[str, tuple[bool, int]] = {}
+
+    def check(self, line: int, row: Mapping[str, str]) -> Clip | None:
+        before = len(self.problems)
+
+        def wrong(text: str) -> None:
+            self.problems.append((line, f"line {line}: {text}"))
+
+        for column in ("clip_id", "video_id"):
+            if not _SAFE_ID.fullmatch(row[column]):
+                wrong(
+                    f"{column} {row[column]!r} must be 1 to 100 letters, digits, '_', '-' or '.' "
+                    "and not begin with '.'"
+                )
+        clip_id, video_id, url = row["clip_id"], row["video_id"], row["url"]
+        first = self._clip_line.setdefault(clip_id, line)
+        if first != line:
+            wrong(f"clip_id {clip_id!r} is already on line {first}")
+        problem = self._url_problem(url)
+        if problem:
+            wrong(problem)
+        for key, value, seen, text in (
+            (video_id, url, self._video_url, "video_id {key!r} has url {value!r} here but {other!r}"),
+            (url, video_id, self._url_video, "url {key!r} is video {value!r} here but {other!r}"),
+        ):
+            other, first = seen.setdefault(key, (value, line))
+            if other != value:
+                wrong(text.format(key=key, value=value, other=other) + f" on line {first}")
+        start_s, end_s = self._times(row, wrong)
+        self._check_labels(line, row, wrong)
+        if len(self.problems) > before or start_s is None:
+            return None
+        return Clip(clip_id, video_id, url, start_s, end_s, row["activity"], row["split"])
+
+    def _url_problem(self, url: str) -> str | None:
+        if not url:
+            return "url is empty"
+        if any(ord(character) < 32 or character == "\x7f" for character in url):
+            return f"url {url!r} holds control characters"
+        if is_remote(url):
+            try:
+                host, _port = urlsplit(url).hostname, urlsplit(url).port
+            except ValueError as error:
+                return f"url {url!r} is not valid: {error}"
+            return None if host and " " not in url else f"url {url!r} has no valid host"
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
+            return f"url {url!r}: only http://, https:// or a relative path can be used"
+        relative = PurePosixPath(url)
+        if relative.is_absolute() or ".." in relative.parts or "\\" in url:
+            return f"url {url!r} must be a path inside the manifest's folder"
+        target = self.folder / relative
+        try:
+            if not target.resolve().is_relative_to(self.folder.resolve()):
+                return f"url {url!r} leads out of the manifest's folder"
+            if target.is_dir():
+                return f"url {url!r} is a folder, not a video file"
+            if target.is_file() and target.stat().st_size == 0:
+                return f"url {url!r} is an empty file"
+        except OSError as error:
+            return f"url {url!r} cannot be looked at: {error.strerror or error}"
+        return None
+
+    @staticmethod
+    def _times(row: Mapping[str, str], wrong) -> tuple[float | None, float | None]:  # type: ignore[no-untyped-def]
+        values: list[float | None] = []
+        for column in ("start_s", "end_s"):
+            text = row[column]
+            if column == "end_s" and not text:
+                values.append(None)
+                continue
+            try:
+                seconds = float(text)
+            except ValueError:
+                seconds = math.nan
+            if not math.isfinite(seconds) or seconds < 0:
+                wrong(f"{column} {text!r} must be seconds, 0 or more")
+                return None, None
+            values.append(seconds)
+        start_s, end_s = values
+        if start_s is not None and end_s is not None and end_s <= start_s:
+            wrong(f"end_s {row['end_s']} must be after start_s {row['start_s']}")
+        return start_s, end_s
+
+    def _check_labels(self, line: int, row: Mapping[str, str], wrong) -> None:  # type: ignore[no-untyped-def]
+        split, slug, video_id = row["split"], row["activity"], row["video_id"]
+        activity = self.activities.get(slug)
+        if activity is None:
+            wrong(f"activity {slug!r} is not in the activity table{_nearest(slug, self.activities)}")
+        if split not in SPLITS:
+            wrong(f"split {split!r} must be one of {', '.join(SPLITS)}")
+            return
+        part, first = self._video_partition.setdefault(video_id, (partition(split), line))
+        if part != partition(split):
+            wrong(
+                f"video {video_id!r} is in {partition(split)} here but in {part} on line {first}: "
+                "all clips of a video belong to one of train, val and test"
+            )
+        if activity is None:
+            return
+        new = split.endswith("_new")
+        if activity.new and not new:
+            wrong(f"activity {slug!r} is held out as new: use val_new or test_new, not {split}")
+            return
+        was_new, first = self._activity_newness.setdefault(slug, (new, line))
+        if was_new != new:
+            wrong(
+                f"activity {slug!r} is {'new' if new else 'known'} here ({split}) but "
+                f"{'new' if was_new else 'known'} on line {first}"
+            )

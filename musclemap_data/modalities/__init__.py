@@ -1,0 +1,149 @@
+"""The four modalities of a clip, computed from the same decoded frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musclemap_data.trim import CutSettings
+
+MODALITIES = ("rgb", "rgb-diff", "flow", "skeleton")
+
+RGB_DIFF_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What decides the content of a row; recorded in every row as its provenance.
+
+    Attributes:
+        cut: size, rate and quality of the cut that all modalities start from.
+        jpeg_quality: of the stored frames, 1 to 100.
+        flow_schedule: a name in ``tvl1.SCHEDULES``.
+        flow_bound_px: flow is stored as uint8 over [-bound, bound], pixels a frame.
+        pose: a name in ``pose.BACKENDS``.
+    """
+
+    cut: CutSettings = field(default_factory=CutSettings)
+    jpeg_quality: int = 90
+    flow_schedule: str = "default"
+    flow_bound_px: float = 20.0
+    pose: str = "blazepose"
+
+
+def describe(name: str, settings: ExtractionSettings) -> dict[str, Any]:
+    """How a modality is made: extractor, version and settings. Equal means: need not be redone."""
+    jpeg = {"jpeg_quality": settings.jpeg_quality}
+    if name == "rgb":
+        return {"extractor": "simplejpeg", "version": version("simplejpeg"), "settings": jpeg}
+    if name == "rgb-diff":
+        return {"extractor": "rgb_difference", "version": RGB_DIFF_VERSION, "settings": jpeg}
+    if name == "flow":
+        from musclemap_data.modalities import flow
+
+        made = flow.provenance(settings.flow_schedule, settings.flow_bound_px)
+        return made | {"settings": made["settings"] | jpeg}
+    if name == "skeleton":
+        from musclemap_data.modalities import skeleton
+
+        return skeleton.provenance(settings.pose)
+    raise ValueError(f"modality is {name!r}; it must be one of {', '.join(MODALITIES)}")
+
+
+def extract(
+    windows: Iterable[npt.NDArray[np.uint8]], names: Iterable[str], settings: ExtractionSettings
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Compute modalities from the frames of one clip.
+
+    Args:
+        windows: the clip's frames in order, in pieces ``uint8 [t, H, W, 3]`` RGB. Differences and
+            flow run across the borders of pieces; the skeleton starts anew in each.
+        names: which of ``MODALITIES``.
+        settings: see ``ExtractionSettings``.
+
+    Returns:
+        The shard columns of the modalities with ``frames``, ``height`` and ``width``; and the
+        seconds that each stage took.
+    """
+    from musclemap_data.modalities import flow as tvl1_flow
+    from musclemap_data.modalities.rgb_diff import rgb_difference
+    from musclemap_data.modalities.skeleton import compute_skeleton
+
+    names = tuple(names)
+    columns: dict[str, Any] = {"frames": 0}
+    for name, column in (("rgb", "rgb"), ("rgb-diff", "rgb_diff"), ("flow", "flow")):
+        if name in names:
+            columns[column] = []
+    skeletons: list[npt.NDArray[np.float32]] = []
+    clipped = 0.0
+    clock = _Clock()
+    previous: npt.NDArray[np.uint8] | None = None
+    for frames in windows:
+        clock.lap("decode")
+        joined = frames if previous is None else np.concatenate([previous[None], frames])
+        if "rgb" in names:
+            columns["rgb"] += [_jpeg(frame, settings) for frame in frames]
+            clock.lap("rgb")
+        if "rgb-diff" in names:
+            difference = rgb_difference(joined)[len(joined) - len(frames) :]
+            columns["rgb_diff"] += [_jpeg(frame, settings) for frame in difference]
+            clock.lap("rgb-diff")
+        if "flow" in names and len(joined) > 1:
+            flow = tvl1_flow.compute_flow(joined, schedule=settings.flow_schedule)
+            clock.lap("flow")
+            clipped += tvl1_flow.clipped_share(flow, settings.flow_bound_px) * len(flow)
+            for pair in flow:
+                image = tvl1_flow.to_image(pair, settings.flow_bound_px)
+                columns["flow"].append(_jpeg(image[..., None], settings))
+            clock.lap("flow-encode")
+        if "skeleton" in names:
+            skeletons.append(compute_skeleton(frames, backend=settings.pose))
+            clock.lap("skeleton")
+        columns["frames"] += len(frames)
+        columns["height"], columns["width"] = frames.shape[1:3]
+        previous = frames[-1]
+    if "flow" in names:
+        columns["flow_bound_px"] = settings.flow_bound_px
+        columns["flow_clipped_share"] = clipped / max(1, columns["frames"] - 1)
+    if "skeleton" in names and skeletons:
+        skeleton = np.concatenate(skeletons)
+        columns["skeleton"] = skeleton.ravel()
+        columns["skeleton_people"] = skeleton.shape[1]
+    return columns, clock.seconds
+
+
+def _jpeg(image: npt.NDArray[np.uint8], settings: ExtractionSettings) -> bytes:
+    """JPEG of ``uint8 [H, W, 3]`` (RGB, 4:2:0 like its video) or ``[H, W, 1]`` (grey)."""
+    import simplejpeg
+
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image),
+        quality=settings.jpeg_quality,
+        colorspace="RGB" if image.shape[-1] == 3 else "GRAY",
+        colorsubsampling="420" if image.shape[-1] == 3 else "Gray",
+        fastdct=False,
+    )
+
+
+class _Clock:
+    """Adds up the seconds between laps under the name of what was just done."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+def settings_json(settings: ExtractionSettings) -> dict[str, Any]:
+    """The settings as plain JSON values."""
+    return asdict(settings)
