@@ -307,6 +307,8 @@ class _Build:
         for split in SPLITS:
             for path in list_shards(self.data_dir, split):
                 if path not in keep:
+                    self.shard_hashes.pop(path.name, None)
+                    self._write_info()
                     path.unlink()
 
     # -- running ----------------------------------------------------------------------------
@@ -338,8 +340,9 @@ class _Build:
         present, staged = self.present[place], self.staged[place]
         clip_ids = sorted([*present, *staged])
         if not clip_ids:
+            if self.shard_hashes.pop(path.name, None):
+                self._write_info()
             path.unlink(missing_ok=True)
-            self.shard_hashes.pop(path.name, None)
             return
         if not self._is_current(path, place, clip_ids):
             if self.shard_hashes.pop(path.name, None):

@@ -48,7 +48,9 @@ NEXT_STEP: dict[FailureClass, str] = {
     FailureClass.BUG: "a fault of MuscleMap: please report it with this message",
 }
 
-RETRIED_BY_DEFAULT = frozenset({FailureClass.RATE_LIMITED, FailureClass.NETWORK, FailureClass.DISK})
+RETRIED_BY_DEFAULT = frozenset(
+    {FailureClass.RATE_LIMITED, FailureClass.NETWORK, FailureClass.DISK, FailureClass.BUG}
+)
 """Failures that the same command tries again; the others cannot succeed without a change."""
 
 

@@ -1,0 +1,246 @@
+"""Rebuild the manifests of real videos in ``annotations/videos/``.
+
+    python -m annotations.derive_videos SEGMENTS_CSV [--check]
+
+``SEGMENTS_CSV`` lists segments of public sets, one a row, with the columns
+``source,youtube_id,start_s,end_s,activity,split,licence,tier``. Sources without a clear licence
+(Countix) are not used. The split is our own, by the hash of the video id; the split of the source
+set is dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from musclemap_data.catalog import annotations_dir, load_activities, read_table
+from musclemap_data.errors import UserError
+from musclemap_data.splits import split_of
+
+SEGMENT_COLUMNS = (
+    "source",
+    "youtube_id",
+    "start_s",
+    "end_s",
+    "activity",
+    "split",
+    "licence",
+    "tier",
+)
+MANIFEST_COLUMNS = (
+    "clip_id",
+    "video_id",
+    "url",
+    "start_s",
+    "end_s",
+    "activity",
+    "split",
+    "source",
+    "licence",
+)
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A public set whose segments may be shipped."""
+
+    name: str
+    classes: str
+    licence: str
+
+
+# In order of preference when two sets hold the same seconds of one video.
+PUBLIC_SETS = {
+    "kinetics600": PublicSet("kinetics600", "kinetics", "CC-BY-4.0"),
+    "kinetics400": PublicSet("kinetics400", "kinetics", "CC-BY-4.0"),
+    "activitynet1.3": PublicSet("activitynet", "activitynet", "MIT"),
+}
+MAX_CLIP_S = 10.0
+"""Longer segments are cut to the 10 s in their middle: one length for all sets."""
+MIN_CLIP_S = 2.0
+"""Shorter segments hold less than one repetition and are left out."""
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A labelled stretch of one YouTube video, already cut to clip length."""
+
+    source: str
+    video_id: str
+    start_s: float
+    end_s: float
+    activity: str
+
+    @property
+    def clip_id(self) -> str:
+        """Video id and bounds in milliseconds: stable, unique and safe as a file name.
+
+        YouTube ids may begin with a hyphen, which a command line takes for an option: hence
+        the leading ``yt_``.
+        """
+        return f"yt_{self.video_id}_{self.start_s * 1000:07.0f}_{self.end_s * 1000:07.0f}"
+
+    def overlaps(self, other: Segment) -> bool:
+        """True if both share more than an instant of the same video."""
+        same = self.video_id == other.video_id
+        return same and self.start_s < other.end_s and other.start_s < self.end_s
+
+
+def load_class_map(directory: Path) -> dict[tuple[str, str], str | None]:
+    """Map (data set, class) to one of our activities, or to None for a listed non-match."""
+    columns = ("dataset", "class", "activity", "reason")
+    return {
+        (row["dataset"], row["class"]): row["activity"] or None
+        for _, row in read_table(directory / "class_map.csv", columns)
+    }
+
+
+def load_open_new(directory: Path) -> frozenset[str]:
+    """Activities that the open manifests hold out from training; see open_new.csv."""
+    rows = read_table(directory / "open_new.csv", ("activity", "reason"))
+    return frozenset(row["activity"] for _, row in rows)
+
+
+def select_segments(
+    rows: Iterable[Mapping[str, str]], classes: Mapping[tuple[str, str], str | None]
+) -> tuple[list[Segment], Counter[str]]:
+    """Map, cut and de-duplicate segments.
+
+    Of overlapping segments of one video with the same activity the one of the preferred set is
+    kept; if their activities differ, all are left out, as nobody can say which is right.
+
+    Args:
+        rows: Rows with ``SEGMENT_COLUMNS``.
+        classes: From :func:`load_class_map`.
+
+    Returns:
+        The segments, sorted by video and start, and a count of rows by what became of them.
+
+    Raises:
+        UserError: If a class is not in the class map or an id is not a YouTube id.
+    """
+    fate: Counter[str] = Counter()
+    by_video: dict[str, list[Segment]] = defaultdict(list)
+    for row in rows:
+        public_set = PUBLIC_SETS.get(row["source"])
+        if public_set is None:
+            fate["licence unclear"] += 1
+            continue
+        key = (public_set.classes, row["activity"])
+        if key not in classes:
+            raise UserError(f"class {key} is not in class_map.csv; add it, with or without match")
+        if not YOUTUBE_ID.fullmatch(row["youtube_id"]):
+            raise UserError(f"{row['youtube_id']!r} is not a YouTube id")
+        activity = classes[key]
+        start_s, end_s = float(row["start_s"]), float(row["end_s"])
+        if activity is None:
+            fate["no activity of ours"] += 1
+        elif end_s - start_s < MIN_CLIP_S:
+            fate[f"shorter than {MIN_CLIP_S:g} s"] += 1
+        else:
+            if end_s - start_s > MAX_CLIP_S:
+                start_s = (start_s + end_s - MAX_CLIP_S) / 2
+                end_s = start_s + MAX_CLIP_S
+            video = row["youtube_id"]
+            segment = Segment(row["source"], video, round(start_s, 2), round(end_s, 2), activity)
+            by_video[video].append(segment)
+    kept: list[Segment] = []
+    for segments in by_video.values():
+        kept.extend(_without_overlap(segments, fate))
+    fate["kept"] = len(kept)
+    return sorted(kept, key=lambda s: (s.video_id, s.start_s)), fate
+
+
+def _without_overlap(segments: list[Segment], fate: Counter[str]) -> list[Segment]:
+    rank = {name: i for i, name in enumerate(PUBLIC_SETS)}
+    segments = sorted(segments, key=lambda s: (rank[s.source], s.start_s, s.end_s, s.activity))
+    disputed = {s for s in segments for t in segments if s.overlaps(t) and s.activity != t.activity}
+    kept: list[Segment] = []
+    for segment in segments:
+        if segment in disputed:
+            fate["two activities for the same seconds"] += 1
+        elif any(segment.overlaps(other) for other in kept):
+            fate["same seconds already kept"] += 1
+        else:
+            kept.append(segment)
+    return kept
+
+
+def manifest_rows(
+    segments: Iterable[Segment], held_out: frozenset[str]
+) -> tuple[list[list[str]], int]:
+    """Manifest rows with their split, and how many clips of new activities have none.
+
+    Args:
+        segments: From :func:`select_segments`.
+        held_out: Activities treated as new.
+    """
+    rows, dropped = [], 0
+    for s in segments:
+        split = split_of(s.video_id, new=s.activity in held_out)
+        if split is None:
+            dropped += 1
+            continue
+        public_set = PUBLIC_SETS[s.source]
+        url = f"https://www.youtube.com/watch?v={s.video_id}"
+        bounds = [f"{s.start_s:.2f}", f"{s.end_s:.2f}"]
+        provenance = [public_set.name, public_set.licence]
+        rows.append([s.clip_id, s.video_id, url, *bounds, s.activity, split, *provenance])
+    return rows, dropped
+
+
+def derive_manifests(directory: Path, segments_path: Path) -> tuple[dict[Path, str], Counter[str]]:
+    """Path and text of every manifest, and what became of the segments.
+
+    ``default.csv`` holds all rows; the other files hold the rows of one public set.
+    """
+    table = read_table(segments_path, SEGMENT_COLUMNS)
+    segments, fate = select_segments((row for _, row in table), load_class_map(directory))
+    held_out = load_open_new(directory) | {a.slug for a in load_activities().values() if a.new}
+    rows, dropped = manifest_rows(segments, held_out)
+    fate["kept"] -= dropped
+    fate["new activity in a video of the train side"] = dropped
+    files = {directory / "default.csv": _csv_text(rows)}
+    for name in (public_set.name for public_set in PUBLIC_SETS.values()):
+        column = MANIFEST_COLUMNS.index("source")
+        files[directory / f"{name}.csv"] = _csv_text([r for r in rows if r[column] == name])
+    return files, fate
+
+
+def _csv_text(rows: Iterable[list[str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(MANIFEST_COLUMNS)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line described at the top of this file; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m annotations.derive_videos")
+    parser.add_argument("segments", type=Path)
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    options = parser.parse_args(arguments)
+    files, fate = derive_manifests(annotations_dir() / "videos", options.segments)
+    stale = 0
+    for path, text in files.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale += 1
+            print(f"{path.name}: {'differs' if options.check else 'written'}")
+            if not options.check:
+                path.write_text(text, encoding="utf-8")
+    for reason, count in fate.most_common():
+        print(f"{count:6d}  {reason}")
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""Muscle regions, activities and split names: the typed, validated rows of ``annotations/``.
+
+Labels belong to the activity, not to the single clip: a clip of ``push_up`` carries the 20
+booleans that ``activities.csv`` gives for ``push_up``. The rule that decides "active" is in
+``annotations/README.md``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import musclemap_data
+from musclemap_data.errors import UserError
+
+SPLITS = ("train", "val_known", "val_new", "test_known", "test_new")
+KNOWN_SPLITS = ("train", "val_known", "test_known")
+NEW_SPLITS = ("val_new", "test_new")
+
+SIDES = ("front", "back", "both")
+CONFIDENCES = ("high", "medium", "low")
+# Where a label set may come from; see annotations/README.md.
+SOURCE_KINDS = ("fed", "rule", "figure", "activity", "decision")
+
+MUSCLE_COLUMNS = ("index", "slug", "name", "description", "anatomy", "side", "aliases")
+ACTIVITY_COLUMNS_BEFORE = ("slug", "name", "aliases", "description", "family", "new")
+ACTIVITY_COLUMNS_AFTER = ("sources", "confidence")
+
+_SLUG = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Muscle:
+    """One of the 20 muscle regions, in the canonical order of the original benchmark.
+
+    Attributes:
+        index: Position 0-19 in every label vector of the project.
+        slug: lower_snake_case name, the column name in ``activities.csv``.
+        name: Name for people, as the original figures print it.
+        description: One plain line on where it is and what it does.
+        anatomy: The anatomical muscles that the region covers.
+        side: ``front``, ``back`` or ``both``: from where it is seen on a standing body.
+        aliases: Names that other vocabularies use for (a part of) the region.
+    """
+
+    index: int
+    slug: str
+    name: str
+    description: str
+    anatomy: tuple[str, ...]
+    side: str
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """One activity type and its 20 labels.
+
+    Attributes:
+        slug: lower_snake_case identity, the value of the ``activity`` column of a manifest.
+        name: Name for people.
+        aliases: Other spellings and names of the same activity; unique over the table.
+        description: One line: what the body does.
+        family: Coarse group (``push``, ``squat``, ``core``, ...).
+        new: True if the activity is held out from training (our fixed list of 20).
+        muscles: 20 booleans in the order of :func:`load_muscles`; True means active.
+        sources: ``fed:ID``, ``rule:NAME``, ``figure:FILE#ROW``, ``activity:SLUG`` or
+            ``decision:SLUG``.
+        confidence: ``high``, ``medium`` or ``low``.
+    """
+
+    slug: str
+    name: str
+    aliases: tuple[str, ...]
+    description: str
+    family: str
+    new: bool
+    muscles: tuple[bool, ...]
+    sources: tuple[str, ...]
+    confidence: str
+
+    def regions(self) -> tuple[str, ...]:
+        """Slugs of the active regions, in canonical order."""
+        muscles = load_muscles()
+        return tuple(m.slug for m, active in zip(muscles, self.muscles, strict=True) if active)
+
+
+def annotations_dir() -> Path:
+    """The folder ``annotations/`` that lies beside the package."""
+    return Path(musclemap_data.__file__).parent.parent / "annotations"
+
+
+@cache
+def load_muscles() -> tuple[Muscle, ...]:
+    """Read ``annotations/muscles.csv``: the 20 regions in canonical order.
+
+    Raises:
+        UserError: If the table is missing or malformed; every fault has its line number.
+    """
+    path = annotations_dir() / "muscles.csv"
+    problems: list[str] = []
+    muscles: list[Muscle] = []
+    for line, row in read_table(path, MUSCLE_COLUMNS):
+        if row["index"] != str(len(muscles)):
+            problems.append(f"line {line}: index is {row['index']!r}, expected {len(muscles)}")
+        if not _SLUG.fullmatch(row["slug"]):
+            problems.append(f"line {line}: slug {row['slug']!r} is not lower_snake_case")
+        if row["side"] not in SIDES:
+            problems.append(f"line {line}: side is {row['side']!r}, allowed: {', '.join(SIDES)}")
+        muscles.append(
+            Muscle(
+                index=len(muscles),
+                slug=row["slug"],
+                name=row["name"],
+                description=row["description"],
+                anatomy=split_list(row["anatomy"]),
+                side=row["side"],
+                aliases=split_list(row["aliases"]),
+            )
+        )
+    if len(muscles) != 20 or len({m.slug for m in muscles}) != 20:
+        problems.append(f"{len(muscles)} rows, expected 20 with different slugs")
+    _raise_problems(path, problems)
+    return tuple(muscles)
+
+
+def load_activities(path: Path | str | None = None) -> dict[str, Activity]:
+    """Read and validate an activity table.
+
+    Args:
+        path: A CSV in the format of ``annotations/activities.csv``, which is the default. The
+            class tables in ``annotations/other/`` have the same format.
+
+    Returns:
+        Activities by slug, in the order of the file.
+
+    Raises:
+        UserError: If the file is missing or any row is wrong; all faults are listed at once,
+            each with its line number.
+    """
+    path = annotations_dir() / "activities.csv" if path is None else Path(path)
+    regions = tuple(m.slug for m in load_muscles())
+    columns = ACTIVITY_COLUMNS_BEFORE + regions + ACTIVITY_COLUMNS_AFTER
+    activities: dict[str, Activity] = {}
+    problems: list[str] = []
+    names: dict[str, int] = {}
+    for line, row in read_table(path, columns):
+        activity, row_problems = _parse_activity(row, regions)
+        for key in {normalise_name(n) for n in (activity.slug, *activity.aliases)}:
+            if key in names:
+                row_problems.append(f"name {key!r} is already used on line {names[key]}")
+            names.setdefault(key, line)
+        problems.extend(f"line {line}: {problem}" for problem in row_problems)
+        activities.setdefault(activity.slug, activity)
+    if not activities:
+        problems.append("the table has no rows")
+    _raise_problems(path, problems)
+    return activities
+
+
+def find_activity(name: str, activities: Mapping[str, Activity]) -> Activity | None:
+    """The activity with this slug, name or alias; case, spaces and hyphens do not matter.
+
+    Builds an index on each call: for many look-ups use :func:`activity_names` once.
+    """
+    slug = activity_names(activities).get(normalise_name(name))
+    return None if slug is None else activities[slug]
+
+
+def activity_names(activities: Mapping[str, Activity]) -> dict[str, str]:
+    """Map every normalised slug, name and alias to its slug; slugs win over the rest."""
+    index = {normalise_name(slug): slug for slug in activities}
+    for activity in activities.values():
+        for name in (activity.name, *activity.aliases):
+            index.setdefault(normalise_name(name), activity.slug)
+    return index
+
+
+def normalise_name(name: str) -> str:
+    """``"Push-Ups "`` becomes ``"push_ups"``: the form in which names are compared."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def split_list(cell: str) -> tuple[str, ...]:
+    """Split a ``|``-separated cell; an empty cell is an empty tuple."""
+    return tuple(part.strip() for part in cell.split("|") if part.strip())
+
+
+def read_table(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a CSV whose header must be exactly ``columns``.
+
+    Raises:
+        UserError: If the file is missing, is not UTF-8, or has another header or ragged rows.
+    """
+    columns = tuple(columns)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            header = tuple(reader.fieldnames or ())
+            if header != columns:
+                missing = [c for c in columns if c not in header]
+                surplus = [c for c in header if c not in columns]
+                raise UserError(
+                    f"{path}: line 1: wrong columns; missing: {', '.join(missing) or 'none'}; "
+                    f"not expected: {', '.join(surplus) or 'none'}. "
+                    f"Expected, in this order: {','.join(columns)}"
+                )
+            for row in reader:
+                if None in row or None in row.values():
+                    raise UserError(
+                        f"{path}: line {reader.line_num}: expected {len(columns)} cells; "
+                        "put cells that hold a comma in double quotes"
+                    )
+                yield reader.line_num, row
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error})") from None
+
+
+def _parse_activity(row: Mapping[str, str], regions: tuple[str, ...]) -> tuple[Activity, list[str]]:
+    """Turn a CSV row into an activity and the list of what is wrong with it."""
+    problems: list[str] = []
+    if not _SLUG.fullmatch(row["slug"]):
+        problems.append(f"slug {row['slug']!r} is not lower_snake_case")
+    problems.extend(f"{c} is empty" for c in ("name", "family") if not row[c].strip())
+    problems.extend(
+        f"{column} is {row[column]!r}, allowed: 0, 1"
+        for column in ("new", *regions)
+        if row[column] not in ("0", "1")
+    )
+    muscles = tuple(row[region] == "1" for region in regions)
+    if not any(muscles):
+        problems.append("no region is active; an activity needs at least one")
+    sources = split_list(row["sources"])
+    if not sources:
+        problems.append("sources is empty; name at least one")
+    problems.extend(
+        f"source {source!r} has no known kind, allowed: {', '.join(SOURCE_KINDS)}, as KIND:NAME"
+        for source in sources
+        if source.partition(":")[0] not in SOURCE_KINDS or not source.partition(":")[2]
+    )
+    if row["confidence"] not in CONFIDENCES:
+        problems.append(f"confidence is {row['confidence']!r}, allowed: {', '.join(CONFIDENCES)}")
+    activity = Activity(
+        slug=row["slug"],
+        name=row["name"].strip(),
+        aliases=split_list(row["aliases"]),
+        description=row["description"].strip(),
+        family=row["family"].strip(),
+        new=row["new"] == "1",
+        muscles=muscles,
+        sources=sources,
+        confidence=row["confidence"],
+    )
+    return activity, problems
+
+
+def _raise_problems(path: Path, problems: list[str]) -> None:
+    if problems:
+        raise UserError(f"{path}: {len(problems)} problem(s)\n  " + "\n  ".join(problems))

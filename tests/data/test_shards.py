@@ -1,0 +1,142 @@
+"""Shards: atomic, checked, readable by any Parquet tool."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from musclemap_data.errors import UserError
+from musclemap_data.shards import (
+    SCHEMA,
+    Shard,
+    list_shards,
+    read_dataset_info,
+    shard_path,
+    write_dataset_info,
+    write_shard,
+)
+
+
+def row(clip_id: str = "a", frames: int = 3, **changes):
+    values = {
+        "clip_id": clip_id,
+        "video_id": "v",
+        "url": "https://example.org/v",
+        "activity": "squat",
+        "split": "train",
+        "start_s": 0.5,
+        "end_s": 0.8,
+        "frames": frames,
+        "height": 4,
+        "width": 6,
+        "fps": 10.0,
+        "muscles": [index % 3 == 0 for index in range(20)],
+        "rgb": [bytes([index]) * 50 for index in range(frames)],
+        "skeleton": np.full(frames * 17 * 3, np.nan, np.float32),
+        "skeleton_people": 1,
+        "source_sha256": "0" * 64,
+        "provenance": json.dumps({"rgb": {}}),
+    }
+    return values | changes
+
+
+def test_rows_come_back_as_written(tmp_path):
+    path = tmp_path / "s.parquet"
+    assert write_shard(path, [row("a"), row("b", frames=5)]) == 2
+    with Shard(path, verify=True) as shard:
+        assert len(shard) == 2
+        second = shard.row(1)
+        assert shard.schema_problems() == []
+    expected = row("b", frames=5)
+    assert second["rgb"] == expected["rgb"]
+    assert second["muscles"] == expected["muscles"]
+    assert second["flow"] is None
+    assert np.isnan(second["skeleton"]).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_one_clip_a_row_group_and_uncompressed(tmp_path):
+    path = tmp_path / "s.parquet"
+    write_shard(path, [row(name) for name in "abc"])
+    metadata = pq.ParquetFile(path).metadata
+    assert metadata.num_row_groups == 3
+    column = metadata.row_group(0).column(0)
+    assert column.compression == "UNCOMPRESSED"
+
+
+def test_the_same_rows_are_the_same_bytes(tmp_path):
+    for name in "ab":
+        write_shard(tmp_path / f"{name}.parquet", [row("x"), row("y")])
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_pandas_reads_it(tmp_path):
+    write_shard(tmp_path / "s.parquet", [row("a"), row("b")])
+    table = pd.read_parquet(tmp_path / "s.parquet")
+    assert list(table["clip_id"]) == ["a", "b"]
+    assert list(table.columns) == SCHEMA.names
+
+
+def test_a_failing_row_leaves_the_old_shard_and_nothing_else(tmp_path):
+    path = tmp_path / "s.parquet"
+    write_shard(path, [row("old")])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="lacks the column 'fps'"):
+        write_shard(path, [row("a"), row("b", fps=None)])
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s.parquet"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1), data=st.data())
+def test_a_flipped_byte_in_a_picture_is_an_error_with_its_address(tmp_path, where, data):
+    path = tmp_path / "s.parquet"
+    picture = bytes(range(256)) * 40
+    write_shard(path, [row("a"), row("b", rgb=[picture] * 3)])
+    content = bytearray(path.read_bytes())
+    # Anywhere in the pictures of the second row.
+    first, last = content.find(picture), content.rfind(picture) + len(picture) - 1
+    content[int(first + where * (last - first))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with Shard(path, verify=True) as shard:
+        assert shard.row(0)["clip_id"] == "a"
+        with pytest.raises(UserError, match=r"s\.parquet row 1 cannot be read"):
+            shard.row(1)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "s.parquet"
+    path.write_bytes(b"no parquet")
+    with pytest.raises(UserError, match="cannot be read as a shard"):
+        Shard(path)
+    pd.DataFrame({"a": [1]}).to_parquet(path)
+    with pytest.raises(UserError, match="format version none"):
+        Shard(path)
+
+
+def test_shards_are_listed_in_order_without_temporary_ones(tmp_path):
+    (tmp_path / "shards").mkdir()
+    for number in (2, 0, 1):
+        write_shard(shard_path(tmp_path, "val_new", number), [row()])
+    (tmp_path / "shards" / ".val_new-00003.parquet.1.tmp").touch()
+    names = [path.name for path in list_shards(tmp_path, "val_new")]
+    assert names == [f"val_new-0000{number}.parquet" for number in range(3)]
+    assert list_shards(tmp_path, "train") == []
+    with pytest.raises(ValueError, match="split is 'dev'"):
+        list_shards(tmp_path, "dev")
+
+
+def test_dataset_info(tmp_path):
+    with pytest.raises(UserError, match="There is no data set"):
+        read_dataset_info(tmp_path)
+    write_dataset_info(tmp_path, {"name": "x"})
+    assert read_dataset_info(tmp_path)["name"] == "x"
+    (tmp_path / "dataset.json").write_text('{"format_version": 99}')
+    with pytest.raises(UserError, match="format version 99"):
+        read_dataset_info(tmp_path)
