@@ -62,9 +62,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")
 
 
 def _bundled_manifest() -> Path:
-    from musclemap_data.catalog import ANNOTATIONS_DIR
+    from musclemap_data.catalog import annotations_dir
 
-    return ANNOTATIONS_DIR / "videos" / "default.csv"
+    return annotations_dir() / "videos" / "default.csv"
 
 
 def _report_failures(failed: dict[str, Failure], what: str) -> None:
@@ -81,7 +81,7 @@ def _report_failures(failed: dict[str, Failure], what: str) -> None:
 @app.command(
     epilog="Examples:\n\n"
     "`musclemap download` (the bundled list of YouTube segments)\n\n"
-    "`musclemap download --limit 50 --workers 4`\n\n"
+    "`musclemap download --sample 200 --workers 4` (200 clips of it, the same ones each time)\n\n"
     "`musclemap download --manifest my_videos.csv --data data/mine`",
 )
 def download(
@@ -93,9 +93,19 @@ def download(
     ] = None,
     data: Data = DEFAULT_DATA,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Videos fetched at once.")] = 2,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Fetch the videos of the first N clips only.")
+    activity: Annotated[
+        list[str] | None, typer.Option(help="Only clips of this activity; can be repeated.")
     ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only clips of this split; can be repeated.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Only N clips, the same ones each time.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N clips.")] = None,
+    activities: Annotated[
+        str, typer.Option(help="Label table: musclemap, kinetics, ucf101, hmdb51 or a CSV.")
+    ] = "musclemap",
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also try what failed for good before.")
     ] = False,
@@ -107,12 +117,17 @@ def download(
     """
     from tqdm import tqdm
 
-    from musclemap_data.catalog import load_activities
+    from musclemap_data.catalog import load_table
     from musclemap_data.download import download_videos
-    from musclemap_data.manifest import read_manifest
+    from musclemap_data.manifest import read_manifest, select_clips
 
     path = manifest or _bundled_manifest()
-    clips = read_manifest(path, load_activities())
+    clips = read_manifest(path, load_table(activities))
+    chosen = select_clips(
+        clips, activities=activity or (), splits=split or (), sample=sample, limit=limit
+    )
+    if len(chosen) < len(clips):
+        typer.echo(f"{len(chosen)} of the {len(clips)} clips of the manifest")
     with tqdm(total=0, unit="video", desc="download", dynamic_ncols=True) as bar:
         failures = 0
 
@@ -126,11 +141,12 @@ def download(
             bar.update()
 
         report = download_videos(
-            clips,
+            chosen,
             path.parent,
             data,
             workers=workers,
-            limit=limit,
+            keep=[clip.clip_id for clip in clips],
+            activity_table=activities,
             retry_failed=retry_failed,
             on_total=on_total,
             on_video=on_video,
@@ -138,9 +154,7 @@ def download(
     _report_failures(report.failed, "videos")
     typer.echo(
         f"{report.downloaded} videos downloaded, {report.present} were there, "
-        f"{len(report.failed)} failed"
-        + (f", {report.left} left out by --limit" if report.left else "")
-        + f"; {report.total_bytes / 1e6:.1f} MB in {data / 'videos'}"
+        f"{len(report.failed)} failed; {report.total_bytes / 1e6:.1f} MB in {data / 'videos'}"
     )
     if report.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -214,6 +228,77 @@ def extract_modalities(
     if not report.built and not report.present:
         typer.echo("There is nothing in the shards yet: run `musclemap download` first.", err=True)
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap benchmark --model transm3e`\n\n"
+    "`musclemap benchmark --model random,stgcn,transm3e --preset tiny --epochs 4 --seed 0 --seed 1`"
+    "\n\n`musclemap benchmark --model mvit_v2_s --set modality=flow --set batch_size=8`",
+)
+def benchmark(
+    model: Annotated[
+        str, typer.Option(help="Model names with commas between; `--list` shows them.")
+    ] = "transm3e",
+    data: Data = DEFAULT_DATA,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="tiny, small or base; default: base on a GPU, tiny on a CPU."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Passes over the train split.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Can be repeated.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another setting, FIELD=VALUE; can be repeated."),
+    ] = None,
+    subset: Annotated[
+        Path | None, typer.Option(help="Only the clips named in this file, one id a line.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Where run folders go; default: DATA/runs.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier runs of the name.")] = False,
+    as_json: AsJson = False,
+    list_models: Annotated[
+        bool, typer.Option("--list", help="List models and settings, then stop.")
+    ] = False,
+) -> None:
+    """Train models on the shards, score known and new activities, print one table.
+
+    A finished run is read, not repeated; an interrupted one goes on from its last checkpoint.
+    """
+    from benchmark.models import MODELS
+    from benchmark.results import benchmark_run, format_table, read_subset
+    from benchmark.settings import Settings, describe_settings
+
+    if list_models:
+        typer.echo("models: " + ", ".join(MODELS) + "\n")
+        typer.echo(describe_settings(preset or "base"))
+        return
+    if preset is None:
+        import torch
+
+        preset = "base" if torch.cuda.is_available() else "tiny"
+        typer.echo(f"preset {preset} (choose another with --preset)", err=True)
+    names = list(MODELS) if model == "all" else [name.strip() for name in model.split(",")]
+    settings = Settings.from_preset(preset).with_overrides(change or [])
+    if epochs is not None:
+        settings = settings.with_overrides([f"epochs={epochs}"])
+    results = []
+    for name in filter(None, names):
+        for one_seed in seed or [settings.seed]:
+            result = benchmark_run(
+                data,
+                name,
+                settings.with_overrides([f"seed={one_seed}"]),
+                runs_dir=runs,
+                fresh=fresh,
+                subset=read_subset(subset) if subset else None,
+                progress_bar=not as_json,
+            )
+            results.append(result)
+    typer.echo(json.dumps(results, indent=2) if as_json else format_table(results))
+    typer.echo(f"runs in {runs or data / 'runs'}", err=True)
 
 
 @app.command()

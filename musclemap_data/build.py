@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.catalog import SPLITS, load_activities
+from musclemap_data.catalog import SPLITS, load_table
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import (
     RETRIED_BY_DEFAULT,
@@ -175,7 +175,8 @@ class _Build:
             (data_dir / name).mkdir(exist_ok=True)
         self._cleanup_temporary()
         self.wanted = {name: describe(name, settings) for name in modalities}
-        activities = load_activities()
+        self.activity_table = ledger.activity_table()
+        activities = load_table(self.activity_table)
         self.clips = ledger.clips()
         self.muscles = {
             clip["activity"]: list(activities[clip["activity"]].muscles) for clip in self.clips
@@ -415,6 +416,7 @@ class _Build:
             self.data_dir,
             {
                 "name": self.data_dir.resolve().name,
+                "activities": self.activity_table,
                 "splits": splits,
                 "modalities": self.wanted,
                 "cut": asdict(self.settings.cut),

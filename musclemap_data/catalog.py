@@ -89,6 +89,34 @@ class Activity:
         return tuple(m.slug for m, active in zip(muscles, self.muscles, strict=True) if active)
 
 
+DEFAULT_TABLE = "musclemap"
+
+
+def load_table(name: str = DEFAULT_TABLE) -> dict[str, Activity]:
+    """The activity table of a data set.
+
+    Args:
+        name: ``musclemap`` (our 135 activities), the name of a table in ``annotations/other``
+            (``kinetics``, ``penn_action``, ...), or the path of a CSV in the same format.
+
+    Raises:
+        UserError: there is no such table, or it is malformed.
+    """
+    if name == DEFAULT_TABLE:
+        return load_activities()
+    others = annotations_dir() / "other"
+    bundled = others / f"{name}.csv"
+    if re.fullmatch(r"[a-z0-9_]+", name) and bundled.is_file():
+        return load_activities(bundled)
+    if not Path(name).is_file():
+        names = sorted(p.stem for p in others.glob("*.csv") if (others / f"{p.stem}_sources.csv").exists())
+        raise UserError(
+            f"there is no activity table {name!r}; choose {DEFAULT_TABLE}, {', '.join(names)}, "
+            "or the path of a CSV like annotations/activities.csv"
+        )
+    return load_activities(Path(name))
+
+
 def annotations_dir() -> Path:
     """The folder ``annotations/`` that lies beside the package."""
     return Path(musclemap_data.__file__).parent.parent / "annotations"

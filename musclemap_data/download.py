@@ -6,12 +6,13 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.decode import probe
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import (
@@ -65,14 +66,12 @@ class DownloadReport:
         downloaded: videos fetched by this run.
         present: videos that were there already.
         failed: video id -> failure, of this run and of earlier ones that were not tried again.
-        left: videos not tried because of ``limit``.
         total_bytes: bytes of all videos present.
     """
 
     downloaded: int = 0
     present: int = 0
     failed: dict[str, Failure] = field(default_factory=dict)
-    left: int = 0
     total_bytes: int = 0
 
 
@@ -82,28 +81,30 @@ def download_videos(
     data_dir: Path,
     *,
     workers: int = 2,
-    limit: int | None = None,
+    keep: Collection[str] = (),
+    activity_table: str = DEFAULT_TABLE,
     retry_failed: bool = False,
     on_video: Callable[[str, Failure | None], None] | None = None,
     on_total: Callable[[int], None] | None = None,
 ) -> DownloadReport:
-    """Fetch every video of the manifest that is not there yet, and record each in the ledger.
+    """Fetch the video of every clip that is not there yet, and record each in the ledger.
 
-    The manifest becomes the plan of the data directory. A video that failed for good (gone,
-    blocked, ...) is tried again only with ``retry_failed``.
+    The clips become the plan of the data directory; clips of an earlier plan are withdrawn. A
+    video that failed for good (gone, blocked, ...) is tried again only with ``retry_failed``.
 
     Args:
-        clips: a checked manifest.
+        clips: a checked manifest, or a part of one.
         manifest_dir: local urls are relative to it.
         data_dir: the data set's folder; created if need be.
         workers: videos fetched at the same time.
-        limit: consider the videos of the first ``limit`` clips only; None means all.
+        keep: ids of clips that are not withdrawn: the rest of the manifest.
+        activity_table: where the labels come from, see ``catalog.load_table``.
         retry_failed: try again whatever failed before.
         on_video: called with (video id, failure or None) as each attempt ends.
         on_total: called once with the number of videos about to be tried.
 
     Returns:
-        A report; every video of the manifest is in exactly one of its counts.
+        A report; every video of ``clips`` is in exactly one of its counts.
 
     Raises:
         UserError: the data directory is in use or cannot be written.
@@ -111,20 +112,19 @@ def download_videos(
     if workers < 1:
         raise UserError(f"workers is {workers}; it must be 1 or more")
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
-        ledger.sync(clips, manifest_dir)
+        ledger.sync(clips, manifest_dir, keep=keep, activity_table=activity_table)
         videos_dir = data_dir / "videos"
         (videos_dir / ".partial").mkdir(parents=True, exist_ok=True)
-        chosen = {clip.video_id for clip in clips[:limit]}
+        chosen = {clip.video_id for clip in clips}
         report = DownloadReport()
         tasks = []
         for video in ledger.videos():
             video_id = video["video_id"]
+            if video_id not in chosen:
+                continue
             if video["state"] == "downloaded" and (data_dir / video["file"]).is_file():
                 report.present += 1
                 report.total_bytes += video["bytes"] or 0
-                continue
-            if video_id not in chosen:
-                report.left += 1
                 continue
             if video["state"] == "downloaded":
                 ledger.video_missing(video_id)

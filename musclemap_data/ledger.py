@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.errors import UserError
 from musclemap_data.manifest import Clip
 
@@ -79,6 +80,7 @@ class StageError(Exception):
 
 
 _TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE videos (
     video_id TEXT PRIMARY KEY,
     url TEXT NOT NULL,
@@ -171,10 +173,29 @@ class Ledger:
 
     # -- the plan ---------------------------------------------------------------------------
 
-    def sync(self, clips: Sequence[Clip], manifest_dir: Path) -> None:
-        """Take a manifest as the plan: add, update, withdraw; what is unchanged keeps its state."""
+    def sync(
+        self,
+        clips: Sequence[Clip],
+        manifest_dir: Path,
+        *,
+        keep: Collection[str] = (),
+        activity_table: str = DEFAULT_TABLE,
+    ) -> None:
+        """Take clips as the plan: add, update, withdraw; what is unchanged keeps its state.
+
+        Args:
+            clips: the clips to build.
+            manifest_dir: local urls are relative to it.
+            keep: ids of other clips that stay in the plan if they are in it.
+            activity_table: where the labels of the clips come from, see ``load_table``.
+        """
         now = _now()
         with self._transaction():
+            self._db.execute(
+                "INSERT INTO facts VALUES ('activity_table', ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (activity_table,),
+            )
             for clip in clips:
                 local = None if clip.is_remote else str((manifest_dir / clip.url).resolve())
                 self._db.execute(
@@ -209,7 +230,8 @@ class Ledger:
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (clip_id TEXT PRIMARY KEY)")
             self._db.execute("DELETE FROM wanted")
             self._db.executemany(
-                "INSERT INTO wanted VALUES (?)", ((clip.clip_id,) for clip in clips)
+                "INSERT OR IGNORE INTO wanted VALUES (?)",
+                ((clip_id,) for clip_id in (*(clip.clip_id for clip in clips), *keep)),
             )
             self._db.execute(
                 """UPDATE clips SET state = 'withdrawn', shard_row = NULL, updated_at = ?
@@ -266,8 +288,10 @@ class Ledger:
             ORDER BY c.split, c.shard_number, c.clip_id"""
         ).fetchall()
 
-    def is_empty(self) -> bool:
-        return self._db.execute("SELECT NOT EXISTS (SELECT 1 FROM clips)").fetchone()[0] == 1
+    def activity_table(self) -> str:
+        """The activity table of the manifest in force."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'activity_table'").fetchone()
+        return row["value"] if row else DEFAULT_TABLE
 
     # -- what happened ----------------------------------------------------------------------
 

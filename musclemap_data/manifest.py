@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import difflib
+import hashlib
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -97,6 +98,46 @@ def read_manifest(path: Path, activities: Mapping[str, Activity]) -> list[Clip]:
     if checker.problems:
         raise ManifestError(path, [text for _, text in sorted(checker.problems)])
     return [clip for clip in clips if clip is not None]
+
+
+def select_clips(
+    clips: Sequence[Clip],
+    *,
+    activities: Collection[str] = (),
+    splits: Collection[str] = (),
+    sample: int | None = None,
+    limit: int | None = None,
+) -> list[Clip]:
+    """A part of a manifest, in its order.
+
+    Args:
+        clips: the manifest.
+        activities: keep only these slugs; empty means all.
+        splits: keep only these splits; empty means all.
+        sample: keep this many clips, chosen by a hash of their ids: the same ones each time, and
+            most of them again in a longer or changed manifest.
+        limit: keep the first so many clips of what is left.
+
+    Raises:
+        UserError: an activity or split that the manifest does not have.
+    """
+    for what, wanted, have in (
+        ("activity", activities, {clip.activity for clip in clips}),
+        ("split", splits, {clip.split for clip in clips}),
+    ):
+        for name in wanted:
+            if name not in have:
+                raise UserError(f"no clip of the manifest has {what} {name!r}{_nearest(name, have)}")
+    chosen = [
+        clip
+        for clip in clips
+        if (not activities or clip.activity in activities) and (not splits or clip.split in splits)
+    ]
+    if sample is not None:
+        digest = {clip: hashlib.blake2b(clip.clip_id.encode()).digest() for clip in chosen}
+        keep = set(sorted(chosen, key=digest.__getitem__)[:sample])
+        chosen = [clip for clip in chosen if clip in keep]
+    return chosen[:limit]
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from musclemap_data.catalog import SPLITS, Activity, load_activities
+from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_table
 from musclemap_data.errors import UserError
 from musclemap_data.manifest import partition
 from musclemap_data.shards import (
@@ -40,7 +40,7 @@ def validate_dataset(
         UserError: there is no data set here.
     """
     info = read_dataset_info(data_dir)
-    activities = load_activities()
+    activities = load_table(info.get("activities", DEFAULT_TABLE))
     problems: list[str] = []
     seen_clips: dict[str, str] = {}
     seen_sources: dict[str, tuple[str, str]] = {}

@@ -100,14 +100,16 @@ def _png() -> bytes:
     return cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
 
 
-def test_limit_takes_the_first_clips_and_keeps_the_plan(tmp_path, make_video):
+def test_the_rest_of_the_manifest_is_not_withdrawn(tmp_path, make_video):
     for name in "abc":
         make_video(tmp_path / f"{name}.mp4", seed=ord(name))
     clips = [clip(name, f"{name}.mp4") for name in "abc"]
-    report = download_videos(clips, tmp_path, tmp_path / "data", limit=1)
-    assert (report.downloaded, report.left) == (1, 2)
-    report = download_videos(clips, tmp_path, tmp_path / "data")
-    assert (report.downloaded, report.present, report.left) == (2, 1, 0)
+    data = tmp_path / "data"
+    download_videos(clips[:2], tmp_path, data)
+    report = download_videos(clips[2:], tmp_path, data, keep=[c.clip_id for c in clips])
+    assert (report.downloaded, report.present) == (1, 0)
+    with Ledger(data, read_only=True) as ledger:
+        assert [row["clip_id"] for row in ledger.clips()] == ["a_0", "b_0", "c_0"]
 
 
 @pytest.mark.parametrize(

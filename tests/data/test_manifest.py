@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musclemap_data.catalog import SPLITS, load_activities
+from musclemap_data.errors import UserError
 from musclemap_data.manifest import (
     COLUMNS,
     Clip,
     ManifestError,
     read_manifest,
+    select_clips,
     write_manifest,
 )
 
@@ -188,3 +190,30 @@ def test_what_is_written_is_read_back(tmp_path_factory, clip):
     path = tmp_path_factory.mktemp("m") / "m.csv"
     write_manifest(path, [clip])
     assert read_manifest(path, load_activities()) == [clip]
+
+
+def many_clips(count: int) -> list[Clip]:
+    return [
+        Clip(f"c{n}", f"v{n}", f"v{n}.mp4", 0, None, ("squat", "lunge")[n % 2], ("train", "test_known")[n % 3 == 0])
+        for n in range(count)
+    ]
+
+
+def test_a_part_can_be_selected():
+    clips = many_clips(12)
+    assert select_clips(clips) == clips
+    assert [c.clip_id for c in select_clips(clips, activities=["lunge"], limit=2)] == ["c1", "c3"]
+    assert {c.split for c in select_clips(clips, splits=["test_known"])} == {"test_known"}
+    with pytest.raises(UserError, match="activity 'squad'; did you mean 'squat'"):
+        select_clips(clips, activities=["squad"])
+
+
+@given(count=st.integers(1, 60), sample=st.integers(1, 20), data=st.data())
+def test_a_sample_does_not_depend_on_order_or_on_what_is_left_out(count, sample, data):
+    clips = many_clips(count)
+    chosen = set(select_clips(clips, sample=sample))
+    assert len(chosen) == min(sample, count)
+    assert set(select_clips(data.draw(st.permutations(clips)), sample=sample)) == chosen
+    gone = data.draw(st.sampled_from(clips))
+    fewer = set(select_clips([c for c in clips if c != gone], sample=sample))
+    assert chosen - {gone} <= fewer
