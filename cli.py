@@ -78,6 +78,58 @@ def _report_failures(failed: dict[str, Failure], what: str) -> None:
         typer.echo(f"  {count} {what} {kind}: {NEXT_STEP[kind]}", err=True)
 
 
+@app.command()
+def quickstart(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the sample and its data set.")
+    ] = Path("data/quickstart"),
+    size: Annotated[str, typer.Option(help="tiny or default.")] = "default",
+    models: Annotated[
+        str, typer.Option(help="Models to compare.")
+    ] = "random,label-prior,stgcn,transm3e",
+    epochs: Annotated[int | None, typer.Option(min=0)] = None,
+) -> None:
+    """Render synthetic workout videos, serve them on this machine, run the three commands on them.
+
+    The videos are **synthetic**: the scores show that everything works, not how good a model is.
+    """
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from musclemap_data.catalog import load_activities
+    from musclemap_data.errors import UserError
+    from musclemap_data.manifest import read_manifest, write_manifest
+    from musclemap_data.sample import SAMPLE_SIZES, render_sample
+    from musclemap_data.sample.serve import serve_folder
+
+    if size not in SAMPLE_SIZES:
+        raise UserError(f"size is {size!r}; choose from {', '.join(SAMPLE_SIZES)}")
+    source, data = out / "sample", out / "data"
+    with tqdm(unit="video", desc="render", dynamic_ncols=True) as bar:
+
+        def on_video(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        manifest = render_sample(source, size=size, progress=on_video)
+    with serve_folder(source) as base_url:
+        clips = read_manifest(manifest, load_activities())
+        served = out / "manifest.csv"
+        write_manifest(served, [replace(clip, url=f"{base_url}/{clip.url}") for clip in clips])
+        _say(f"musclemap download --manifest {served} --data {data}")
+        download(manifest=served, data=data)
+    _say(f"musclemap extract-modalities --data {data}")
+    extract_modalities(data=data)
+    _say(f"musclemap benchmark --model {models} --preset tiny --data {data}")
+    benchmark(model=models, data=data, preset="tiny", epochs=epochs)
+    typer.echo("\nThe videos are synthetic. Now your own: musclemap download --help")
+
+
+def _say(command: str) -> None:
+    typer.secho(f"\n$ {command}", bold=True, err=True)
+
+
 @app.command(
     epilog="Examples:\n\n"
     "`musclemap download` (the bundled list of YouTube segments)\n\n"
@@ -257,7 +309,9 @@ def benchmark(
     runs: Annotated[
         Path | None, typer.Option(help="Where run folders go; default: DATA/runs.")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier runs of the name.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget earlier runs of the name.")
+    ] = False,
     as_json: AsJson = False,
     list_models: Annotated[
         bool, typer.Option("--list", help="List models and settings, then stop.")

@@ -1,17 +1,16 @@
-"""Fixtures shared by all tests: the real data beside the checkout, tiny videos, a loopback server."""
+"""Fixtures for all tests: the real data beside the checkout, tiny videos, a loopback server."""
 
 from __future__ import annotations
 
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from musclemap_data.sample.serve import serve_folder
 from musclemap_data.trim import ffmpeg_binary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -58,28 +57,8 @@ def make_video() -> Callable[..., Path]:
     return write_video
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None: ...
-
-
-def serve(folder: Path) -> tuple[ThreadingHTTPServer, str]:
-    """Serve a folder on loopback; returns the server and its base url."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.server_address[1]}"
-
-
 @pytest.fixture
-def serve_folder() -> Iterator[Callable[[Path], str]]:
-    """A function that serves a folder over HTTP until the end of the test."""
-    servers = []
-
-    def start(folder: Path) -> str:
-        server, url = serve(folder)
-        servers.append(server)
-        return url
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+def serve() -> Iterator[Callable[[Path], str]]:
+    """A function that serves a folder over HTTP on loopback until the end of the test."""
+    with ExitStack() as stack:
+        yield lambda folder: stack.enter_context(serve_folder(folder))

@@ -1,0 +1,134 @@
+"""The command line as a user meets it: help, exit codes, messages, the three commands in a row."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from musclemap_data.manifest import COLUMNS, Clip, write_manifest
+from tests.conftest import REPOSITORY
+
+
+def musclemap(*words: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None):
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "cli.py"), *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd or REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})},
+    )
+
+
+def test_help_is_instant_and_names_every_verb():
+    # Processor time, not the clock: other tests may be running beside this one.
+    times = []
+    for _ in range(3):
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = musclemap("--help")
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
+    assert done.returncode == 0
+    for verb in ("quickstart", "download", "extract-modalities", "benchmark", "validate", "stats"):
+        assert verb in done.stdout
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("verb", ["download", "extract-modalities", "benchmark"])
+def test_help_has_examples(verb):
+    assert "Examples" in musclemap(verb, "--help").stdout
+
+
+TEN_MISTAKES = f"""{",".join(COLUMNS)}
+ok,ok,https://example.org/ok.mp4,0,2,squat,train
+bad_url,u1,gopher://example.org/a,0,2,squat,train
+backwards,u2,https://example.org/b,5,2,squat,train
+unknown,u3,https://example.org/c,0,2,sqats,train
+ok,u4,https://example.org/d,0,2,squat,train
+../../x,u5,https://example.org/e,0,2,squat,train
+empty,u6,empty.mp4,0,2,squat,train
+split,u7,https://example.org/g,0,2,squat,dev
+number,u8,https://example.org/h,zero,2,squat,train
+held_out,u9,https://example.org/i,0,2,hollow_hold,train
+leak,ok,https://example.org/ok.mp4,2,4,squat,test_known
+"""
+
+
+def test_ten_mistakes_give_ten_errors_and_touch_nothing(tmp_path):
+    (tmp_path / "manifest.csv").write_text(TEN_MISTAKES)
+    (tmp_path / "empty.mp4").touch()
+    before = sorted(tmp_path.rglob("*"))
+    done = musclemap("download", "--manifest", tmp_path / "manifest.csv", "--data", tmp_path / "d")
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line.strip().startswith("line ")]
+    assert [line.split(":")[0].strip() for line in lines] == [f"line {n}" for n in range(3, 13)]
+    assert "10 mistakes, nothing was changed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["extract-modalities"], "Run `musclemap download` first"),
+        (["validate"], "There is no data set"),
+        (["stats"], "There is no data set"),
+        (["benchmark", "--model", "random", "--preset", "tiny"], "There is no data set"),
+        (["download", "--manifest", "none.csv"], "there is no such file"),
+        (["download", "--sample", "5", "--activity", "squad"], "did you mean 'squat'"),
+        (["quickstart", "--size", "huge"], "choose from"),
+    ],
+)
+def test_a_users_mistake_is_a_message_and_exit_code_2(tmp_path, words, message):
+    done = musclemap(*words, env={"MUSCLEMAP_DATA": str(tmp_path / "data")}, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_bad_video_does_not_stop_the_others(tmp_path, make_video, serve):
+    site = tmp_path / "site"
+    good = make_video(site / "good.mp4")
+    (site / "corrupt.mp4").write_bytes(good.read_bytes()[:400])
+    (site / "page.mp4").write_text("<html><body>gone</body></html>")
+    base = serve(site)
+    names = ("good", "corrupt", "page", "missing")
+    clips = [Clip(n, n, f"{base}/{n}.mp4", 0, None, "squat", "train") for n in names]
+    write_manifest(tmp_path / "m.csv", clips)
+    data = tmp_path / "data"
+    done = musclemap("download", "--manifest", tmp_path / "m.csv", "--data", data)
+    assert done.returncode == 1
+    for name, reason in (("corrupt", "decode"), ("page", "not-a-video"), ("missing", "gone")):
+        assert f"FAILED {name}: download failed ({reason})" in done.stderr
+    done = musclemap("extract-modalities", "--data", data, "--modalities", "rgb")
+    assert done.returncode == 1
+    assert "1 clips extracted" in done.stdout
+    counts = json.loads(musclemap("stats", "--data", data, "--json").stdout)
+    assert counts["splits"]["train"]["clips"] == 1
+    assert counts["splits"]["train"]["coverage"] == 0.25
+    assert musclemap("validate", "--data", data).returncode == 0
+
+
+@pytest.mark.slow
+def test_quickstart_runs_the_whole_path_on_synthetic_videos(tmp_path):
+    models = "random,all-ones,label-prior,stgcn,mvit_v2_s,transm3e"
+    done = musclemap("quickstart", "--size", "tiny", "--out", tmp_path, "--models", models,
+                     "--epochs", "1")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in models.split(","):
+        assert name in done.stdout
+        run = tmp_path / "data/runs" / f"{name}-tiny-seed0"
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics["splits"]["test_new"]["clips"] > 0
+        assert (run / "settings.json").exists()
+    assert (tmp_path / "data/runs/transm3e-tiny-seed0/model.safetensors").exists()
+    assert musclemap("validate", "--data", tmp_path / "data").returncode == 0
+    counts = json.loads(musclemap("stats", "--data", tmp_path / "data", "--json").stdout)
+    assert all(split["coverage"] == 1.0 for split in counts["splits"].values())
