@@ -216,6 +216,13 @@ def test_frames_before_the_first_detection_are_followed_backwards():
     assert followed(script, hidden=frozenset(range(12))) == "E" * 20
 
 
+def test_somebody_seen_only_between_the_first_looks_is_found():
+    script = [{"E": Roi(100, 100, 80, 0)} for _ in range(64)]
+    hidden = frozenset(i for i in range(64) if i % 4)
+    looks = {(2 * i + 1) * 64 // 16 for i in range(8)}
+    assert followed(script, hidden=hidden | looks) == "E" * 64
+
+
 def test_cuts_split_a_clip_and_a_moving_texture_does_not():
     random = np.random.default_rng(0)
     dark, light = random.integers(0, 60, (64, 64, 3)), random.integers(120, 250, (64, 64, 3))
