@@ -356,17 +356,27 @@ def benchmark(
 
 
 @app.command()
-def validate(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+def validate(
+    data: Data = DEFAULT_DATA,
+    leakage: Annotated[
+        bool, typer.Option("--leakage", help="Also look for near-duplicate frames across splits.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check a data set: schema, checksums, every frame, labels, no source video in two splits.
 
     Exit code 0: nothing wrong. 1: problems, one line each.
     """
     from tqdm import tqdm
 
+    from musclemap_data.leakage import find_leaks
     from musclemap_data.validate import validate_dataset
 
     with tqdm(unit="row", desc="validate", dynamic_ncols=True, disable=as_json) as bar:
         rows, problems = validate_dataset(data, on_row=bar.update)
+    if leakage:
+        with tqdm(unit="row", desc="leakage", dynamic_ncols=True, disable=as_json) as bar:
+            problems += find_leaks(data, on_row=bar.update)
     if as_json:
         typer.echo(json.dumps({"rows": rows, "problems": problems}, indent=2))
     else:
@@ -378,10 +388,19 @@ def validate(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def stats(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+def stats(
+    data: Data = DEFAULT_DATA,
+    annotations: Annotated[
+        bool, typer.Option("--annotations", help="Count the bundled labels and lists instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Count clips and seconds by split, activity and muscle region."""
-    from musclemap_data.stats import dataset_stats
+    from musclemap_data.stats import annotation_stats, dataset_stats
 
+    if annotations:
+        _print_annotation_stats(annotation_stats(), as_json)
+        return
     counts = dataset_stats(data)
     if as_json:
         typer.echo(json.dumps(counts, indent=2))
@@ -400,6 +419,51 @@ def stats(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
     for slug, entry in counts["regions"].items():
         share = "n/a" if entry["share"] is None else f"{entry['share']:.1%}"
         typer.echo(f"{slug:<20}{entry['clips']:>7}{share:>8}")
+
+
+def _print_annotation_stats(counts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(counts, indent=2))
+        return
+    total = counts["activities"]
+    typer.echo(f"{total['known']} known and {total['new']} new activities\n")
+    for name, groups in (("muscle region", counts["regions"]), ("family", counts["families"])):
+        typer.echo(f"{name:<20}{'known':>7}{'new':>7}")
+        for slug, entry in groups.items():
+            typer.echo(f"{slug:<20}{entry['known']:>7}{entry['new']:>7}")
+        typer.echo()
+    typer.echo(f"{'bundled clips':<20}{'clips':>7}{'videos':>8}{'activities':>12}")
+    for split, entry in counts["splits"].items():
+        typer.echo(f"{split:<20}{entry['clips']:>7}{entry['videos']:>8}{entry['activities']:>12}")
+
+
+@app.command(
+    "import",
+    epilog="Examples:\n\n"
+    "`musclemap import penn-action PennAction --data data/penn`\n\n"
+    "`musclemap import ucf101 UCF-101 --out UCF-101/manifest.csv`",
+)
+def import_(
+    source: Annotated[str, typer.Argument(help="ucf101, hmdb51, penn-action or musclemap.")],
+    folder: Annotated[Path, typer.Argument(help="Your copy of it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Manifest to write; in or above FOLDER.")
+    ] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Turn your copy of another data set into a manifest, or (Penn Action) into shards.
+
+    `musclemap` is the authors' own release: its pickled lists are read without running anything.
+    """
+    from musclemap_data.errors import UserError
+    from musclemap_data.importers import IMPORTERS
+
+    if source not in IMPORTERS:
+        raise UserError(f"source is {source!r}; choose from {', '.join(IMPORTERS)}")
+    target = data if source == "penn-action" else out or folder / "manifest.csv"
+    typer.echo(str(IMPORTERS[source](folder, target)))
+    if source in ("ucf101", "hmdb51"):
+        typer.echo(f"next: musclemap download --manifest {target} --activities {source}")
 
 
 if __name__ == "__main__":

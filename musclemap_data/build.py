@@ -1,4 +1,4 @@
-"""From downloaded videos to shards: plan what is missing, run it in processes, commit shard by shard.
+"""From downloaded videos to shards: plan what is missing, run it in processes, commit by shard.
 
 A worker turns one clip into a one-row shard in ``work/``; the main process puts the finished rows
 of a shard together, in the order of clip ids, and renames the shard into place. A killed build
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from musclemap_data.catalog import SPLITS, load_table
 from musclemap_data.errors import UserError
@@ -40,10 +41,12 @@ from musclemap_data.ledger import (
 from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe, extract
 from musclemap_data.shards import (
     MODALITY_COLUMNS,
+    SCHEMA,
     Shard,
     file_sha256,
     list_shards,
     read_dataset_info,
+    replace_columns,
     shard_path,
     write_dataset_info,
     write_shard,
@@ -143,13 +146,10 @@ def extract_modalities(
         build.commit_ready()
         for job, outcome in run_jobs(jobs, workers):
             build.finish(job, outcome)
-            if on_clip:
-                failed = isinstance(outcome, Failure)
-                on_clip(
-                    job.clip_id,
-                    0 if failed else outcome["frames"],
-                    outcome if failed else None,
-                )
+            if on_clip and isinstance(outcome, Failure):
+                on_clip(job.clip_id, 0, outcome)
+            elif on_clip:
+                on_clip(job.clip_id, outcome["frames"], None)
             build.commit_ready()
         build.close()
         return build.report
@@ -279,7 +279,9 @@ class _Build:
             modalities=missing,
             settings=self.settings,
             fixed={
-                **{name: clip[name] for name in ("clip_id", "video_id", "url", "activity", "split")},
+                **{
+                    name: clip[name] for name in ("clip_id", "video_id", "url", "activity", "split")
+                },
                 "muscles": self.muscles[clip["activity"]],
                 "source_sha256": clip["video_sha256"],
                 "provenance": json.dumps(
@@ -372,34 +374,19 @@ class _Build:
 
     def _rows(
         self, path: Path, place: tuple[str, int], clip_ids: Sequence[str]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[pa.Table]:
+        """The rows of a shard, old and new, with today's labels."""
         labels = {clip["clip_id"]: clip for clip in self.clips}
         for clip_id in clip_ids:
             if clip_id in self.present[place]:
-                with Shard(path, verify=True) as shard:
-                    row = shard.row(self.present[place][clip_id])
+                row = _read_row(path, self.present[place][clip_id])
             else:
-                with Shard(self.work_dir / f"{clip_id}.parquet", verify=True) as shard:
-                    row = shard.row(0)
+                row = _read_row(self.work_dir / f"{clip_id}.parquet", 0)
                 if clip_id in self.stale:
-                    row = self._merged(*self.stale[clip_id], row)
+                    row = _merged(_read_row(*self.stale[clip_id]), row)
             clip = labels[clip_id]
-            for name in ("video_id", "url", "activity", "split"):
-                row[name] = clip[name]
-            row["muscles"] = self.muscles[clip["activity"]]
-            yield row
-
-    @staticmethod
-    def _merged(path: Path, index: int, fresh: dict[str, Any]) -> dict[str, Any]:
-        """An old row with the modalities that were made anew."""
-        with Shard(path, verify=True) as shard:
-            row = shard.row(index)
-        made = json.loads(fresh["provenance"])
-        for modality in made:
-            for column in MODALITY_COLUMNS.get(modality, ()):
-                row[column] = fresh[column]
-        row["provenance"] = json.dumps(json.loads(row["provenance"]) | made, sort_keys=True)
-        return row
+            values = {name: clip[name] for name in ("video_id", "url", "activity", "split")}
+            yield replace_columns(row, values | {"muscles": self.muscles[clip["activity"]]})
 
     def close(self) -> None:
         self.commit_ready()
@@ -424,6 +411,21 @@ class _Build:
                 "shards": dict(sorted(self.shard_hashes.items())),
             },
         )
+
+
+def _read_row(path: Path, index: int) -> pa.Table:
+    with Shard(path, verify=True) as shard:
+        return shard.row_table(index)
+
+
+def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:
+    """An old row with the modalities that were made anew."""
+    made = json.loads(fresh["provenance"][0].as_py())
+    for modality in made:
+        for name in MODALITY_COLUMNS.get(modality, ()):
+            old = old.set_column(old.schema.get_field_index(name), SCHEMA.field(name), fresh[name])
+    provenance = json.loads(old["provenance"][0].as_py()) | made
+    return replace_columns(old, {"provenance": json.dumps(provenance, sort_keys=True)})
 
 
 def _staged_is_current(path: Path, job: ClipJob) -> bool:

@@ -109,7 +109,9 @@ def load_table(name: str = DEFAULT_TABLE) -> dict[str, Activity]:
     if re.fullmatch(r"[a-z0-9_]+", name) and bundled.is_file():
         return load_activities(bundled)
     if not Path(name).is_file():
-        names = sorted(p.stem for p in others.glob("*.csv") if (others / f"{p.stem}_sources.csv").exists())
+        names = sorted(
+            p.stem for p in others.glob("*.csv") if (others / f"{p.stem}_sources.csv").exists()
+        )
         raise UserError(
             f"there is no activity table {name!r}; choose {DEFAULT_TABLE}, {', '.join(names)}, "
             "or the path of a CSV like annotations/activities.csv"

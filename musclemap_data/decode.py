@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from musclemap_data.ledger import FailureClass, StageError
 
-# What a source may be: plain containers. A playlist (concat, HLS, DASH) could make ffmpeg open other
-# files or addresses, a still picture is no video; neither is in the list, so neither is opened.
+# What a source may be: plain containers. A playlist (concat, HLS, DASH) could make ffmpeg open
+# other files or addresses, a still picture is no video; neither is in the list, so neither is opened.
 INPUT_OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo,"
@@ -96,7 +96,7 @@ def iterate_frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24")
+                yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except (av.FFmpegError, IndexError) as error:
         raise StageError("decode", FailureClass.DECODE, _reason(error)) from error
 

@@ -28,9 +28,7 @@ from musclemap_data.shards import file_sha256
 
 # The smallest picture whose shorter side is still 256 or more; sound is not wanted. `?` lets
 # formats through that do not tell their size, such as a plain file on a server.
-FORMAT = (
-    "bv*[height>=?256][width>=?256][vcodec!=none]/b[height>=?256][width>=?256]/bv*/b/best"
-)
+FORMAT = "bv*[height>=?256][width>=?256][vcodec!=none]/b[height>=?256][width>=?256]/bv*/b/best"
 FORMAT_SORT = ["+res", "+fps", "+size", "+br"]
 
 _BY_STATUS = {

@@ -39,7 +39,7 @@ class FailureClass(StrEnum):
 
 NEXT_STEP: dict[FailureClass, str] = {
     FailureClass.GONE: "deleted or private: nothing to do; it counts against the coverage",
-    FailureClass.BLOCKED: "the site refused (age, region or bot check): try again from another network",
+    FailureClass.BLOCKED: "the site refused (age, region, bot check): try another network",
     FailureClass.RATE_LIMITED: "the site asked for a pause: run `musclemap download` again later",
     FailureClass.NETWORK: "the connection failed: run `musclemap download` again",
     FailureClass.NOT_A_VIDEO: "the url leads to no video: correct it in the manifest",
@@ -128,9 +128,7 @@ class Ledger:
     def __init__(self, data_dir: Path, *, read_only: bool = False) -> None:
         self.path = Path(data_dir) / "ledger.sqlite"
         if read_only and not self.path.exists():
-            raise UserError(
-                f"There is no ledger in {data_dir}. Run `musclemap download` first."
-            )
+            raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None)
             self._db.row_factory = sqlite3.Row

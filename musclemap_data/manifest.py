@@ -127,7 +127,9 @@ def select_clips(
     ):
         for name in wanted:
             if name not in have:
-                raise UserError(f"no clip of the manifest has {what} {name!r}{_nearest(name, have)}")
+                raise UserError(
+                    f"no clip of the manifest has {what} {name!r}{_nearest(name, have)}"
+                )
     chosen = [
         clip
         for clip in clips
@@ -190,9 +192,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                     f"line {reader.line_num}: {len(cells)} cells where the header has {len(header)}"
                 )
                 continue
-            values = {
-                name: cell.strip() for name, cell in zip(header, cells, strict=True)
-            }
+            values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
             rows.append((reader.line_num, values))
     except csv.Error as error:
         problems.append(f"line {reader.line_num}: not CSV: {error}")
@@ -269,7 +269,12 @@ class _Checker:
         if problem:
             wrong(problem)
         for key, value, seen, text in (
-            (video_id, url, self._video_url, "video_id {key!r} has url {value!r} here but {other!r}"),
+            (
+                video_id,
+                url,
+                self._video_url,
+                "video_id {key!r} has url {value!r} here but {other!r}",
+            ),
             (url, video_id, self._url_video, "url {key!r} is video {value!r} here but {other!r}"),
         ):
             other, first = seen.setdefault(key, (value, line))
@@ -334,7 +339,9 @@ class _Checker:
         split, slug, video_id = row["split"], row["activity"], row["video_id"]
         activity = self.activities.get(slug)
         if activity is None:
-            wrong(f"activity {slug!r} is not in the activity table{_nearest(slug, self.activities)}")
+            wrong(
+                f"activity {slug!r} is not in the activity table{_nearest(slug, self.activities)}"
+            )
         if split not in SPLITS:
             wrong(f"split {split!r} must be one of {', '.join(SPLITS)}")
             return

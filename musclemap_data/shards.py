@@ -62,9 +62,9 @@ SCHEMA = pa.schema(
 """One row of a shard.
 
 ``rgb`` and ``rgb_diff`` hold one JPEG a frame; ``flow`` one a pair of frames, u stacked over v,
-``uint8 [2H, W]`` over ``[-flow_bound_px, flow_bound_px]``. ``skeleton`` is ``float32 [T, M, 17, 3]``
-flattened (x and y in pixels, score; COCO-17), with M in ``skeleton_people``. ``provenance`` is
-JSON: modality -> extractor, version and settings.
+``uint8 [2H, W]`` over ``[-flow_bound_px, flow_bound_px]``. ``skeleton`` is flattened
+``float32 [T, M, 17, 3]`` (x and y in pixels, score; COCO-17), with M in ``skeleton_people``.
+``provenance`` is JSON: modality -> extractor, version and settings.
 """
 
 
@@ -75,12 +75,13 @@ def _file_metadata() -> dict[str, str]:
     }
 
 
-def write_shard(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> int:
     """Write rows as one shard: under a temporary name, read back, flushed, then renamed.
 
     Args:
         path: where the shard will be; its directory must exist.
-        rows: mappings with the columns of ``SCHEMA``; a missing nullable column becomes null.
+        rows: mappings with the columns of ``SCHEMA``, where a missing nullable column becomes
+            null; or tables of one row, as ``Shard.row_table`` gives them.
 
     Returns:
         The number of rows written.
@@ -107,7 +108,8 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
             if len(written) != count:
                 raise ValueError(f"{path}: wrote {count} rows but read back {len(written)}")
             for index in range(count):
-                written.row(index)
+                for column in SCHEMA.names:  # one at a time: a long clip is large
+                    written.row_table(index, [column])
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -117,7 +119,9 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def _row_table(row: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+def _row_table(row: Mapping[str, Any] | pa.Table, schema: pa.Schema) -> pa.Table:
+    if isinstance(row, pa.Table):
+        return row.select(schema.names).replace_schema_metadata(schema.metadata)
     arrays = []
     for field in schema:
         value = row.get(field.name)
@@ -127,8 +131,16 @@ def _row_table(row: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def replace_columns(table: pa.Table, values: Mapping[str, Any]) -> pa.Table:
+    """A table of one row with other values in some columns of ``SCHEMA``."""
+    for name, value in values.items():
+        array = pa.array([value], type=SCHEMA.field(name).type)
+        table = table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), array)
+    return table
+
+
 def _sync_directory(directory: Path) -> None:
-    """Make a rename last through a power cut (POSIX; a no-op where directories cannot be opened)."""
+    """Make a rename last through a power cut (nothing where directories cannot be opened)."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError:
@@ -264,7 +276,9 @@ def read_dataset_info(data_dir: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
         found = info.get("format_version") if isinstance(info, dict) else None
-        raise UserError(f"{path} has format version {found}; this MuscleMap reads {FORMAT_VERSION}.")
+        raise UserError(
+            f"{path} has format version {found}; this MuscleMap reads {FORMAT_VERSION}."
+        )
     return info
 
 

@@ -6,7 +6,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from musclemap_data.catalog import SPLITS, load_muscles
+from musclemap_data.catalog import (
+    SPLITS,
+    Activity,
+    annotations_dir,
+    load_activities,
+    load_muscles,
+)
+from musclemap_data.manifest import read_manifest
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 
@@ -68,5 +75,44 @@ def dataset_stats(data_dir: Path) -> dict[str, Any]:
         "regions": {
             muscle.slug: {"clips": count, "share": count / total if total else None}
             for muscle, count in zip(muscles, region_clips, strict=True)
+        },
+    }
+
+
+def annotation_stats() -> dict[str, Any]:
+    """Count the bundled annotations: activities by region and family, listed clips by split.
+
+    Returns:
+        ``{"activities": {known, new}, "regions": {slug: {known, new}}, "families": {name: {known,
+        new}}, "splits": {split: {clips, videos, activities}}}``.
+    """
+    activities = load_activities()
+    clips = read_manifest(annotations_dir() / "videos" / "default.csv", activities)
+    muscles = load_muscles()
+
+    def known_and_new(group: list[Activity]) -> dict[str, int]:
+        new = sum(activity.new for activity in group)
+        return {"known": len(group) - new, "new": new}
+
+    everything = list(activities.values())
+    families = sorted({activity.family for activity in everything})
+    return {
+        "activities": known_and_new(everything),
+        "regions": {
+            muscle.slug: known_and_new([a for a in everything if a.muscles[muscle.index]])
+            for muscle in muscles
+        },
+        "families": {
+            family: known_and_new([a for a in everything if a.family == family])
+            for family in families
+        },
+        "splits": {
+            split: {
+                "clips": len(inside),
+                "videos": len({clip.video_id for clip in inside}),
+                "activities": len({clip.activity for clip in inside}),
+            }
+            for split in SPLITS
+            for inside in [[clip for clip in clips if clip.split == split]]
         },
     }

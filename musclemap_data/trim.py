@@ -99,9 +99,7 @@ def _command(
     import ffmpeg
 
     # Seeking before the input is exact when re-encoding, and does not decode what comes before.
-    source = ffmpeg.input(
-        f"file:{video}", ss=f"{start_s:.6f}", threads=1, **INPUT_OPTIONS
-    ).video
+    source = ffmpeg.input(f"file:{video}", ss=f"{start_s:.6f}", threads=1, **INPUT_OPTIONS).video
     # Square pixels, then shrink so that the shorter side is short_side; x264 wants even sides.
     shrink = f"min(1,{settings.short_side}/min(iw*sar,ih))"
     frames = (

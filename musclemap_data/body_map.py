@@ -1,0 +1,444 @@
+"""A human body from the front and from behind, with the 20 muscle regions coloured by a value.
+
+The drawing is our own: hand-set control points in ``annotations/body/shapes.json``, joined by
+Catmull-Rom curves. The SVG and the PNG are made from the same curves.
+``python -m annotations.derive`` makes one small picture for each activity.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from musclemap_data.catalog import Activity, annotations_dir, load_muscles
+
+Curve = npt.NDArray[np.float64]
+"""Control points ``[N, 2]`` of one closed curve, in drawing units."""
+
+VIEWS = ("front", "back")
+CENTRES = {"front": 122.0, "back": 376.0}
+WIDTH, HEIGHT = 498.0, 470.0
+LABEL_MARGIN = 156.0
+LEGEND_HEIGHT = 60.0
+TITLE_HEIGHT = 30.0
+LABEL_SPACING = 17.0
+LABEL_FROM = 0.5
+"""Regions of at least this value get a text label and a dark edge."""
+
+BODY_COLOUR = "#f6f3ef"
+BODY_EDGE = "#8d867f"
+INACTIVE_COLOUR = "#dcd9d5"
+EDGE = "#ffffff"
+ACTIVE_EDGE = "#4a120c"
+TEXT = "#2b2724"
+
+_MIRROR = np.array([-1.0, 1.0])
+
+Values = Mapping[str, float] | Sequence[float] | npt.NDArray[Any]
+
+
+@cache
+def _drawing() -> dict[str, Any]:
+    return json.loads((annotations_dir() / "body" / "shapes.json").read_text(encoding="utf-8"))
+
+
+@cache
+def half_shapes() -> dict[str, dict[str, list[Curve]]]:
+    """View -> region slug -> closed curves of the right half of the picture, midline at x = 0.
+
+    A shape that crosses the midline is there whole.
+    """
+    return {
+        view: {
+            slug: [_whole(np.array(half, np.float64)) for half in halves]
+            for slug, halves in _drawing()[view].items()
+        }
+        for view in VIEWS
+    }
+
+
+@cache
+def shapes() -> dict[str, dict[str, list[Curve]]]:
+    """As ``half_shapes``, for both halves."""
+    return {
+        view: {
+            slug: [*curves, *(c * _MIRROR for c in curves if c[:, 0].min() > 0)]
+            for slug, curves in regions.items()
+        }
+        for view, regions in half_shapes().items()
+    }
+
+
+@cache
+def outline() -> Curve:
+    """The outline of the body, the same in both views; midline at x = 0."""
+    return _whole(np.array(_drawing()["outline"], np.float64))
+
+
+@cache
+def detail_lines() -> dict[str, list[Curve]]:
+    """View -> open curves of the right half that only make the figure easier to read."""
+    return {
+        view: [np.array(points, np.float64) for points in _drawing()[f"{view}_lines"]]
+        for view in VIEWS
+    }
+
+
+def _whole(half: Curve) -> Curve:
+    """A curve that starts and ends on the midline is one half of a symmetric shape."""
+    if half[0, 0] == 0 and half[-1, 0] == 0:
+        return np.concatenate([half, (half * _MIRROR)[-2:0:-1]])
+    return half
+
+
+def bezier(points: Curve, *, closed: bool = True) -> npt.NDArray[np.float64]:
+    """The uniform Catmull-Rom curve through points as cubic Bezier pieces ``[pieces, 4, 2]``.
+
+    A piece from P1 to P2 has the inner control points P1 + (P2 - P0)/6 and P2 - (P3 - P1)/6
+    (Catmull and Rom 1974, in Bezier form).
+    """
+    if closed:
+        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
+    else:
+        before = np.concatenate([points[:1], points[:-1]])
+        after = np.concatenate([points[1:], points[-1:]])
+    tangent = (after - before) / 6
+    pieces = np.stack(
+        [points, points + tangent, np.roll(points - tangent, -1, 0), np.roll(points, -1, 0)], axis=1
+    )
+    return pieces if closed else pieces[:-1]
+
+
+def polygon(points: Curve, *, closed: bool = True, steps: int = 8) -> npt.NDArray[np.float64]:
+    """Points on the curve, ``[N, 2]``, ``steps`` to a piece."""
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
+    pieces = bezier(points, closed=closed)
+    sampled = np.einsum("sk,pkd->psd", weights, pieces).reshape(-1, 2)
+    return sampled if closed else np.concatenate([sampled, points[-1:]])
+
+
+def region_colour(value: float) -> str:
+    """``#rrggbb`` of a value in [0, 1]: grey at 0, then one hue of red that darkens evenly.
+
+    Lightness falls from 0.90 to 0.40 in OKLab (Ottosson 2020), so the order of values survives
+    grey print and every kind of colour blindness.
+    """
+    if value <= 0:
+        return INACTIVE_COLOUR
+    value = min(value, 1.0)
+    lightness = 0.90 - 0.50 * value
+    # Strongest in the middle: at the ends sRGB has less room and would clip.
+    chroma = 0.02 + 0.15 * math.sin(math.pi / 2 * min(1.0, value * 1.4)) - 0.035 * value
+    hue = math.radians(31)
+    return _oklab_hex(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
+
+
+def _oklab_hex(lightness: float, a: float, b: float) -> str:
+    """OKLab to sRGB; matrices of Ottosson, "A perceptual color space for image processing"."""
+    l_, m_, s_ = (
+        (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3,
+        (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3,
+        (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3,
+    )
+    linear = (
+        4.0767416621 * l_ - 3.3077115913 * m_ + 0.2309699292 * s_,
+        -1.2684380046 * l_ + 2.6097574011 * m_ - 0.3413193965 * s_,
+        -0.0041960863 * l_ - 0.7034186147 * m_ + 1.7076147010 * s_,
+    )
+    channels = []
+    for value in linear:
+        value = min(1.0, max(0.0, value))
+        encoded = 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
+        channels.append(round(encoded * 255))
+    return "#{:02x}{:02x}{:02x}".format(*channels)
+
+
+def region_values(values: Values) -> dict[str, float]:
+    """A value for each of the 20 region slugs, in canonical order.
+
+    Args:
+        values: slug -> value (missing regions are 0), or 20 values in canonical order; in [0, 1].
+
+    Raises:
+        ValueError: an unknown slug, another number of values, or a value outside [0, 1].
+    """
+    slugs = [muscle.slug for muscle in load_muscles()]
+    if isinstance(values, Mapping):
+        unknown = sorted(set(values) - set(slugs))
+        if unknown:
+            raise ValueError(f"no muscle region {', '.join(unknown)}; known: {', '.join(slugs)}")
+        found = {slug: float(values.get(slug, 0.0)) for slug in slugs}
+    else:
+        if len(values) != len(slugs):
+            raise ValueError(f"got {len(values)} values; one for each of {len(slugs)} regions")
+        found = {slug: float(value) for slug, value in zip(slugs, values, strict=True)}
+    for slug, value in found.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{slug} is {value}; values lie in [0, 1]")
+    return found
+
+
+# -- SVG ----------------------------------------------------------------------------------------
+
+
+def body_map_svg(
+    values: Values,
+    *,
+    title: str = "",
+    labels: bool = True,
+    legend: bool = True,
+    id_prefix: str = "",
+) -> str:
+    """The body map as SVG text, complete in itself.
+
+    A region is one path, mirrored by a ``<use>``; with labels it has a ``<title>`` too. Its id
+    is the region's slug, with ``-back`` after it for a region seen from behind that has a path in
+    the front view too; ``data-region`` is the slug in both.
+
+    Args:
+        values: see ``region_values``: 0 is inactive (grey), 1 fully active.
+        title: shown above the figure and told by screen readers.
+        labels: name the regions of value 0.5 and more, in the margins.
+        legend: show the colour scale below.
+        id_prefix: put before every id; needed where one HTML page holds several maps.
+
+    Raises:
+        ValueError: see ``region_values``.
+    """
+    found = region_values(values)
+    names = {muscle.slug: muscle.name for muscle in load_muscles()}
+    binary = set(found.values()) <= {0.0, 1.0}
+    margin = LABEL_MARGIN if labels else 0.0
+    top = TITLE_HEIGHT if title else 0.0
+    width, height = WIDTH + 2 * margin, top + HEIGHT + (LEGEND_HEIGHT if legend else 0.0)
+    active = [names[slug] for slug, value in found.items() if value >= LABEL_FROM]
+    spoken = f"{title + ': ' if title else ''}muscle regions {', '.join(active) or 'none'}"
+    box = f"{0 - margin:g} {0 - top:g} {width:g} {height:g}"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" '
+        f'aria-labelledby="{id_prefix}map-title" font-family="Helvetica, Arial, sans-serif">',
+        f'<title id="{id_prefix}map-title">{escape(spoken)}</title>',
+    ]
+    if title:
+        parts.append(
+            f'<text x="{WIDTH / 2:g}" y="-10" font-size="19" font-weight="bold" fill="{TEXT}" '
+            f'text-anchor="middle">{escape(title)}</text>'
+        )
+    states = {slug: "active" if value else "not active" for slug, value in found.items()}
+    if not binary:
+        states = {slug: f"{value:.0%}" for slug, value in found.items()}
+    told = {slug: f"{names[slug]}: {state}" for slug, state in states.items()}
+    # Coordinates are whole quarters of a unit: shorter than decimals.
+    outlines = f'fill="{BODY_COLOUR}" stroke="{BODY_EDGE}" stroke-width="4"'
+    body = f'<path id="{id_prefix}body" {outlines} d="{_path_data([outline()])}"/>'
+    for view in VIEWS:
+        lines = [curve * side for curve in detail_lines()[view] for side in (1.0, _MIRROR)]
+        parts += [
+            f'<g transform="matrix(.25 0 0 .25 {CENTRES[view]:g} 0)" stroke-width="3">',
+            body if view == "front" else f'<use href="#{id_prefix}body"/>',
+            f'<g id="{id_prefix}{view}" stroke="{EDGE}" fill="{INACTIVE_COLOUR}">',
+            *_region_paths(view, found, told if labels else {}, id_prefix),
+            f'</g><use href="#{id_prefix}{view}" transform="scale(-1 1)"/>',
+            f'<path fill="none" stroke="{BODY_EDGE}" d="{_path_data(lines, closed=False)}"/></g>',
+        ]
+    if labels:
+        parts += _labels(found, names, binary)
+    if legend:
+        parts += _legend(binary, id_prefix)
+    parts.append("</svg>")
+    return "\n".join(parts) + "\n"
+
+
+def _region_paths(
+    view: str, found: Mapping[str, float], told: Mapping[str, str], id_prefix: str
+) -> list[str]:
+    """The regions of one view, right half. Those with a dark edge come last, on top."""
+    parts = []
+    for slug, value in sorted(found.items(), key=lambda item: item[1] >= LABEL_FROM):
+        curves = half_shapes()[view].get(slug, [])
+        if not curves:
+            continue
+        paint = f' fill="{region_colour(value)}"' if value > 0 else ""
+        paint += f' stroke="{ACTIVE_EDGE}"' if value >= LABEL_FROM else ""
+        suffix = "-back" if view == "back" and slug in shapes()["front"] else ""
+        parts.append(
+            f'<path id="{id_prefix}{slug}{suffix}" data-region="{slug}"{paint} '
+            f'd="{_path_data(curves)}">'
+            + (f"<title>{escape(told[slug])}</title></path>" if slug in told else "</path>")
+        )
+    return parts
+
+
+def _path_data(curves: Iterable[Curve], *, closed: bool = True) -> str:
+    """Relative smooth Bezier commands; ``s`` mirrors the control point before, as our curves do.
+
+    Coordinates are whole quarters of a unit, carried along exactly, so that errors do not add up.
+    """
+    commands = []
+    for points in curves:
+        pieces = np.rint(bezier(points, closed=closed) * 4).astype(int)
+        here = pieces[0, 0]
+        commands.append("M" + _numbers(here))
+        for number, (_, first, second, end) in enumerate(pieces):
+            if number == 0:
+                commands.append("c" + _numbers(first - here, second - here, end - here))
+            else:
+                joint = "s" if number == 1 else " "
+                commands.append(joint + _numbers(second - here, end - here))
+            here = end
+        commands.append("z" if closed else "")
+    return "".join(commands).replace(" -", "-")
+
+
+def _numbers(*points: npt.NDArray[np.int64]) -> str:
+    return " ".join(str(value) for value in np.concatenate(points))
+
+
+def _labels(found: Mapping[str, float], names: Mapping[str, str], binary: bool) -> list[str]:
+    """Names beside the figure: regions of the front view on the left, the others on the right."""
+    parts = []
+    for view, sign in (("front", -1.0), ("back", 1.0)):
+        parts.append(
+            f'<text x="{CENTRES[view]:g}" y="{HEIGHT + 8:g}" font-size="13" fill="{BODY_EDGE}" '
+            f'text-anchor="middle">{view}</text>'
+        )
+        anchors = []
+        for slug, value in found.items():
+            seen = shapes()[view].get(slug)
+            if value < LABEL_FROM or seen is None or (view == "back" and slug in shapes()["front"]):
+                continue
+            outer = max((polygon(c) for c in seen), key=lambda p: (p[:, 0] * sign).max())
+            y = outer[:, 1].mean()
+            x = outer[abs(outer[:, 1] - y) < 4, 0].mean()
+            text = names[slug] if binary else f"{names[slug]} {value:.0%}"
+            anchors.append((float(y), float(x) + CENTRES[view], text))
+        anchors.sort()
+        for text_y, (y, x, text) in zip(_spread([a[0] for a in anchors]), anchors, strict=True):
+            near, far = (-4.0, 8.0) if sign < 0 else (WIDTH + 4, WIDTH - 8)
+            parts.append(
+                f'<path d="M{near:g} {text_y:.1f}L{far:g} {text_y:.1f}L{x:.1f} {y:.1f}" '
+                f'fill="none" stroke="{TEXT}" stroke-width=".7"/>'
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6" fill="{TEXT}"/>'
+                f'<text x="{near + 4 * sign:g}" y="{text_y + 4.5:.1f}" font-size="12.5" '
+                f'fill="{TEXT}" text-anchor="{"end" if sign < 0 else "start"}">'
+                f"{escape(text)}</text>"
+            )
+    return parts
+
+
+def _spread(heights: Sequence[float]) -> list[float]:
+    """Heights moved as little as needed to be ``LABEL_SPACING`` apart and inside the figure."""
+    placed = list(heights)
+    for _ in range(200):
+        for i in range(len(placed) - 1):
+            overlap = LABEL_SPACING - (placed[i + 1] - placed[i])
+            if overlap > 0:
+                placed[i] -= overlap / 2
+                placed[i + 1] += overlap / 2
+        placed = [min(max(y, 8.0), HEIGHT - 8.0) for y in placed]
+    return placed
+
+
+def _legend(binary: bool, id_prefix: str) -> list[str]:
+    y, parts = HEIGHT + 22, []
+    text = f'font-size="13" fill="{TEXT}"'
+    if binary:
+        for x, value, word in ((157.0, 0.0, "not active"), (269.0, 1.0, "active")):
+            parts.append(
+                f'<rect x="{x:g}" y="{y:g}" width="18" height="12" fill="{region_colour(value)}" '
+                f'stroke="{ACTIVE_EDGE if value else BODY_EDGE}" stroke-width=".7"/>'
+                f'<text x="{x + 24:g}" y="{y + 11:g}" {text}>{word}</text>'
+            )
+        return parts
+    stops = "".join(
+        f'<stop offset="{i / 10:g}" stop-color="{region_colour(max(i / 10, 0.001))}"/>'
+        for i in range(11)
+    )
+    left, width = WIDTH / 2 - 100, 200.0
+    parts.append(
+        f'<linearGradient id="{id_prefix}scale">{stops}</linearGradient>'
+        f'<rect x="{left:g}" y="{y:g}" width="{width:g}" height="12" '
+        f'fill="url(#{id_prefix}scale)" stroke="{BODY_EDGE}" stroke-width=".7"/>'
+    )
+    parts += [
+        f'<text x="{left + width * share:g}" y="{y + 26:g}" {text} text-anchor="middle">'
+        f"{share:.0%}</text>"
+        for share in (0.0, 0.5, 1.0)
+    ]
+    return parts
+
+
+# -- PNG ----------------------------------------------------------------------------------------
+
+
+def body_map_png(
+    values: Values, height_px: int = 480, *, background: tuple[int, int, int] = (255, 255, 255)
+) -> npt.NDArray[np.uint8]:
+    """The two figures as a picture, ``uint8 [height_px, W, 3]`` RGB, without text.
+
+    Args:
+        values: see ``region_values``.
+        height_px: 16 or more.
+        background: RGB.
+
+    Raises:
+        ValueError: see ``region_values``, or a height under 16.
+    """
+    import cv2
+
+    found = region_values(values)
+    if height_px < 16:
+        raise ValueError(f"height_px is {height_px}; it must be 16 or more")
+    over = 3 if height_px <= 1000 else 2
+    width_px = round(height_px * WIDTH / HEIGHT)
+    scale = height_px * over / HEIGHT
+    image = np.empty((height_px * over, width_px * over, 3), np.uint8)
+    image[:] = background
+    fraction = 4  # cv2 takes coordinates in 1/16 pixels
+
+    def pixels(curve: Curve, view: str, *, closed: bool = True) -> npt.NDArray[np.int32]:
+        placed = (polygon(curve, closed=closed) + [CENTRES[view], 0]) * scale
+        return np.rint(placed * 2**fraction).astype(np.int32)
+
+    def draw(points: npt.NDArray[np.int32], fill: str, edge: str, edge_width: float) -> None:
+        thickness = max(1, round(edge_width * scale))
+        cv2.fillPoly(image, [points], _rgb(fill), cv2.LINE_AA, fraction)
+        cv2.polylines(image, [points], True, _rgb(edge), thickness, cv2.LINE_AA, fraction)
+
+    for view in VIEWS:
+        draw(pixels(outline(), view), BODY_COLOUR, BODY_EDGE, 1.0)
+        for slug, value in sorted(found.items(), key=lambda item: item[1] >= LABEL_FROM):
+            for curve in shapes()[view].get(slug, []):
+                edge = ACTIVE_EDGE if value >= LABEL_FROM else EDGE
+                draw(pixels(curve, view), region_colour(value), edge, 0.7)
+        for line in [c * side for c in detail_lines()[view] for side in (1.0, _MIRROR)]:
+            points = pixels(line, view, closed=False)
+            thickness = max(1, round(0.8 * scale))
+            cv2.polylines(image, [points], False, _rgb(BODY_EDGE), thickness, cv2.LINE_AA, fraction)
+    small = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+# -- the pictures of docs/activities.md ---------------------------------------------------------
+
+
+def activity_pictures(activities: Mapping[str, Activity]) -> dict[str, str]:
+    """File name -> SVG text of the small picture of each activity."""
+    return {
+        f"{slug}.svg": body_map_svg(
+            [float(active) for active in activity.muscles], labels=False, legend=False
+        )
+        for slug, activity in activities.items()
+    }
