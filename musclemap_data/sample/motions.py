@@ -1,0 +1,168 @@
+"""How each activity is performed and filmed, and the motion of one clip with natural timing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from musclemap_data.sample import prone, standing, supine
+from musclemap_data.sample.poses import Key, Style
+from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Pose, solve
+
+Repetition = Callable[[Dimensions, Style], list[Key]]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """How to perform and to film one activity.
+
+    Attributes:
+        repetition: keys of one repetition.
+        view_deg: ranges of the yaw (degrees) at which the person may turn to the camera.
+        new: the activity is one of the held-out ("new") ones.
+    """
+
+    repetition: Repetition
+    view_deg: tuple[tuple[float, float], ...]
+    new: bool = False
+
+
+_FRONT = ((-40.0, 40.0),)
+_QUARTER = ((-75.0, -20.0), (20.0, 75.0))
+_ALONG = ((-115.0, -62.0), (62.0, 115.0))
+
+EXERCISES: dict[str, Exercise] = {
+    "squat": Exercise(standing.squat, _QUARTER),
+    "jump_squat": Exercise(standing.jump_squat, _QUARTER),
+    "lunge": Exercise(standing.lunge, _QUARTER),
+    "side_lunge": Exercise(standing.side_lunge, _FRONT),
+    "jumping_jack": Exercise(standing.jumping_jack, _FRONT),
+    "high_knees": Exercise(standing.high_knees, ((-70.0, 70.0),)),
+    "butt_kicks": Exercise(standing.butt_kicks, _QUARTER),
+    "arm_circle": Exercise(standing.arm_circle, _FRONT),
+    "side_leg_raise": Exercise(standing.side_leg_raise, _FRONT),
+    "good_morning": Exercise(standing.good_morning, _QUARTER),
+    "burpee": Exercise(prone.burpee, ((-95.0, -45.0), (45.0, 95.0))),
+    "push_up": Exercise(prone.push_up, _ALONG),
+    "plank": Exercise(prone.plank, _ALONG),
+    "mountain_climber": Exercise(prone.mountain_climber, _ALONG),
+    "donkey_kick": Exercise(prone.donkey_kick, _ALONG),
+    "superman": Exercise(prone.superman, _ALONG),
+    "side_plank": Exercise(prone.side_plank, ((-25.0, 25.0),)),
+    "crunch": Exercise(supine.crunch, _ALONG),
+    "sit_up": Exercise(supine.sit_up, _ALONG),
+    "glute_bridge": Exercise(supine.glute_bridge, _ALONG),
+    "leg_raise": Exercise(supine.leg_raise, _ALONG),
+    "bicycle_crunch": Exercise(supine.bicycle_crunch, _ALONG),
+    "russian_twist": Exercise(supine.russian_twist, ((-80.0, -30.0), (30.0, 80.0))),
+    "calf_raise_hold": Exercise(standing.calf_raise_hold, ((-75.0, 75.0),), new=True),
+    "hops_on_the_spot": Exercise(standing.hops_on_the_spot, ((-60.0, 60.0),), new=True),
+    "march_twists": Exercise(standing.march_twists, _FRONT, new=True),
+    "front_kicks": Exercise(standing.front_kicks, _QUARTER, new=True),
+    "running": Exercise(standing.running, _QUARTER, new=True),
+    "diamond_push_ups": Exercise(prone.diamond_push_ups, _ALONG, new=True),
+    "raised_leg_push_ups": Exercise(prone.raised_leg_push_ups, _ALONG, new=True),
+    "up_and_down_planks": Exercise(prone.up_and_down_planks, _ALONG, new=True),
+    "plank_jacks": Exercise(prone.plank_jacks, _ALONG, new=True),
+    "shoulder_taps": Exercise(prone.shoulder_taps, _ALONG, new=True),
+    "hollow_hold": Exercise(supine.hollow_hold, _ALONG, new=True),
+    "v_ups": Exercise(supine.v_ups, _ALONG, new=True),
+    "scissors": Exercise(supine.scissors, _ALONG, new=True),
+    "reverse_crunches": Exercise(supine.reverse_crunches, _ALONG, new=True),
+}
+
+
+@dataclass(frozen=True)
+class Performance:
+    """One clip's motion: repetitions one after another, each with its own tempo and depth.
+
+    Attributes:
+        size: the person's dimensions.
+        keys: of all repetitions; starts[i] is the second at which keys[i] is reached.
+        repetition_starts: seconds; the last entry is the end.
+        sway: [4, 3] amplitude (m, rad, rad, Hz) and phase of the small motion of a living body.
+    """
+
+    size: Dimensions
+    keys: tuple[Key, ...]
+    starts: Array
+    repetition_starts: Array
+    sway: Array
+
+    @property
+    def seconds(self) -> float:
+        return float(self.repetition_starts[-1])
+
+    def phase(self, time_s: float) -> float:
+        """Share of the current repetition that is done, in [0, 1); -1 before the first."""
+        if time_s < 0:
+            return -1.0
+        time_s = min(time_s, self.seconds - 1e-9)
+        at = int(np.searchsorted(self.repetition_starts, time_s, side="right")) - 1
+        start, end = self.repetition_starts[at], self.repetition_starts[at + 1]
+        return float((time_s - start) / (end - start))
+
+    def bones(self, time_s: float) -> Bones:
+        """The body at a moment; before 0 it waits in the first pose."""
+        clipped = min(max(time_s, 0.0), self.seconds - 1e-9)
+        at = int(np.searchsorted(self.starts, clipped, side="right")) - 1
+        here = self.keys[at]
+        after = self.keys[(at + 1) % len(self.keys)]
+        share = float((clipped - self.starts[at]) / max(here.seconds, 1e-9))
+        rise = 4 * here.hop * share * (1 - share)
+        if here.ease == "smooth":
+            # Minimum jerk (Flash and Hogan 1985): starts and stops without a jolt.
+            share = share**3 * (10 - 15 * share + 6 * share**2)
+        if after.pose is here.pose:
+            share = 0.0
+        first = self._breathe(here.pose, time_s)
+        second = self._breathe(after.pose, time_s)
+        return solve(self.size, first, second, share, rise)
+
+    def _breathe(self, pose: Pose, time_s: float) -> Pose:
+        waves = np.sin(2 * np.pi * self.sway[3] * time_s + self.sway[2])
+        return replace(
+            pose,
+            pelvis=pose.pelvis + np.array([1.0, 0.25, 1.0]) * self.sway[0] * waves,
+            spine=pose.spine + self.sway[1] * np.roll(waves, 1),
+            head=pose.head + 1.5 * self.sway[1][:2] * waves[:2],
+        )
+
+
+def perform(
+    activity: str, size: Dimensions, rng: np.random.Generator, at_least_s: float
+) -> Performance:
+    """Draws one clip's motion: whole repetitions that last `at_least_s` seconds or a little more.
+
+    Raises:
+        ValueError: an activity that the sample cannot perform.
+    """
+    if activity not in EXERCISES:
+        raise ValueError(f"unknown activity {activity!r}; the sample knows {sorted(EXERCISES)}")
+    variant = int(rng.integers(4))
+    stance, tempo = float(rng.uniform(0.9, 1.12)), float(rng.uniform(0.85, 1.2))
+    depth = float(rng.uniform(0.88, 1.04))
+    keys: list[Key] = []
+    repetition_starts = [0.0]
+    while repetition_starts[-1] < at_least_s:
+        style = Style(
+            depth=depth * float(rng.uniform(0.95, 1.03)),
+            stance=stance,
+            tempo=tempo * float(rng.uniform(0.94, 1.07)),
+            variant=variant,
+        )
+        more = EXERCISES[activity].repetition(size, style)
+        keys += more
+        repetition_starts.append(repetition_starts[-1] + sum(key.seconds for key in more))
+    starts = np.concatenate([[0.0], np.cumsum([key.seconds for key in keys])[:-1]])
+    sway = np.stack(
+        [
+            rng.uniform(0.001, 0.003, 3),
+            rng.uniform(0.003, 0.012, 3),
+            rng.uniform(0, 2 * np.pi, 3),
+            rng.uniform(0.3, 0.9, 3),
+        ]
+    )
+    return Performance(size, tuple(keys), starts, np.array(repetition_starts), sway)

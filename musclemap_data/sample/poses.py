@@ -1,0 +1,120 @@
+"""Words for writing key poses: free and planted limbs, symmetry, a few common arms.
+
+Lengths are in metres when they end in `_m`, else shares of the limb. People face +z standing;
+their heads point to +z when lying on the front and to -z on the back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from musclemap_data.sample.skeleton import Array, Dimensions, Limb, Pose
+
+
+@dataclass(frozen=True)
+class Style:
+    """One repetition's manner: depth (1: full range), stance (1: usual width), tempo (s factor)."""
+
+    depth: float = 1.0
+    stance: float = 1.0
+    tempo: float = 1.0
+    variant: int = 0
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key pose, the seconds from it to the next key, and the height of a hop on the way (m)."""
+
+    pose: Pose
+    seconds: float
+    hop: float = 0.0
+    ease: str = "smooth"  # or "linear" for circles
+
+
+def vec(x: float, y: float, z: float) -> Array:
+    return np.array([x, y, z], dtype=float)
+
+
+def deg(*angles: float) -> Array:
+    return np.radians(np.array(angles, dtype=float))
+
+
+def free_arm(x: float, y: float, z: float, pole: tuple[float, float, float]) -> Limb:
+    """A free left arm: shoulder to wrist in the chest's frame, in arm lengths."""
+    return Limb(vec(x, y, z), vec(*pole))
+
+
+def free_leg(
+    x: float,
+    y: float,
+    z: float,
+    pole: tuple[float, float, float] = (0.05, 0, 1),
+    point: float = 0.3,
+) -> Limb:
+    """A free left leg: hip to ankle in the pelvis' frame, in leg lengths; toes pointed (rad)."""
+    return Limb(vec(x, y, z), vec(*pole), end=point)
+
+
+def planted_foot(
+    x_m: float,
+    y_m: float,
+    z_m: float,
+    toes: tuple[float, float, float] = (0.25, 0, 1),
+    pole: tuple[float, float, float] = (0.22, 0, 1),
+) -> Limb:
+    """A planted left foot: the ankle's place in metres and the direction of the toes."""
+    return Limb(vec(x_m, y_m, z_m), vec(*pole), True, vec(*toes))
+
+
+def planted_palm(
+    x_m: float,
+    y_m: float,
+    z_m: float,
+    pole: tuple[float, float, float] = (0.6, -0.8, 0.0),
+    fingers: tuple[float, float, float] = (0, 0, 1),
+) -> Limb:
+    """A planted left hand: the wrist's place in metres and the direction of the fingers."""
+    return Limb(vec(x_m, y_m, z_m), vec(*pole), True, vec(*fingers))
+
+
+def symmetric(
+    pelvis: Array,
+    arm: Limb,
+    leg: Limb,
+    turn: Array | None = None,
+    spine: Array | None = None,
+    head: Array | None = None,
+) -> Pose:
+    """A pose with left and right alike."""
+    return Pose(
+        pelvis=pelvis,
+        left_arm=arm,
+        right_arm=arm.mirrored(),
+        left_leg=leg,
+        right_leg=leg.mirrored(),
+        turn=np.zeros(3) if turn is None else turn,
+        spine=np.zeros(3) if spine is None else spine,
+        head=np.zeros(2) if head is None else head,
+    )
+
+
+def alternate(keys: list[Key]) -> list[Key]:
+    """The keys, then the same to the other side."""
+    return keys + [replace(key, pose=key.pose.mirrored()) for key in keys]
+
+
+HANGING = free_arm(0.20, -0.95, 0.06, (0.5, 0, -1))
+ON_HIPS = free_arm(0.14, -0.70, 0.08, (1, 0, -0.6))
+GUARD = free_arm(-0.16, 0.02, 0.46, (0.5, -1, -0.3))
+OVERHEAD = free_arm(0.16, 0.96, 0.02, (1, 0, -0.3))
+BEHIND_HEAD = free_arm(-0.11, 0.36, -0.02, (1, 0.2, 0.05))
+RUN_FRONT = free_arm(-0.10, -0.16, 0.62, (0.5, -1, -0.5))
+RUN_BACK = free_arm(0.16, -0.62, -0.05, (0.3, 0.1, -1))
+
+
+def stand(size: Dimensions, arm: Limb = HANGING, width: float = 0.075) -> Pose:
+    return symmetric(
+        vec(0, size.stand, 0), arm, planted_foot(width * size.height, size.ankle_height, 0)
+    )

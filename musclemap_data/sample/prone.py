@@ -1,0 +1,329 @@
+"""Exercises on hands, forearms, knees or belly: the key poses of one repetition each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from musclemap_data.sample.poses import (
+    HANGING,
+    Key,
+    Style,
+    alternate,
+    deg,
+    free_arm,
+    free_leg,
+    planted_foot,
+    planted_palm,
+    stand,
+    symmetric,
+    vec,
+)
+from musclemap_data.sample.skeleton import Array, Dimensions, Limb, Pose
+from musclemap_data.sample.standing import squat_low
+
+
+@dataclass(frozen=True)
+class _Prone:
+    """A straight body on its toes: pitch (radians), mid-hip [3], and z of the shoulders (m)."""
+
+    pitch: float
+    pelvis: Array
+    shoulder_z: float
+
+
+def _prone(size: Dimensions, shoulder_y_m: float, ankle_y_m: float, sag: float = 0.0) -> _Prone:
+    leg = 0.985 * size.leg
+    length = leg + size.torso
+    rise = np.arcsin(np.clip((shoulder_y_m - ankle_y_m) / length, -0.9, 0.9))
+    along = vec(0, np.sin(rise), np.cos(rise))
+    pelvis = vec(0, ankle_y_m, 0) + leg * along + vec(0, sag * size.height, 0)
+    return _Prone(np.pi / 2 - float(rise), pelvis, float(length * np.cos(rise)))
+
+
+_TOES = (0.0, -0.93, 0.36)
+
+
+def _toes(size: Dimensions, x: float = 0.055, lift: float = 0.0) -> Limb:
+    h = size.height
+    return planted_foot(x * h, (0.095 + lift) * h, 0, _TOES, (0.08, 0, 1))
+
+
+def _on_hands(
+    size: Dimensions,
+    height: float,
+    hand_x: float,
+    hand_z: float = 0.0,
+    pole: tuple[float, float, float] = (0.6, -0.8, 0.0),
+    sag: float = 0.0,
+    fingers: tuple[float, float, float] = (0, 0, 1),
+) -> Pose:
+    """Push-up position.
+
+    Args:
+        height: of the shoulders above the wrists in arm lengths.
+        hand_x: wrist from the middle, in body heights.
+        hand_z: wrist before the place under the shoulders of the high position, in body heights.
+    """
+    h = size.height
+    top = _prone(size, size.wrist_height + 0.975 * size.arm, 0.095 * h)
+    body = _prone(size, size.wrist_height + height * size.arm, 0.095 * h, sag)
+    hand = planted_palm(hand_x * h, size.wrist_height, top.shoulder_z + hand_z * h, pole, fingers)
+    return symmetric(
+        body.pelvis,
+        hand,
+        _toes(size),
+        turn=np.array([body.pitch, 0, 0]),
+        head=deg(-18, 0),
+    )
+
+
+def _on_forearms(size: Dimensions, sag: float = 0.0) -> Pose:
+    h = size.height
+    body = _prone(size, size.upper_arm + 0.030 * h, 0.095 * h, sag)
+    wrist = planted_palm(0.065 * h, 0.022 * h, body.shoulder_z + 0.96 * size.forearm,
+                  (0.25, -0.6, 1.0))  # fmt: skip
+    return symmetric(body.pelvis, wrist, _toes(size), turn=np.array([body.pitch, 0, 0]),
+                 head=deg(-12, 0))  # fmt: skip
+
+
+def _push_up(size: Dimensions, style: Style, high: Pose, low: Pose) -> list[Key]:
+    t = style.tempo
+    return [Key(high, 0.80 * t), Key(low, 0.10 * t), Key(low, 0.62 * t), Key(high, 0.12 * t)]
+
+
+def push_up(size: Dimensions, style: Style) -> list[Key]:
+    x = size.shoulder_half / size.height + 0.045 * style.stance
+    low = 0.97 - 0.62 * style.depth
+    return _push_up(size, style, _on_hands(size, 0.96, x), _on_hands(size, low, x))
+
+
+def diamond_push_ups(size: Dimensions, style: Style) -> list[Key]:
+    low = 0.95 - 0.50 * style.depth
+    poses = [
+        _on_hands(size, y, 0.030, -0.035, (0.9, -0.7, 0.0), fingers=(-0.6, 0, 1))
+        for y in (0.94, low)
+    ]
+    return _push_up(size, style, *poses)
+
+
+def raised_leg_push_ups(size: Dimensions, style: Style) -> list[Key]:
+    x = size.shoulder_half / size.height + 0.045 * style.stance
+    raised = free_leg(0.03, -0.95, -0.26, (0.05, 0, 1), 0.5)
+    high, low = (
+        replace(_on_hands(size, y, x), left_leg=raised) for y in (0.96, 0.97 - 0.58 * style.depth)
+    )
+    keys = _push_up(size, style, high, low)
+    if style.variant % 2:
+        keys = [replace(key, pose=key.pose.mirrored()) for key in keys]
+    return keys
+
+
+def plank(size: Dimensions, style: Style) -> list[Key]:
+    t = style.tempo
+    return [Key(_on_forearms(size, 0.004), 1.1 * t), Key(_on_forearms(size, -0.006), 1.1 * t)]
+
+
+def plank_jacks(size: Dimensions, style: Style) -> list[Key]:
+    t = style.tempo
+    x = size.shoulder_half / size.height + 0.01
+    base = _on_forearms(size) if style.variant % 2 else _on_hands(size, 0.96, x)
+
+    def legs(spread: float, lift: float) -> Pose:
+        leg = _toes(size, spread, lift)
+        pelvis = base.pelvis + vec(0, (0.2 * lift - 0.05 * max(0, spread - 0.1)) * size.height, 0)
+        return replace(base, pelvis=pelvis, left_leg=leg, right_leg=leg.mirrored())
+
+    wide = 0.20 * style.depth
+    return [
+        Key(legs(0.04, 0), 0.16 * t),
+        Key(legs(0.5 * wide, 0.055), 0.18 * t),
+        Key(legs(wide, 0), 0.16 * t),
+        Key(legs(0.5 * wide, 0.055), 0.18 * t),
+    ]
+
+
+def shoulder_taps(size: Dimensions, style: Style) -> list[Key]:
+    h, t = size.height, style.tempo
+    base = _on_hands(size, 0.96, size.shoulder_half / h + 0.005)
+    tap = replace(
+        base,
+        pelvis=base.pelvis + vec(-0.022 * h, 0.004 * h, 0),
+        turn=base.turn + deg(0, 0, -4),
+        left_arm=replace(free_arm(-0.58, -0.05, 0.30, (0.3, -1, 0.5)), end=vec(-0.8, 0.3, 0.6)),
+    )
+    return alternate([Key(base, 0.36 * t), Key(tap, 0.12 * t), Key(tap, 0.36 * t)])
+
+
+def mountain_climber(size: Dimensions, style: Style) -> list[Key]:
+    h, t = size.height, style.tempo
+    base = _on_hands(size, 0.95, size.shoulder_half / h + 0.01, sag=0.022)
+    drive = free_leg(0.04, -0.25, 0.13 * style.depth, (0.12, 1, 0.7), 1.2)
+    pose = replace(base, left_leg=drive, spine=deg(8, 0, 0))
+    return alternate([Key(pose, 0.08 * t), Key(pose, 0.32 * t)])
+
+
+def up_and_down_planks(size: Dimensions, style: Style) -> list[Key]:
+    h, t = size.height, style.tempo
+    x = size.shoulder_half / h + 0.01
+    high, low = _on_hands(size, 0.95, x), _on_forearms(size)
+    half = replace(
+        high,
+        pelvis=0.45 * high.pelvis + 0.55 * low.pelvis + vec(-0.01 * h, 0.012 * h, 0),
+        turn=0.5 * (high.turn + low.turn) + deg(0, 0, 7),
+        left_arm=low.left_arm,
+    )
+
+    def between(a: Pose, b: Pose, side: str) -> Pose:
+        arm_a, arm_b = getattr(a, side), getattr(b, side)
+        arm = replace(arm_b, target=(arm_a.target + arm_b.target) / 2 + vec(0, 0.045 * h, 0))
+        return replace(a, pelvis=(a.pelvis + b.pelvis) / 2, turn=(a.turn + b.turn) / 2,
+                       **{side: arm})  # fmt: skip
+
+    return [
+        Key(high, 0.24 * t),
+        Key(between(high, half, "left_arm"), 0.22 * t),
+        Key(half, 0.22 * t),
+        Key(between(half, low, "right_arm"), 0.22 * t),
+        Key(low, 0.28 * t),
+        Key(between(low, half, "right_arm"), 0.22 * t),
+        Key(half, 0.22 * t),
+        Key(between(half, high, "left_arm"), 0.22 * t),
+    ]
+
+
+def burpee(size: Dimensions, style: Style) -> list[Key]:
+    h, t = size.height, style.tempo
+    top = stand(size, HANGING, 0.07)
+    x = size.shoulder_half / h + 0.01
+    flat = _on_hands(size, 0.95, x)
+    hand_z = 0.26 * h
+    shift = hand_z - flat.left_arm.target[2]
+    hand = replace(flat.left_arm, target=flat.left_arm.target + vec(0, 0, shift))
+    leg = replace(flat.left_leg, target=flat.left_leg.target + vec(0, 0, shift))
+    flat = replace(
+        flat,
+        pelvis=flat.pelvis + vec(0, 0, shift),
+        left_arm=hand,
+        right_arm=hand.mirrored(),
+        left_leg=leg,
+        right_leg=leg.mirrored(),
+    )
+    crouch = symmetric(
+        vec(0, 0.275 * h, -0.075 * h),
+        hand,
+        Limb(vec(0.085 * h, 0.070 * h, -0.01 * h), vec(0.4, 0.2, 1), True, vec(0.2, -0.4, 1)),
+        turn=deg(72, 0, 0),
+        spine=deg(16, 0, 0),
+        head=deg(-25, 0),
+    )
+    tucked = Limb(vec(0.07 * h, 0.17 * h, -0.26 * h), vec(0.2, 0.2, 1), True, vec(0, -0.9, 0.4))
+    flying = replace(
+        crouch,
+        pelvis=(crouch.pelvis + flat.pelvis) / 2 + vec(0, 0.045 * h, 0),
+        turn=deg(88, 0, 0),
+        spine=deg(6, 0, 0),
+        left_leg=tucked,
+        right_leg=tucked.mirrored(),
+    )  # fmt: skip
+    dip = replace(
+        squat_low(size, replace(style, depth=0.55), free_arm(0.12, -0.50, 0.50, (0.6, -0.5, -0.5))),
+        left_leg=top.left_leg,
+        right_leg=top.right_leg,
+    )
+    # Arms high and wide: they come down through the side, not through the head.
+    high_arm = free_arm(0.48, 0.85, 0.06, (1, 0, -0.3))
+    jump = replace(top, left_arm=high_arm, right_arm=high_arm.mirrored())
+    return [
+        Key(top, 0.52 * t),
+        Key(crouch, 0.20 * t),
+        Key(flying, 0.20 * t),
+        Key(flat, 0.26 * t),
+        Key(flying, 0.20 * t),
+        Key(crouch, 0.36 * t),
+        Key(dip, 0.38 * t),
+        Key(jump, 0.44 * t, hop=0.12 * h * style.depth),
+    ]
+
+
+def _all_fours(size: Dimensions) -> Pose:
+    h = size.height
+    hip_y = 0.036 * h + size.thigh
+    shoulder_y = size.wrist_height + 0.975 * size.arm
+    rise = float(np.arcsin((shoulder_y - hip_y) / size.torso))
+    hand = planted_palm(size.shoulder_half, size.wrist_height, size.torso * np.cos(rise),
+                 (0.4, -0.9, 0.0))  # fmt: skip
+    leg = Limb(
+        vec(size.hip_half, 0.034 * h, -0.985 * size.shin), vec(0, 0.6, 0.6), True, vec(0, -0.12, -1)
+    )
+    return symmetric(vec(0, hip_y, 0), hand, leg, turn=np.array([np.pi / 2 - rise, 0, 0]),
+                 head=deg(-20, 0))  # fmt: skip
+
+
+def donkey_kick(size: Dimensions, style: Style) -> list[Key]:
+    t = style.tempo
+    base = _all_fours(size)
+    kick = replace(
+        base,
+        left_leg=free_leg(0.03, -0.55, -0.55 * style.depth, (0.1, -1, 0.45), 0.0),
+        turn=base.turn + deg(4, 0, -5),
+        spine=deg(-6, 0, 3),
+    )
+    mid = replace(base, left_leg=free_leg(0.04, -0.62, 0.20, (0.05, 0.1, 1), 0.2))
+    keys = [Key(base, 0.30 * t), Key(mid, 0.36 * t), Key(kick, 0.12 * t), Key(kick, 0.34 * t),
+            Key(mid, 0.30 * t)]  # fmt: skip
+    if style.variant % 2:
+        keys = [replace(key, pose=key.pose.mirrored()) for key in keys]
+    return keys
+
+
+def superman(size: Dimensions, style: Style) -> list[Key]:
+    h, t, d = size.height, style.tempo, style.depth
+    down = symmetric(
+        vec(0, 0.080 * h, 0),
+        free_arm(0.18, 0.96, 0.10, (1, 0, -0.2)),
+        free_leg(0.10, -0.99, 0.02, (0.1, 0, 1), 1.1),
+        turn=deg(90, 0, 0),
+        head=deg(-12, 0),
+    )
+    up = replace(
+        down,
+        left_arm=free_arm(0.18, 0.95, -0.12, (1, 0, -0.2)),
+        right_arm=free_arm(0.18, 0.95, -0.12, (1, 0, -0.2)).mirrored(),
+        left_leg=free_leg(0.12, -0.94, -0.30 * d, (0.1, 0, 1), 1.1),
+        right_leg=free_leg(0.12, -0.94, -0.30 * d, (0.1, 0, 1), 1.1).mirrored(),
+        spine=deg(-30 * d, 0, 0),
+        head=deg(-20, 0),
+    )
+    return [Key(down, 0.75 * t), Key(up, 0.45 * t), Key(up, 0.70 * t), Key(down, 0.15 * t)]
+
+
+def side_plank(size: Dimensions, style: Style) -> list[Key]:
+    h, t = size.height, style.tempo
+    top_arm = (
+        free_arm(1.0, 0.05, 0.05, (0, 0, -1)).mirrored(),
+        free_arm(0.14, -0.70, 0.10, (1, 0, -0.5)).mirrored(),
+    )[style.variant % 2]
+
+    def pose(dip: float) -> Pose:
+        shoulder_y = size.upper_arm + 0.028 * h + 0.85 * size.shoulder_half
+        rise = float(np.arcsin((shoulder_y - 0.045 * h) / (size.leg + size.torso)))
+        roll = np.pi / 2 - rise
+        pelvis = vec(np.cos(rise) * size.leg, 0.045 * h + np.sin(rise) * size.leg - dip * h, 0)
+        shoulder_x = np.cos(rise) * (size.leg + size.torso) + size.shoulder_half * np.sin(rise)
+        wrist = Limb(vec(shoulder_x, 0.024 * h, 0.95 * size.forearm), vec(1, -0.15, -0.2), True,
+                     vec(0, 0, 1))  # fmt: skip
+        low_leg = Limb(vec(0, 0.050 * h, -0.012 * h), vec(0, 0, 1), True, vec(-0.2, 0.0, 1))
+        high_leg = Limb(vec(0, 0.112 * h, 0.012 * h), vec(0, 0, 1), True, vec(-0.2, 0.0, 1))
+        return Pose(
+            pelvis=pelvis,
+            left_arm=wrist,
+            right_arm=top_arm,
+            left_leg=low_leg,
+            right_leg=high_leg,
+            turn=np.array([0, 0, roll]),
+            spine=np.array([0, 0, -0.3 * dip * 4]),
+        )
+
+    return [Key(pose(0.0), 1.0 * t), Key(pose(0.012 * style.depth), 1.0 * t)]
