@@ -13,7 +13,7 @@ import numpy.typing as npt
 from musclemap_data.ledger import FailureClass, StageError
 
 # What a source may be: plain containers. A playlist (concat, HLS, DASH) could make ffmpeg open
-# other files or addresses, a still picture is no video; neither is in the list, so neither is opened.
+# other files or addresses, a still picture is no video: neither is in the list.
 INPUT_OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo,"
