@@ -1,6 +1,6 @@
 """From downloaded videos to shards: plan what is missing, run it in processes, commit by shard.
 
-A worker turns one clip into a one-row shard in ``work/``; the main process puts the finished rows
+A worker turns one clip into a staged row in ``work/``; the main process puts the finished rows
 of a shard together, in the order of clip ids, and renames the shard into place. A killed build
 leaves whole rows in ``work/`` and whole shards in ``shards/``; the next run goes on from there and
 ends with the same bytes as an undisturbed one.
@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -51,9 +52,11 @@ from musclemap_data.shards import (
     write_dataset_info,
     write_shard,
 )
+from musclemap_data.staging import JpegSpool, read_staged, write_staged
 
 CLIPS_PER_SHARD = 64
-FRAMES_PER_WINDOW = 512
+FRAMES_PER_WINDOW = 320
+"""Frames in memory at the same time, of clips of any length: ten seconds and a little."""
 MOST_ATTEMPTS_PER_RUN = 2
 """A clip whose worker process died is tried once more, in case a neighbour was the cause."""
 
@@ -146,10 +149,11 @@ def extract_modalities(
         build.commit_ready()
         for job, outcome in run_jobs(jobs, workers):
             build.finish(job, outcome)
-            if on_clip and isinstance(outcome, Failure):
-                on_clip(job.clip_id, 0, outcome)
-            elif on_clip:
-                on_clip(job.clip_id, outcome["frames"], None)
+            frames, failure = (
+                (0, outcome) if isinstance(outcome, Failure) else (outcome["frames"], None)
+            )
+            if on_clip:
+                on_clip(job.clip_id, frames, failure)
             build.commit_ready()
         build.close()
         return build.report
@@ -268,7 +272,7 @@ class _Build:
         if clip["video_state"] != "downloaded":
             return None
         self.sources[clip_id] = clip["video_sha256"]
-        staged = self.work_dir / f"{clip_id}.parquet"
+        staged = self.work_dir / f"{clip_id}.arrow"
         job = ClipJob(
             clip_id=clip_id,
             video=str(self.data_dir / clip["file"]),
@@ -355,7 +359,7 @@ class _Build:
             self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": file_sha256(path)}
         self.ledger.shard_written(*place, clip_ids, self.sources, self.timings)
         for clip_id in staged:
-            (self.work_dir / f"{clip_id}.parquet").unlink(missing_ok=True)
+            (self.work_dir / f"{clip_id}.arrow").unlink(missing_ok=True)
 
     def _is_current(self, path: Path, place: tuple[str, int], clip_ids: Sequence[str]) -> bool:
         """Whether the shard already holds just these rows with today's labels."""
@@ -381,7 +385,11 @@ class _Build:
             if clip_id in self.present[place]:
                 row = _read_row(path, self.present[place][clip_id])
             else:
-                row = _read_row(self.work_dir / f"{clip_id}.parquet", 0)
+                row = read_staged(self.work_dir / f"{clip_id}.arrow")
+                if row is None:
+                    raise UserError(
+                        f"work/{clip_id}.arrow is gone or damaged: run the command again"
+                    )
                 if clip_id in self.stale:
                     row = _merged(_read_row(*self.stale[clip_id]), row)
             clip = labels[clip_id]
@@ -429,14 +437,10 @@ def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:
 
 
 def _staged_is_current(path: Path, job: ClipJob) -> bool:
-    if not path.exists():
-        return False
-    try:
-        with Shard(path, verify=True) as shard:
-            row = shard.row(0, ["provenance", "source_sha256"])
-    except (UserError, IndexError):
-        return False
-    return all(row[name] == job.fixed[name] for name in ("provenance", "source_sha256"))
+    row = read_staged(path)
+    return row is not None and all(
+        row[name][0].as_py() == job.fixed[name] for name in ("provenance", "source_sha256")
+    )
 
 
 # -- processes ----------------------------------------------------------------------------------
@@ -530,18 +534,26 @@ def _extract_clip(job: ClipJob) -> dict[str, Any]:
         raise StageError("cut", FailureClass.GONE, f"{video.name} is no longer in videos/")
     fps = cut_clip(video, cut, job.start_s, job.end_s, job.settings.cut)
     cut_s = time.perf_counter() - began
-    columns, seconds = extract(_windows(cut), job.modalities, job.settings)
-    if not columns["frames"]:
-        raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
-    began = time.perf_counter()
-    row = {
-        **job.fixed,
-        **columns,
-        "start_s": job.start_s,
-        "end_s": round(job.start_s + float(columns["frames"] / fps), 6),
-        "fps": float(fps),
-    }
-    write_shard(Path(job.staged), [row])
+    pictures = {"rgb": "rgb", "rgb-diff": "rgb_diff", "flow": "flow"}
+    with ExitStack() as stack:
+        spools = {
+            name: stack.enter_context(JpegSpool(Path(job.staged).parent))
+            for name in pictures
+            if name in job.modalities
+        }
+        columns, seconds = extract(_windows(cut), job.modalities, job.settings, spools)
+        if not columns["frames"]:
+            raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
+        began = time.perf_counter()
+        row = {
+            **job.fixed,
+            **columns,
+            **{pictures[name]: spool.to_arrow() for name, spool in spools.items()},
+            "start_s": job.start_s,
+            "end_s": round(job.start_s + float(columns["frames"] / fps), 6),
+            "fps": float(fps),
+        }
+        write_staged(Path(job.staged), row)
     return {
         "frames": columns["frames"],
         "clipped_share": columns.get("flow_clipped_share", 0.0),
@@ -550,13 +562,18 @@ def _extract_clip(job: ClipJob) -> dict[str, Any]:
 
 
 def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    """The frames of a clip in pieces; the same array is used for each piece."""
     from musclemap_data.decode import iterate_frames
 
-    window: list[npt.NDArray[np.uint8]] = []
+    window: npt.NDArray[np.uint8] | None = None
+    filled = 0
     for frame in iterate_frames(path):
-        window.append(frame)
-        if len(window) == FRAMES_PER_WINDOW:
-            yield np.stack(window)
-            window = []
-    if window:
-        yield np.stack(window)
+        if window is None:
+            window = np.empty((FRAMES_PER_WINDOW, *frame.shape), np.uint8)
+        window[filled] = frame
+        filled += 1
+        if filled == FRAMES_PER_WINDOW:
+            yield window
+            filled = 0
+    if window is not None and filled:
+        yield window[:filled]

@@ -32,6 +32,7 @@ class FailureClass(StrEnum):
     NETWORK = "network"
     NOT_A_VIDEO = "not-a-video"
     TOO_SHORT = "too-short"
+    TOO_LONG = "too-long"
     DECODE = "decode"
     DISK = "disk"
     BUG = "bug"
@@ -44,6 +45,7 @@ NEXT_STEP: dict[FailureClass, str] = {
     FailureClass.NETWORK: "the connection failed: run `musclemap download` again",
     FailureClass.NOT_A_VIDEO: "the url leads to no video: correct it in the manifest",
     FailureClass.TOO_SHORT: "the video ends before the clip does: correct start_s and end_s",
+    FailureClass.TOO_LONG: "a row cannot hold so many frames: divide the clip in the manifest",
     FailureClass.DECODE: "the file is damaged: delete it from videos/ and download it again",
     FailureClass.DISK: "no space or no permission: free some and run the same command again",
     FailureClass.BUG: "a fault of MuscleMap: please report it with this message",

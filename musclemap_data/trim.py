@@ -115,7 +115,8 @@ def _command(
     # Without its macroblock tree x264 gives the same bytes each time, also with AVX-512.
     options: dict[str, object] = {
         "c:v": "libx264", "preset": "veryfast", "crf": settings.crf, "pix_fmt": "yuv420p",
-        "x264-params": "mbtree=0", "threads": 1, "map_metadata": -1, "movflags": "+faststart", "fflags": "+bitexact",
+        "x264-params": "mbtree=0", "threads": 1,
+        "map_metadata": -1, "movflags": "+faststart", "fflags": "+bitexact",
     }  # fmt: skip
     if length_s is not None:
         options["frames:v"] = max(1, round(length_s * rate))

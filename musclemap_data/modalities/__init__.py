@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from musclemap_data.staging import JpegSpool
 from musclemap_data.trim import CutSettings
 
 MODALITIES = ("rgb", "rgb-diff", "flow", "skeleton")
 
 RGB_DIFF_VERSION = 1
+FRAMES_AT_ONCE = 32
+"""Frames whose flow is in memory at the same time."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +56,29 @@ def describe(name: str, settings: ExtractionSettings) -> dict[str, Any]:
     if name == "skeleton":
         from musclemap_data.modalities import skeleton
 
-        return skeleton.provenance(settings.pose)
+        # Through JSON, as it will come back from a shard.
+        return json.loads(json.dumps(skeleton.estimator(settings.pose).provenance()))
     raise ValueError(f"modality is {name!r}; it must be one of {', '.join(MODALITIES)}")
 
 
 def extract(
-    windows: Iterable[npt.NDArray[np.uint8]], names: Iterable[str], settings: ExtractionSettings
+    windows: Iterable[npt.NDArray[np.uint8]],
+    names: Iterable[str],
+    settings: ExtractionSettings,
+    spools: Mapping[str, JpegSpool],
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Compute modalities from the frames of one clip.
 
     Args:
         windows: the clip's frames in order, in pieces ``uint8 [t, H, W, 3]`` RGB. Differences and
-            flow run across the borders of pieces; the skeleton starts anew in each.
+            flow run across the borders of pieces; the skeleton is followed anew in each.
         names: which of ``MODALITIES``.
         settings: see ``ExtractionSettings``.
+        spools: where the pictures of ``rgb``, ``rgb-diff`` and ``flow`` go, by modality.
 
     Returns:
-        The shard columns of the modalities with ``frames``, ``height`` and ``width``; and the
-        seconds that each stage took.
+        The other shard columns of the modalities, with ``frames``, ``height`` and ``width``; and
+        the seconds that each stage took.
     """
     from musclemap_data.modalities import flow as tvl1_flow
     from musclemap_data.modalities.rgb_diff import rgb_difference
@@ -77,37 +86,37 @@ def extract(
 
     names = tuple(names)
     columns: dict[str, Any] = {"frames": 0}
-    for name, column in (("rgb", "rgb"), ("rgb-diff", "rgb_diff"), ("flow", "flow")):
-        if name in names:
-            columns[column] = []
     skeletons: list[npt.NDArray[np.float32]] = []
     clipped = 0.0
     clock = _Clock()
     previous: npt.NDArray[np.uint8] | None = None
-    for frames in windows:
+    for window in windows:
         clock.lap("decode")
-        joined = frames if previous is None else np.concatenate([previous[None], frames])
-        if "rgb" in names:
-            columns["rgb"] += [_jpeg(frame, settings) for frame in frames]
-            clock.lap("rgb")
-        if "rgb-diff" in names:
-            difference = rgb_difference(joined)[len(joined) - len(frames) :]
-            columns["rgb_diff"] += [_jpeg(frame, settings) for frame in difference]
-            clock.lap("rgb-diff")
-        if "flow" in names and len(joined) > 1:
-            flow = tvl1_flow.compute_flow(joined, schedule=settings.flow_schedule)
-            clock.lap("flow")
-            clipped += tvl1_flow.clipped_share(flow, settings.flow_bound_px) * len(flow)
-            for pair in flow:
-                image = tvl1_flow.to_image(pair, settings.flow_bound_px)
-                columns["flow"].append(_jpeg(image[..., None], settings))
-            clock.lap("flow-encode")
         if "skeleton" in names:
-            skeletons.append(compute_skeleton(frames, backend=settings.pose))
+            skeletons.append(compute_skeleton(window, backend=settings.pose))
             clock.lap("skeleton")
-        columns["frames"] += len(frames)
-        columns["height"], columns["width"] = frames.shape[1:3]
-        previous = frames[-1]
+        for start in range(0, len(window), FRAMES_AT_ONCE):
+            frames = window[start : start + FRAMES_AT_ONCE]
+            joined = frames if previous is None else np.concatenate([previous[None], frames])
+            if "rgb" in names:
+                for frame in frames:
+                    spools["rgb"].append(_jpeg(frame, settings))
+                clock.lap("rgb")
+            if "rgb-diff" in names:
+                for frame in rgb_difference(joined)[len(joined) - len(frames) :]:
+                    spools["rgb-diff"].append(_jpeg(frame, settings))
+                clock.lap("rgb-diff")
+            if "flow" in names and len(joined) > 1:
+                flow = tvl1_flow.compute_flow(joined, schedule=settings.flow_schedule)
+                clock.lap("flow")
+                clipped += tvl1_flow.clipped_share(flow, settings.flow_bound_px) * len(flow)
+                for pair in flow:
+                    image = tvl1_flow.to_image(pair, settings.flow_bound_px)
+                    spools["flow"].append(_jpeg(image[..., None], settings))
+                clock.lap("flow-encode")
+            columns["frames"] += len(frames)
+            previous = frames[-1].copy()
+        columns["height"], columns["width"] = window.shape[1:3]
     if "flow" in names:
         columns["flow_bound_px"] = settings.flow_bound_px
         columns["flow_clipped_share"] = clipped / max(1, columns["frames"] - 1)
@@ -142,8 +151,3 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
         self._last = now
-
-
-def settings_json(settings: ExtractionSettings) -> dict[str, Any]:
-    """The settings as plain JSON values."""
-    return asdict(settings)

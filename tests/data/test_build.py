@@ -195,7 +195,9 @@ def test_failures_are_recorded_and_the_rest_is_built(tmp_path, make_video):
     }
     assert read_dataset_info(data)["splits"]["train"] == {"planned": 4, "built": 1}
     with Ledger(data, read_only=True) as ledger:
-        states = {clip["clip_id"]: (clip["state"], clip["failure_stage"]) for clip in ledger.clips()}
+        states = {
+            clip["clip_id"]: (clip["state"], clip["failure_stage"]) for clip in ledger.clips()
+        }
     assert states["c0"] == ("built", None)
     assert states["c2"] == ("failed", "cut")
     # What failed for good is not tried again, but still reported.
@@ -260,7 +262,9 @@ def test_killed_at_any_moment_the_next_run_ends_with_the_same_bytes(tmp_path, ma
     kills = 0
     for share in (0.5, 0.7, 0.85, 0.95):
         process = subprocess.Popen(
-            [*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, str(tmp_path / "killed")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             process.wait(timeout=duration * share)

@@ -19,14 +19,14 @@ def clip(name: str, url: str, **changes) -> Clip:
     return Clip(clip_id=f"{name}_0", video_id=name, url=url, **values)
 
 
-def test_good_and_bad_urls_each_end_where_they_belong(tmp_path, make_video, serve_folder):
+def test_good_and_bad_urls_each_end_where_they_belong(tmp_path, make_video, serve):
     site = tmp_path / "site"
     good = make_video(site / "good.mp4")
     (site / "corrupt.mp4").write_bytes(good.read_bytes()[:300] + b"\0" * 3000)
     (site / "page.html").write_text("<!DOCTYPE html><html><body>No video here</body></html>")
     (site / "page.mp4").write_text("<!DOCTYPE html><html><body>No video here</body></html>")
     (site / "empty.mp4").touch()
-    base = serve_folder(site)
+    base = serve(site)
     names = ["good.mp4", "corrupt.mp4", "page.html", "page.mp4", "empty.mp4", "missing.mp4"]
     clips = [clip(name.replace(".", "_"), f"{base}/{name}") for name in names]
 
@@ -53,11 +53,11 @@ def test_good_and_bad_urls_each_end_where_they_belong(tmp_path, make_video, serv
     ]
 
 
-def test_a_second_run_fetches_nothing_again(tmp_path, make_video, serve_folder):
+def test_a_second_run_fetches_nothing_again(tmp_path, make_video, serve):
     site = tmp_path / "site"
     make_video(site / "a.mp4")
     make_video(site / "b.mp4", seed=1)
-    base = serve_folder(site)
+    base = serve(site)
     clips = [clip("a", f"{base}/a.mp4"), clip("b", f"{base}/b.mp4"), clip("c", f"{base}/c.mp4")]
     first = download_videos(clips, tmp_path, tmp_path / "data")
     assert (first.downloaded, first.present, len(first.failed)) == (2, 0, 1)
@@ -74,10 +74,10 @@ def test_a_second_run_fetches_nothing_again(tmp_path, make_video, serve_folder):
     assert (third.downloaded, third.present, third.failed) == (1, 2, {})
 
 
-def test_a_file_that_vanished_is_fetched_again(tmp_path, make_video, serve_folder):
+def test_a_file_that_vanished_is_fetched_again(tmp_path, make_video, serve):
     site = tmp_path / "site"
     make_video(site / "a.mp4")
-    clips = [clip("a", f"{serve_folder(site)}/a.mp4")]
+    clips = [clip("a", f"{serve(site)}/a.mp4")]
     download_videos(clips, tmp_path, tmp_path / "data")
     (tmp_path / "data/videos/a.mp4").unlink()
     assert download_videos(clips, tmp_path, tmp_path / "data").downloaded == 1

@@ -104,7 +104,10 @@ def test_a_mistake_is_named_with_its_line(tmp_path, name):
     ("change", "expected"),
     [
         ({}, "clip_id 'a' is already on line 2"),
-        ({"clip_id": "b", "url": "http://h/other.mp4"}, "but 'https://example.org/v.mp4' on line 2"),
+        (
+            {"clip_id": "b", "url": "http://h/other.mp4"},
+            "but 'https://example.org/v.mp4' on line 2",
+        ),
         ({"clip_id": "b", "video_id": "w"}, "is video 'w' here but 'v' on line 2"),
         ({"clip_id": "b", "split": "test_known"}, "all clips of a video belong to one of train"),
         (
@@ -194,7 +197,15 @@ def test_what_is_written_is_read_back(tmp_path_factory, clip):
 
 def many_clips(count: int) -> list[Clip]:
     return [
-        Clip(f"c{n}", f"v{n}", f"v{n}.mp4", 0, None, ("squat", "lunge")[n % 2], ("train", "test_known")[n % 3 == 0])
+        Clip(
+            f"c{n}",
+            f"v{n}",
+            f"v{n}.mp4",
+            0,
+            None,
+            ("squat", "lunge")[n % 2],
+            ("train", "test_known")[n % 3 == 0],
+        )
         for n in range(count)
     ]
 

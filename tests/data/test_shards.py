@@ -93,7 +93,9 @@ def test_a_failing_row_leaves_the_old_shard_and_nothing_else(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["s.parquet"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(where=st.floats(0, 1), data=st.data())
 def test_a_flipped_byte_in_a_picture_is_an_error_with_its_address(tmp_path, where, data):
     path = tmp_path / "s.parquet"

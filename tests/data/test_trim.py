@@ -45,7 +45,12 @@ def test_without_an_end_it_goes_to_the_end(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((640, 360), (256, 456)), ((360, 640), (456, 256)), ((320, 240), (240, 320)), ((98, 66), (66, 98))],
+    [
+        ((640, 360), (256, 456)),
+        ((360, 640), (456, 256)),
+        ((320, 240), (240, 320)),
+        ((98, 66), (66, 98)),
+    ],
 )
 def test_short_side_is_256_and_small_videos_keep_their_size(tmp_path, size, expected):
     video = grey_ramp(tmp_path / "v.mp4", frames=4, size=size)

@@ -1,0 +1,1 @@
+"""The benchmark: reads shards, trains, scores. Never touches a video."""

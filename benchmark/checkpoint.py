@@ -1,0 +1,130 @@
+"""Checkpoints: weights as safetensors, the optimiser's state beside them, progress as JSON.
+
+A checkpoint is a folder that appears by a rename, complete or not at all. Nothing in it can run
+code: the optimiser's state is read with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from musclemap_data.errors import UserError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: ``step`` optimiser steps are done. Everything else follows from it."""
+
+    step: int
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write a model's parameters and buffers as safetensors (atomically)."""
+    _save_tensors(path, model.state_dict())
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    # safetensors refuses tensors that share memory and views: each gets its own.
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(plain, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load what :func:`save_weights` wrote.
+
+    Raises:
+        UserError: the file cannot be read or is of another model.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read as weights: {error}") from error
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit this model and these settings: {error}") from error
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    progress: Progress,
+) -> Path:
+    """Write ``folder/step-00000123`` and remove the older ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{progress.step:08d}"
+    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        save_weights(temporary / "model.safetensors", model)
+        state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+        torch.save(state, temporary / "training.pt")
+        (temporary / "progress.json").write_text(json.dumps(asdict(progress)) + "\n")
+        for path in temporary.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        if final.exists():  # the same step again, after a resume
+            shutil.rmtree(final)
+        temporary.replace(final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for older in _checkpoints(folder)[:-1]:
+        shutil.rmtree(older)
+    return final
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint with the most steps, or None."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def load_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+) -> Progress:
+    """Put model, optimiser and scaler back to where :func:`save_checkpoint` left them.
+
+    Raises:
+        UserError: a file is missing or damaged, or belongs to another model.
+    """
+    load_weights(path / "model.safetensors", model)
+    try:
+        state: dict[str, Any] = torch.load(
+            path / "training.pt", map_location=device, weights_only=True
+        )
+        progress = Progress(**json.loads((path / "progress.json").read_text()))
+        optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            scaler.load_state_dict(state["scaler"])
+    except Exception as error:  # unpickling a damaged file raises almost anything
+        raise UserError(
+            f"the checkpoint {path} cannot be read: {error}. Remove that folder to go back to the "
+            "start, or run with --fresh."
+        ) from error
+    return progress
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-[0-9]*"))

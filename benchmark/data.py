@@ -1,0 +1,570 @@
+"""Clips from shards to batches: which frames are read, and what a model gets.
+
+Rules, stated once:
+
+* A view is ``frames`` frames, ``rate`` stored frames apart. In training it starts at random; in
+  testing ``test_views`` views are spread evenly from the first to the last possible start.
+* A clip shorter than a view is never padded: its view is spread evenly over the whole clip, and
+  frames repeat where there are fewer than ``frames``. Such a clip has one test view.
+* An unreadable clip stops the run and names its address. It is never replaced by another clip.
+* What is random about a clip depends on (seed, epoch, position of the clip in the split) alone,
+  so any number of workers or processes gives the same batches.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from benchmark import augment
+from benchmark.settings import Settings
+from musclemap_data.errors import UserError
+from musclemap_data.shards import JOINT_COUNT, MODALITY_COLUMNS, Shard, list_shards
+
+RGB_MEAN, RGB_STD = 0.45, 0.225
+"""Of the Kinetics models (PySlowFast, torchvision's MViT): the same for the three channels."""
+
+COLUMN_SETS = {name.replace("-", "_"): columns for name, columns in MODALITY_COLUMNS.items()}
+"""What a batch calls a modality (``rgb_diff``) -> the shard's columns."""
+
+_LIGHT_COLUMNS = (
+    "clip_id",
+    "video_id",
+    "activity",
+    "split",
+    "frames",
+    "height",
+    "width",
+    "muscles",
+)
+_LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 5, 6, 11, 12
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a clip without decoding it. ``muscles`` are 20 booleans."""
+
+    clip_id: str
+    video_id: str
+    activity: str
+    split: str
+    frames: int
+    height: int
+    width: int
+    muscles: tuple[bool, ...]
+    shard: Path
+    row: int
+
+    @property
+    def address(self) -> str:
+        """Where the clip lies, for messages."""
+        return f"clip {self.clip_id} ({self.shard} row {self.row})"
+
+
+def read_clips(
+    data_dir: Path, splits: Sequence[str], subset: Collection[str] | None = None
+) -> list[Clip]:
+    """The clips of some splits in the order of their shards; of ``subset`` only, if given.
+
+    Raises:
+        UserError: a shard has not the schema of this MuscleMap (labels of the wrong width, a
+            missing column), or holds rows of another split.
+    """
+    clips = []
+    for split in splits:
+        for path in list_shards(Path(data_dir), split):
+            with Shard(path) as shard:
+                problems = shard.schema_problems()
+                if problems:
+                    raise UserError(
+                        f"{path} is not a shard of this MuscleMap: {'; '.join(problems)}. Rebuild "
+                        "it with `musclemap extract-modalities`."
+                    )
+                rows = shard.table(_LIGHT_COLUMNS).to_pylist()
+            for row_number, row in enumerate(rows):
+                clip = Clip(**{**row, "muscles": tuple(row["muscles"])}, shard=path, row=row_number)
+                if clip.split != split or clip.frames < 1:
+                    raise UserError(
+                        f"{clip.address} has split {clip.split!r} and {clip.frames} frames in a "
+                        f"shard of {split!r}. Rebuild it with `musclemap extract-modalities`."
+                    )
+                if subset is None or clip.clip_id in subset:
+                    clips.append(clip)
+    return clips
+
+
+def view_starts(clip_frames: int, frames: int, rate: int, views: int) -> list[int]:
+    """First frames of the test views of a clip, spread evenly and without repetition."""
+    last_start = clip_frames - ((frames - 1) * rate + 1)
+    if last_start <= 0 or views == 1:
+        return [max(0, last_start // 2)]
+    return sorted({round(k * last_start / (views - 1)) for k in range(views)})
+
+
+def view_indices(clip_frames: int, frames: int, rate: int, start: int) -> np.ndarray:
+    """The stored frames of one view, ``int64 [frames]``; see the rule for short clips above."""
+    if (frames - 1) * rate + 1 > clip_frames:
+        return np.rint(np.linspace(0, clip_frames - 1, frames)).astype(np.int64)
+    return start + rate * np.arange(frames)
+
+
+class ClipDataset(Dataset[Batch]):
+    """Views of the clips of one or more splits.
+
+    In training an item is a clip and its view is random; otherwise an item is one test view of a
+    clip, and ``items`` holds (clip, first frame). Items are asked for by ``(epoch, index)``, or
+    by ``index`` alone for epoch 0.
+
+    An item is a dict of tensors: the modalities asked for (``rgb`` and ``rgb_diff``
+    ``uint8 [3, T, S, S]``, ``flow`` ``uint8 [2, T, S, S]``, ``skeleton`` ``float32
+    [M, T, 17, 3]``), ``muscles`` ``float32 [20]`` and ``clip`` ``int64 []``, an index into
+    ``clips``. Pictures stay bytes until :func:`normalise_batch`, on the model's device: a quarter
+    of the memory to move.
+
+    Args:
+        modalities: of ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton``.
+        subset: clip ids to keep, or all.
+        verify: check the page checksums of everything that is read.
+
+    Raises:
+        UserError: a shard or a row cannot be read, or a clip lacks a modality.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        splits: Sequence[str],
+        modalities: Sequence[str],
+        settings: Settings,
+        *,
+        train: bool,
+        subset: Collection[str] | None = None,
+        verify: bool = True,
+    ) -> None:
+        unknown = [name for name in modalities if name not in COLUMN_SETS]
+        if unknown:
+            raise ValueError(f"modalities {unknown}; they must be of {', '.join(COLUMN_SETS)}")
+        self.modalities = tuple(modalities)
+        self.settings = settings
+        self.train = train
+        self.verify = verify
+        self.clips = read_clips(data_dir, splits, subset)
+        self.items = [
+            (index, start)
+            for index, clip in enumerate(self.clips)
+            for start in (
+                (0,)
+                if train
+                else view_starts(clip.frames, settings.frames, settings.rate, settings.test_views)
+            )
+        ]
+        self._columns = [column for name in modalities for column in COLUMN_SETS[name]]
+        self._shards: dict[Path, Shard] = {}
+        self._process = os.getpid()
+        self._buffer = np.empty(0, np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def labels(self) -> np.ndarray:
+        """``bool [clips, 20]``."""
+        return np.array([clip.muscles for clip in self.clips], dtype=bool).reshape(-1, 20)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Memory maps stay in their process.
+        return {**self.__dict__, "_shards": {}, "_buffer": np.empty(0, np.uint8)}
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        clip_index, start = self.items[index]
+        clip, settings = self.clips[clip_index], self.settings
+        rng = np.random.default_rng([settings.seed, epoch, clip_index])
+        if self.train:
+            last_start = max(0, clip.frames - ((settings.frames - 1) * settings.rate + 1))
+            start = int(rng.integers(last_start + 1))
+            geometry = augment.train_geometry(clip.height, clip.width, settings, rng)
+        else:
+            geometry = augment.centre_geometry(clip.height, clip.width, settings)
+        frame_indices = view_indices(clip.frames, settings.frames, settings.rate, start)
+        # Drawn even where unused, so that a clip is the same whatever modalities a model reads.
+        rgb_rng = np.random.default_rng(rng.integers(2**63))
+        erased = augment.erased_box(settings, rng) if self.train else None
+
+        row = self._read(clip)
+        item: Batch = {}
+        for modality in self.modalities:
+            if modality == "skeleton":
+                item["skeleton"] = self._skeleton(clip, row, geometry, frame_indices)
+                continue
+            if modality == "flow":
+                images = self._flow(clip, row, geometry, frame_indices)
+            else:
+                images = self._frames(clip, row, modality, geometry, frame_indices)
+            if modality == "rgb" and self.train:
+                images = augment.randaugment(images, settings, rgb_rng)
+            if erased is not None:
+                region = images[:, :, erased[0], erased[1]]
+                if modality == "rgb":
+                    region.copy_(_noise(region, rgb_rng))
+                else:
+                    region.fill_(_BLANK[modality])
+            # A copy: the images may still lie in the buffer that the next clip is decoded into.
+            item[modality] = images.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        item["muscles"] = torch.tensor(clip.muscles, dtype=torch.float32)
+        item["clip"] = torch.tensor(clip_index)
+        return item
+
+    def _read(self, clip: Clip) -> dict[str, Any]:
+        """The columns of the wanted modalities: Arrow scalars, their bytes not yet copied."""
+        if self._process != os.getpid():  # forked: this worker needs maps of its own
+            self._shards, self._process = {}, os.getpid()
+        if clip.shard not in self._shards:
+            self._shards[clip.shard] = Shard(clip.shard, verify=self.verify)
+        table = self._shards[clip.shard].row_table(clip.row, self._columns)
+        row = {name: table.column(name)[0] for name in self._columns}
+        for modality in self.modalities:
+            if not row[COLUMN_SETS[modality][0]].is_valid:
+                name = modality.replace("_", "-")
+                raise UserError(
+                    f"{clip.address} has no {name}. Extract it: `musclemap extract-modalities "
+                    f"--modalities {name}`."
+                )
+        return row
+
+    def _frames(
+        self,
+        clip: Clip,
+        row: dict[str, Any],
+        column: str,
+        geometry: augment.Geometry,
+        frame_indices: np.ndarray,
+    ) -> Tensor:
+        """``uint8 [T, 3, S, S]``. JPEGs are decoded at half size where that loses nothing."""
+        size = self.settings.crop_size
+        decoded = self._decode(
+            clip,
+            row[column],
+            column,
+            frame_indices,
+            count=clip.frames,
+            shape=(clip.height, clip.width),
+            colorspace="RGB",
+            min_height=math.ceil(clip.height * size / geometry.height_px),
+            min_width=math.ceil(clip.width * size / geometry.width_px),
+        )
+        frames = torch.from_numpy(decoded).permute(0, 3, 1, 2)
+        return augment.crop_frames(frames, geometry, clip.height, clip.width, size)
+
+    def _flow(
+        self,
+        clip: Clip,
+        row: dict[str, Any],
+        geometry: augment.Geometry,
+        frame_indices: np.ndarray,
+    ) -> Tensor:
+        """``uint8 [T, 2, S, S]``: the motion from each sampled frame to the stored one after it.
+
+        The last frame of a clip has none after it and takes the motion that led to it; a clip of
+        a single frame has no motion.
+        """
+        size = self.settings.crop_size
+        if clip.frames == 1:
+            return torch.full((len(frame_indices), 2, size, size), 128, dtype=torch.uint8)
+        stacked = self._decode(
+            clip,
+            row["flow"],
+            "flow",
+            np.minimum(frame_indices, clip.frames - 2),
+            count=clip.frames - 1,
+            shape=(2 * clip.height, clip.width),
+            colorspace="GRAY",
+        )
+        flow = torch.from_numpy(stacked.reshape(-1, 2, clip.height, clip.width))
+        return augment.crop_flow(flow, geometry, clip.height, clip.width, size)
+
+    def _skeleton(
+        self,
+        clip: Clip,
+        row: dict[str, Any],
+        geometry: augment.Geometry,
+        frame_indices: np.ndarray,
+    ) -> Tensor:
+        """``float32 [M, T, 17, 3]``, normalised; see :func:`normalise_skeleton`."""
+        values = row["skeleton"].values.to_numpy(zero_copy_only=False)
+        people = row["skeleton_people"].as_py() or 0
+        if values.size != clip.frames * people * JOINT_COUNT * 3:
+            raise UserError(
+                f"{clip.address}: the skeleton has {values.size} values, not {clip.frames} frames "
+                f"x {people} people x {JOINT_COUNT} joints x 3. Rebuild it with `musclemap "
+                "extract-modalities --modalities skeleton`."
+            )
+        skeleton = values.reshape(clip.frames, people, JOINT_COUNT, 3)[:, : self.settings.people]
+        skeleton = augment.crop_skeleton(skeleton, geometry, self.settings.crop_size)
+        skeleton = normalise_skeleton(skeleton, self.settings.min_joint_score)
+        missing = self.settings.people - skeleton.shape[1]
+        skeleton = np.pad(skeleton, ((0, 0), (0, missing), (0, 0), (0, 0)))
+        sampled = np.ascontiguousarray(skeleton[frame_indices].transpose(1, 0, 2, 3))
+        return torch.from_numpy(sampled)
+
+    def _decode(
+        self,
+        clip: Clip,
+        jpegs: pa.ListScalar,
+        column: str,
+        wanted: np.ndarray,
+        *,
+        count: int,
+        shape: tuple[int, int],
+        colorspace: str,
+        min_height: int = 0,
+        min_width: int = 0,
+    ) -> np.ndarray:
+        """The wanted JPEGs of a clip, ``uint8 [T, h, w, C]``, each decoded once.
+
+        The result lies in a buffer that the next call overwrites: fresh memory for every clip
+        would cost as much as the decoding.
+        """
+        encoded = jpegs.values
+        if len(encoded) != count:
+            raise UserError(
+                f"{clip.address}: {column} has {len(encoded)} images, not {count}. Rebuild it with "
+                "`musclemap extract-modalities`."
+            )
+        reduced: dict[str, Any] = (
+            {"min_height": min_height, "min_width": min_width, "min_factor": 2.0}
+            if min_height
+            else {}
+        )
+        channels = 1 if colorspace == "GRAY" else 3
+        frames: np.ndarray | None = None
+        first_place: dict[int, int] = {}
+        for place, index in enumerate(wanted.tolist()):
+            data = np.frombuffer(encoded[index].as_buffer(), dtype=np.uint8)
+            try:
+                if frames is None:
+                    _check_size(simplejpeg.decode_jpeg_header(data)[:2], shape)
+                    height, width = simplejpeg.decode_jpeg_header(data, **reduced)[:2]
+                    frames = self._frame_buffer(len(wanted), height, width, channels)
+                if index in first_place:
+                    frames[place] = frames[first_place[index]]
+                    continue
+                first_place[index] = place
+                frame = simplejpeg.decode_jpeg(
+                    data, colorspace=colorspace, buffer=frames[place], **reduced
+                )
+                _check_size(frame.shape[:2], frames.shape[1:3])
+            except ValueError as error:
+                raise UserError(
+                    f"{clip.address}: image {index} of {column} cannot be decoded: {error}. "
+                    "Rebuild the shard with `musclemap extract-modalities`."
+                ) from error
+        if frames is None:
+            raise ValueError("no frames were asked for")
+        return frames
+
+    def _frame_buffer(self, *shape: int) -> np.ndarray:
+        size = math.prod(shape)
+        if self._buffer.size < size:
+            self._buffer = np.empty(size, np.uint8)
+        return self._buffer[:size].reshape(shape)
+
+
+def _check_size(found: tuple[int, int], wanted: tuple[int, ...]) -> None:
+    if tuple(found) != tuple(wanted):
+        raise ValueError(f"it is {found[0]} x {found[1]}, not {wanted[0]} x {wanted[1]} px")
+
+
+_BLANK = {"rgb_diff": 0, "flow": 128}
+"""No change and no motion, as stored."""
+
+
+def _noise(like: Tensor, rng: np.random.Generator) -> Tensor:
+    """Normal noise of the data set's mean and spread, as bytes."""
+    noise = rng.standard_normal(like.shape, dtype=np.float32) * RGB_STD + RGB_MEAN
+    return torch.from_numpy(np.clip(noise * 255.0, 0, 255).astype(np.uint8))
+
+
+def normalise_batch(batch: Batch) -> Batch:
+    """What a model gets: pictures from bytes to ``float32``, everything else as it was.
+
+    ``rgb`` ``[B, 3, T, S, S]``: (x / 255 - mean) / std. ``rgb_diff`` ``[B, 3, T, S, S]``:
+    x / 255 / std, so that no change stays 0. ``flow`` ``[B, 2, T, S, S]``: 0..255 back to -1..1 of
+    its bound.
+    """
+    scale_shift = {
+        "rgb": (1.0 / (255.0 * RGB_STD), -RGB_MEAN / RGB_STD),
+        "rgb_diff": (1.0 / (255.0 * RGB_STD), 0.0),
+        "flow": (2.0 / 255.0, -1.0),
+    }
+    return {
+        name: values.float().mul_(scale_shift[name][0]).add_(scale_shift[name][1])
+        if values.dtype == torch.uint8
+        else values
+        for name, values in batch.items()
+    }
+
+
+def normalise_skeleton(skeleton: np.ndarray, min_score: float) -> np.ndarray:
+    """Joints relative to the body, so that neither place nor size in the frame matters.
+
+    For each person one centre and one scale serve the whole clip: movement over the ground (a
+    jump, a step) stays in the data, and a badly seen frame cannot shake the rest. The centre is
+    the median middle of the hips, or of the visible joints where the hips are never seen. The
+    scale is the median length from hips to shoulders, but at least a quarter of the median
+    diagonal of the box around the joints (a torso seen end-on is short).
+
+    Args:
+        skeleton: ``float32 [T, M, 17, 3]``: x, y in pixels, score. NaN means not found.
+        min_score: a joint scored lower is masked.
+
+    Returns:
+        ``float32 [T, M, 17, 3]``; a masked joint has x = y = score = 0. All values are finite.
+    """
+    skeleton = np.asarray(skeleton, dtype=np.float32)
+    visible = np.isfinite(skeleton).all(axis=-1) & (skeleton[..., 2] >= min_score)
+    visible &= skeleton[..., 2] > 0
+    result = np.zeros_like(skeleton)
+    for person in range(skeleton.shape[1]):
+        seen = visible[:, person]
+        frames = np.flatnonzero(seen.any(axis=1))
+        if frames.size == 0:
+            continue
+        points = np.where(seen[..., None], skeleton[:, person, :, :2], np.nan)
+        hips = _middle(points, _LEFT_HIP, _RIGHT_HIP)
+        shoulders = _middle(points, _LEFT_SHOULDER, _RIGHT_SHOULDER)
+        if np.isfinite(hips).any():
+            centre = np.nanmedian(hips, axis=0)
+        else:
+            centre = np.median(np.nanmean(points[frames], axis=1), axis=0)
+        extent = np.nanmax(points[frames], axis=1) - np.nanmin(points[frames], axis=1)
+        scale = 0.25 * float(np.median(np.hypot(extent[:, 0], extent[:, 1])))
+        torso = np.hypot(*(shoulders - hips).T)
+        if np.isfinite(torso).any():
+            scale = max(scale, float(np.nanmedian(torso)))
+        scale = max(scale, 1.0)  # one visible joint has no extent
+        moved = (skeleton[:, person, :, :2] - centre) / scale
+        result[:, person, :, :2] = np.where(seen[..., None], moved, 0.0)
+        result[:, person, :, 2] = np.where(seen, skeleton[:, person, :, 2], 0.0)
+    return result
+
+
+def _middle(points: np.ndarray, first: int, second: int) -> np.ndarray:
+    """Middle of two joints, ``[T, 2]``; NaN where either is hidden."""
+    middle: np.ndarray = (points[:, first] + points[:, second]) / 2
+    return middle
+
+
+class TrainingBatches:
+    """Batches of ``(epoch, index)`` for all epochs and one of several processes.
+
+    The clips are permuted anew each epoch, in an order fixed by (seed, epoch). The last clips that
+    do not fill a batch wait for another epoch, unless there is less than one batch in all. A batch
+    is shared out among the processes as ``rank, rank + processes, ...``, so that any number of
+    them computes the same batches.
+
+    Args:
+        items: clips in the training split.
+        batch_size: clips a batch, over all processes.
+        start_step: batches to leave out, counted from the first epoch: those before a resume.
+
+    Attributes:
+        steps_per_epoch: batches an epoch.
+        size: clips in every batch, over all processes.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        batch_size: int,
+        *,
+        seed: int,
+        epochs: int,
+        start_step: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.items = items
+        self.size = min(batch_size, items)
+        self.steps_per_epoch = items // self.size if items else 0
+        self.seed = seed
+        self.epochs = epochs
+        self.start_step = start_step
+        self.rank = rank
+        self.processes = processes
+
+    def __len__(self) -> int:
+        return max(0, self.epochs * self.steps_per_epoch - self.start_step)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for epoch in range(self.epochs):
+            first_step = epoch * self.steps_per_epoch
+            if first_step + self.steps_per_epoch <= self.start_step:
+                continue
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.items)
+            for batch in range(max(0, self.start_step - first_step), self.steps_per_epoch):
+                chosen = order[batch * self.size : (batch + 1) * self.size]
+                yield [(epoch, int(index)) for index in chosen[self.rank :: self.processes]]
+
+
+def evaluation_batches(
+    items: int, batch_size: int, *, rank: int = 0, processes: int = 1
+) -> list[list[tuple[int, int]]]:
+    """All items once in their order, shared out among the processes; the last batch is short."""
+    mine = [(0, index) for index in range(rank, items, processes)]
+    return [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
+
+
+def collate(items: Sequence[Batch]) -> Batch:
+    """Stack items: ``rgb [B, 3, T, S, S]``, ``skeleton [B, M, T, 17, 3]``, and so on."""
+    batch: Batch = default_collate(list(items))  # in a worker: straight into shared memory
+    return batch
+
+
+def make_loader(
+    dataset: ClipDataset,
+    batches: TrainingBatches | list[list[tuple[int, int]]],
+    *,
+    workers: int,
+    pin_memory: bool = False,
+) -> DataLoader[Batch]:
+    """A loader over ``dataset``; the number of workers changes the speed and nothing else."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=min(workers, len(batches)),
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+    )
+
+
+def read_batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The batches of a loader; a worker's ``UserError`` arrives as it left, without a traceback."""
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    except UserError as error:
+        # The traceback holds the iterator in a cycle; left to the garbage collector, PyTorch's
+        # workers take five seconds to stop.
+        error.__traceback__ = None
+        _, from_worker, message = str(error).rpartition("errors.UserError: ")
+        raise UserError(message.strip() if from_worker else str(error)) from None
+    finally:
+        del iterator
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)  # the workers share the cores with the model

@@ -1,0 +1,349 @@
+"""Scores on known and new activities: predictions for every clip, then the metrics of each split.
+
+A clip's score for a region is the mean over its views of the probability (the sigmoid of the
+logit). Views are added in the order of the clip's frames whatever order they were computed in, so
+the score does not depend on batches or processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from benchmark import metrics
+from benchmark.data import Clip, ClipDataset, evaluation_batches, make_loader, read_batches
+from benchmark.settings import Settings
+from benchmark.train import Processes, autocast, to_device
+from musclemap_data.catalog import load_muscles
+from musclemap_data.errors import UserError
+
+EVALUATION_SPLITS = ("val_known", "val_new", "test_known", "test_new")
+REGIONS = 20
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's scores: ``scores`` ``float32 [N, 20]``, probabilities, one row a clip."""
+
+    clips: Sequence[Clip]
+    scores: np.ndarray
+    views: np.ndarray
+
+    def of_split(self, split: str) -> Predictions:
+        """The rows of one split."""
+        rows = [index for index, clip in enumerate(self.clips) if clip.split == split]
+        return Predictions([self.clips[row] for row in rows], self.scores[rows], self.views[rows])
+
+    @property
+    def labels(self) -> np.ndarray:
+        """``bool [N, 20]``."""
+        return np.array([clip.muscles for clip in self.clips], dtype=bool).reshape(-1, REGIONS)
+
+
+def predict(
+    model: nn.Module,
+    dataset: ClipDataset,
+    settings: Settings,
+    *,
+    device: torch.device,
+    processes: Processes | None = None,
+    progress_bar: bool = False,
+) -> Predictions:
+    """Score all views of all clips.
+
+    Args:
+        model: on ``device``; it is put into eval mode.
+        dataset: made with ``train=False``.
+
+    Raises:
+        UserError: a score is not finite.
+    """
+    processes = processes or Processes()
+    model.eval()
+    logits = torch.zeros(len(dataset), REGIONS, dtype=torch.float64)
+    batches = evaluation_batches(
+        len(dataset), settings.batch_size, rank=processes.rank, processes=processes.count
+    )
+    loader = make_loader(
+        dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda"
+    )
+    bar = tqdm(
+        zip(batches, read_batches(loader), strict=True),
+        total=len(batches),
+        unit="batch",
+        desc="score",
+        disable=not (progress_bar and processes.first),
+    )
+    torch.manual_seed(settings.seed)  # for a model that draws
+    with torch.inference_mode():
+        for items, batch in bar:
+            with autocast(settings, device):
+                output = model(to_device(batch, device))
+            rows = torch.tensor([index for _, index in items])
+            logits[rows] = output.detach().to("cpu", torch.float64)
+    if processes.count > 1:
+        shared = logits.to(device)
+        logits = processes.sum(shared).cpu()
+    if not bool(torch.isfinite(logits).all()):
+        bad = int(torch.nonzero(~torch.isfinite(logits))[0, 0])
+        clip = dataset.clips[dataset.items[bad][0]]
+        raise UserError(
+            f"the model's score of {clip.address} is not finite; try precision=fp32, or train "
+            "again with a lower learning_rate"
+        )
+    clip_indices = np.array([clip for clip, _ in dataset.items], dtype=np.int64)
+    scores = average_views(torch.sigmoid(logits).numpy(), clip_indices, len(dataset.clips))
+    views = np.bincount(clip_indices, minlength=len(dataset.clips))
+    return Predictions(dataset.clips, scores, views)
+
+
+def average_views(probabilities: np.ndarray, clip_indices: np.ndarray, clips: int) -> np.ndarray:
+    """Mean over the views of each clip, ``float32 [clips, 20]``.
+
+    The mean is taken of the differences to the clip's first view: equal views give exactly their
+    value, so that a constant score stays constant over clips with different numbers of views.
+
+    Args:
+        probabilities: ``float64 [items, 20]``.
+        clip_indices: ``int64 [items]``, ascending: the clip of each item; none is left out.
+    """
+    first = np.searchsorted(clip_indices, np.arange(clips))
+    base = probabilities[first]
+    total = np.zeros_like(base)
+    np.add.at(total, clip_indices, probabilities - base[clip_indices])
+    counts = np.bincount(clip_indices, minlength=clips)[:, None]
+    mean: np.ndarray = (base + total / np.maximum(counts, 1)).astype(np.float32)
+    return mean
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """One row a clip: identity, the 20 labels, the 20 scores and the number of views averaged."""
+    regions = [muscle.slug for muscle in load_muscles()]
+    clips = predictions.clips
+    columns: dict[str, pa.Array] = {
+        name: pa.array([getattr(clip, name) for clip in clips], pa.string())
+        for name in ("clip_id", "video_id", "activity", "split")
+    }
+    columns["views"] = pa.array(predictions.views, pa.int32())
+    columns["muscles"] = pa.FixedSizeListArray.from_arrays(
+        pa.array(predictions.labels.ravel(), pa.bool_()), REGIONS
+    )
+    columns["scores"] = pa.FixedSizeListArray.from_arrays(
+        pa.array(predictions.scores.ravel(), pa.float32()), REGIONS
+    )
+    table = pa.table(columns).replace_schema_metadata({"musclemap.muscles": " ".join(regions)})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(table, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """What :func:`write_predictions` wrote. The clips know where they were scored, no more.
+
+    Raises:
+        UserError: the file cannot be read or has other columns.
+    """
+    names = ("clip_id", "video_id", "activity", "split", "muscles")
+    try:
+        table = pq.read_table(path)
+        rows = table.select(names).to_pylist()
+        clips = [
+            Clip(
+                **{**row, "muscles": tuple(row["muscles"])},
+                frames=0, height=0, width=0, shard=path, row=number,
+            )
+            for number, row in enumerate(rows)
+        ]  # fmt: skip
+        scores = np.array(table["scores"].to_pylist(), dtype=np.float32).reshape(-1, REGIONS)
+        return Predictions(clips, scores, table["views"].to_numpy())
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as predictions: {error}") from error
+
+
+def compare_predictions(
+    first: Predictions, second: Predictions, *, replicates: int = metrics.REPLICATES
+) -> dict[str, Any]:
+    """Is the first better? Differences of mAP, each replicate on the same resampled clips.
+
+    Returns:
+        For each split that both scored, and for ``val`` and ``test`` (the mean of known and new):
+        ``difference`` (first - second), its 95% ``interval``, and ``share_better``, the share of
+        replicates in which the first is better.
+
+    Raises:
+        UserError: the two were scored on different clips or labels.
+    """
+    rows = [
+        {clip.clip_id: (number, clip.split, clip.muscles) for number, clip in enumerate(each.clips)}
+        for each in (first, second)
+    ]
+    if {key: value[1:] for key, value in rows[0].items()} != {
+        key: value[1:] for key, value in rows[1].items()
+    }:
+        raise UserError(
+            "the two runs were scored on different clips or labels; score both on the same data, "
+            "or on one --subset"
+        )
+    order = [rows[1][clip.clip_id][0] for clip in first.clips]
+    aligned = Predictions(first.clips, second.scores[order], second.views[order])
+    points: dict[str, float] = {}
+    resampled: dict[str, np.ndarray] = {}
+    for split in EVALUATION_SPLITS:
+        both = [each.of_split(split) for each in (first, aligned)]
+        if not both[0].clips:
+            continue
+        values = [
+            float(metrics.mean_over_regions(metrics.average_precision(each.scores, each.labels)))
+            for each in both
+        ]
+        groups = _groups(split, both[0].clips)
+        draws = [
+            metrics.bootstrap(each.scores, each.labels, groups, replicates=replicates).mean_ap
+            for each in both
+        ]
+        points[split] = values[0] - values[1]
+        resampled[split] = draws[0] - draws[1]
+    for half in ("val", "test"):
+        if f"{half}_known" in points and f"{half}_new" in points:
+            points[half] = (points[f"{half}_known"] + points[f"{half}_new"]) / 2
+            resampled[half] = (resampled[f"{half}_known"] + resampled[f"{half}_new"]) / 2
+    return {
+        name: {
+            "difference": _none_if_nan(point),
+            "interval": metrics.interval(resampled[name]),
+            "share_better": _none_if_nan(_mean(np.where(np.isfinite(resampled[name]),
+                                                        resampled[name] > 0, np.nan))),
+        }
+        for name, point in points.items()
+    }  # fmt: skip
+
+
+def score_predictions(
+    predictions: Predictions,
+    planned: Mapping[str, int | None] | None = None,
+    *,
+    replicates: int = metrics.REPLICATES,
+) -> dict[str, Any]:
+    """All metrics of a run, ready for JSON; what is undefined is None.
+
+    Args:
+        planned: clips that the manifest lists for each split; gives the coverage.
+
+    Returns:
+        ``splits``: the metrics of each split; ``means``: of known and new activities together,
+        for ``val`` and ``test``; ``threshold``: of F1, chosen on all validation clips.
+    """
+    by_split = {split: predictions.of_split(split) for split in EVALUATION_SPLITS}
+    validation = [by_split["val_known"], by_split["val_new"]]
+    threshold = metrics.best_f1_threshold(
+        np.concatenate([each.scores for each in validation]),
+        np.concatenate([each.labels for each in validation]),
+    )
+    splits: dict[str, dict[str, Any]] = {}
+    resampled: dict[str, metrics.Bootstrap] = {}
+    for split, each in by_split.items():
+        resampled[split] = metrics.bootstrap(
+            each.scores, each.labels, _groups(split, each.clips), replicates=replicates
+        )
+        splits[split] = _score_split(
+            each, resampled[split], threshold, split, (planned or {}).get(split)
+        )
+    means: dict[str, dict[str, Any]] = {}
+    for half in ("val", "test"):
+        known, new = f"{half}_known", f"{half}_new"
+        mean: dict[str, Any] = {
+            name: _none_if_nan((_number(splits[known][name]) + _number(splits[new][name])) / 2)
+            for name in ("map", "constant_map", "lift")
+        }
+        # Known and new clips are resampled independently of each other.
+        mean["map_interval"] = metrics.interval(
+            (resampled[known].mean_ap + resampled[new].mean_ap) / 2
+        )
+        mean["lift_interval"] = metrics.interval((resampled[known].lift + resampled[new].lift) / 2)
+        means[half] = mean
+    return {"splits": splits, "means": means, "threshold": threshold}
+
+
+def _groups(split: str, clips: Sequence[Clip]) -> np.ndarray:
+    """What the bootstrap of a split resamples: activities where they are new, else videos."""
+    new = split.endswith("_new")
+    return np.array([clip.activity if new else clip.video_id for clip in clips], dtype=object)
+
+
+def _score_split(
+    predictions: Predictions,
+    resampled: metrics.Bootstrap,
+    threshold: float | None,
+    split: str,
+    planned: int | None,
+) -> dict[str, Any]:
+    scores, labels, clips = predictions.scores, predictions.labels, predictions.clips
+    regions = [muscle.slug for muscle in load_muscles()]
+    average_precision = metrics.average_precision(scores, labels)
+    mean_ap = float(metrics.mean_over_regions(average_precision))
+    constant = float("nan")
+    if clips:
+        constant = float(metrics.mean_over_regions(metrics.constant_average_precision(labels)))
+    micro = macro = float("nan")
+    if threshold is not None and clips:
+        micro, macro = metrics.f1_scores(scores, labels, threshold)
+    ranking = metrics.label_ranking_average_precision(scores, labels)
+    activities = sorted({clip.activity for clip in clips})
+    chosen = {name: [clip.activity == name for clip in clips] for name in activities}
+    return {
+        "clips": len(clips),
+        "planned": planned,
+        "coverage": len(clips) / planned if planned else None,
+        "videos": len({clip.video_id for clip in clips}),
+        "activities": len(activities),
+        "resampled": "activities" if split.endswith("_new") else "videos",
+        "regions": int(np.isfinite(average_precision).sum()),
+        "trivial_regions": int(labels.all(axis=0).sum()) if clips else 0,
+        "map": _none_if_nan(mean_ap),
+        "map_interval": metrics.interval(resampled.mean_ap),
+        "constant_map": _none_if_nan(constant),
+        "lift": _none_if_nan(mean_ap - constant),
+        "lift_interval": metrics.interval(resampled.lift),
+        "f1_micro": _none_if_nan(micro),
+        "f1_macro": _none_if_nan(macro),
+        "label_ranking_ap": _none_if_nan(_mean(ranking)),
+        "calibration_error": _none_if_nan(metrics.calibration_error(scores, labels)),
+        "per_region_ap": {
+            region: _none_if_nan(float(value))
+            for region, value in zip(regions, average_precision, strict=True)
+        },
+        "per_activity": {
+            name: {
+                "clips": int(np.sum(rows)),
+                "label_ranking_ap": _none_if_nan(_mean(ranking[np.array(rows)])),
+            }
+            for name, rows in chosen.items()
+        },
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of the defined values."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
+
+
+def _none_if_nan(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,224 @@
+"""Shared parts of the skeleton models: the COCO-17 graph, masking, and convolutions over it.
+
+Layout everywhere: features are `[people, channels, frames, joints]` with people = batch * M, and
+the mask is `[people, 1, frames, joints]`, 1 where the joint was seen. A joint with score 0 is
+absent: it is zeroed before every exchange between joints or frames, left out of every batch-norm
+statistic and of the pooling. It never acts as a joint standing at the origin.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+JOINTS = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+
+# Parent of each joint on the tree with its root at the nose; the root is its own parent.
+PARENTS = (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14)
+
+Stream = Literal["joint", "bone", "motion"]
+STREAM_CHANNELS: dict[str, int] = {"joint": 3, "bone": 2, "motion": 2}
+
+
+def spatial_adjacency() -> Tensor:
+    """Normalised adjacency of COCO-17 in the three parts of ST-GCN's spatial partition.
+
+    Part 0 links a joint with itself, part 1 gathers from the neighbour nearer to the root, part 2
+    from the neighbours farther away. Columns are divided by the number of joints they gather from
+    (Yan et al., AAAI 2018, eq. 10 without the alpha).
+
+    Returns:
+        float32 `[3, 17, 17]`; `features @ part` moves features from row joints to column joints.
+    """
+    count = len(JOINTS)
+    inward = torch.zeros(count, count)
+    for child, parent in enumerate(PARENTS):
+        if child != parent:
+            inward[parent, child] = 1  # the child gathers from its parent
+    parts = torch.stack([torch.eye(count), inward, inward.T])
+    return parts / parts.sum(1, keepdim=True).clamp(min=1)
+
+
+def skeleton_mask(skeleton: Tensor) -> Tensor:
+    """1 where a joint is present, else 0.
+
+    Args:
+        skeleton: `[batch, M, frames, 17, 3]` with x, y and score; score 0 marks an absent joint.
+
+    Returns:
+        `[batch * M, 1, frames, 17]`, dtype of `skeleton`.
+    """
+    return (skeleton[..., 2] > 0).to(skeleton.dtype).flatten(0, 1).unsqueeze(1)
+
+
+def skeleton_features(skeleton: Tensor, streams: tuple[str, ...] = ("joint",)) -> Tensor:
+    """Input channels of a graph network: joints, bones and motions, side by side.
+
+    A bone is a joint minus its parent, a motion is a joint minus itself one frame earlier; either
+    is zero unless both ends are present.
+
+    Args:
+        skeleton: `[batch, M, frames, 17, 3]`; absent joints may hold anything, NaN included.
+        streams: any of `STREAM_CHANNELS`, in the order wanted.
+
+    Returns:
+        `[batch * M, channels, frames, 17]`; the joint stream has x, y, score, the others x, y.
+    """
+    unknown = [stream for stream in streams if stream not in STREAM_CHANNELS]
+    if unknown or not streams:
+        raise ValueError(f"streams is {streams!r}; allowed: {', '.join(STREAM_CHANNELS)}")
+    mask = skeleton_mask(skeleton)
+    joints = skeleton.flatten(0, 1).permute(0, 3, 1, 2)  # [people, 3, frames, joints]
+    joints = torch.where(mask > 0, joints, torch.zeros_like(joints))
+    position = joints[:, :2]
+    features = []
+    for stream in streams:
+        if stream == "joint":
+            features.append(joints)
+        elif stream == "bone":
+            parents = list(PARENTS)
+            features.append((position - position[..., parents]) * mask * mask[..., parents])
+        else:
+            step = (position[:, :, 1:] - position[:, :, :-1]) * mask[:, :, 1:] * mask[:, :, :-1]
+            features.append(F.pad(step, (0, 0, 1, 0)))
+    return torch.cat(features, 1)
+
+
+def strided_mask(mask: Tensor, stride: int) -> Tensor:
+    """The mask after a temporal convolution of that stride: the frames the convolution centres on.
+
+    A frame whose joint is absent stays absent, even if neighbouring frames saw it.
+    """
+    return mask[:, :, ::stride]
+
+
+def masked_mean(features: Tensor, mask: Tensor) -> Tensor:
+    """Mean over frames and joints that are present; zero where there is none.
+
+    Args:
+        features: `[people, channels, frames, joints]`.
+        mask: `[people, 1, frames, joints]`.
+
+    Returns:
+        `[people, channels]`.
+    """
+    return (features * mask).sum((2, 3)) / mask.sum((2, 3)).clamp(min=1)
+
+
+def mean_over_people(features: Tensor, mask: Tensor, batch_size: int) -> Tensor:
+    """Mean over the people of a clip who were seen at all; zero where nobody was.
+
+    Args:
+        features: `[batch * M, channels]`.
+        mask: `[batch * M, 1, frames, joints]`.
+        batch_size: clips in the batch.
+
+    Returns:
+        `[batch, channels]`.
+    """
+    seen = mask.amax((1, 2, 3)).view(batch_size, -1, 1)
+    features = features.view(batch_size, seen.shape[1], -1)
+    return (features * seen).sum(1) / seen.sum(1).clamp(min=1)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of `[people, channels, frames, joints]` over present joints only.
+
+    Same parameters, buffers and evaluation as `nn.BatchNorm2d`; in training the mean and variance
+    leave absent joints out. Absent joints come out as zero.
+    """
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalises `features` `[people, channels, frames, joints]` under `mask`."""
+        assert self.running_mean is not None and self.running_var is not None  # noqa: S101
+        if self.training:
+            # In float32: sums over thousands of positions lose too much in bf16 autocast.
+            wide, count = features.float() * mask, mask.sum().clamp(min=1)
+            mean = wide.sum((0, 2, 3)) / count
+            centred = (wide - mean[:, None, None]) * mask
+            variance = centred.square().sum((0, 2, 3)) / count
+            with torch.no_grad():
+                present = (mask.sum() > 0).to(mean.dtype)
+                momentum = (self.momentum or 0.1) * present  # nobody in the batch: keep the past
+                unbiased = variance * count / (count - 1).clamp(min=1)
+                self.running_mean.lerp_(mean, momentum)
+                self.running_var.lerp_(unbiased, momentum)
+        else:
+            mean, variance = self.running_mean, self.running_var
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        # An affine map a channel; one fused multiply-add, then the mask.
+        out = torch.addcmul(shift[:, None, None], features, scale[:, None, None])
+        return (out * mask).to(features.dtype)
+
+
+class SpatialGraphConv(nn.Module):
+    """ST-GCN's graph convolution: one 1x1 convolution a partition, then the weighted adjacency.
+
+    The adjacency is multiplied by a learned importance of each edge (Yan et al., sec. 3.5).
+    """
+
+    adjacency: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("adjacency", spatial_adjacency(), persistent=False)
+        self.importance = nn.Parameter(torch.ones_like(self.adjacency))
+        self.conv = nn.Conv2d(in_channels, 3 * out_channels, 1)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """`[people, in, frames, joints]` -> `[people, out, frames, joints]`."""
+        people, _, frames, joints = features.shape
+        # The mask comes after the 1x1 convolution, whose bias would revive absent joints.
+        parts = (self.conv(features) * mask).view(people, 3, -1, frames, joints)
+        return torch.einsum("npctv,pvw->nctw", parts, self.adjacency * self.importance)
+
+
+class TemporalConv(nn.Module):
+    """Convolution along time, then masked batch norm.
+
+    Absent joints must already be zero in the input, so they give nothing to their neighbours in
+    time.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        padding = (kernel - 1) * dilation // 2
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            (kernel, 1),
+            stride=(stride, 1),
+            padding=(padding, 0),
+            dilation=(dilation, 1),
+        )
+        self.norm = MaskedBatchNorm(out_channels)
+        self.stride = stride
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """`[people, in, frames, joints]` -> `[people, out, frames / stride, joints]`.
+
+        `mask` is the one of the input frames.
+        """
+        return self.norm(self.conv(features), strided_mask(mask, self.stride))

@@ -1,0 +1,62 @@
+"""Starting weights from a file: read safely, checked name by name, never silently skipped."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.settings import Settings
+from musclemap_data.errors import UserError
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` or a PyTorch file (`weights_only`: no code is run).
+
+    Raises:
+        UserError: no such file, or not a flat mapping from names to tensors.
+    """
+    if not path.is_file():
+        raise UserError(f"no pretrained weights at {path}; give the path of a file, or none")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(value, Tensor) for value in weights.values()
+    ):
+        raise UserError(f"{path} holds no plain state dict (a mapping from names to tensors)")
+    return dict(weights)
+
+
+def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Loads weights whose names and shapes are the model's; a head (`head.*`) may differ or lack.
+
+    Raises:
+        UserError: any other weight is missing, unknown or of another shape; up to three are named.
+    """
+    own = model.state_dict()
+    kept = {
+        name: value
+        for name, value in weights.items()
+        if not (name.startswith("head.") and (name not in own or own[name].shape != value.shape))
+    }
+    wrong = [f"{name} is missing" for name in own if name not in kept and name[:5] != "head."]
+    for name, value in kept.items():
+        if name not in own:
+            wrong.append(f"{name} is unknown to the model")
+        elif own[name].shape != value.shape:
+            wrong.append(f"{name} is {tuple(value.shape)}, the model has {tuple(own[name].shape)}")
+    if wrong:
+        raise UserError(
+            f"{source} does not fit this model ({len(wrong)} differences): {'; '.join(wrong[:3])}"
+        )
+    model.load_state_dict(kept, strict=False)
+
+
+def start_from(model: nn.Module, settings: Settings) -> None:
+    """Loads `settings.pretrained`, weights this benchmark saved for the same model, if given."""
+    if settings.pretrained is not None:
+        path = Path(settings.pretrained)
+        load_exactly(model, read_weights(path), str(path))

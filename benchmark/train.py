@@ -1,0 +1,462 @@
+"""Training: one loop of plain PyTorch, on a CPU, a GPU, or several processes (torchrun).
+
+The whole state of a run is its weights, its optimiser and the number of steps done: the order of
+the clips comes from (seed, epoch), each clip's view from (seed, epoch, clip), and dropout from
+(seed, step, process). So a run that is stopped anywhere continues bit for bit as if it had not
+been, on the same machine with the same number of processes and threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmark.checkpoint import (
+    Progress,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from benchmark.data import (
+    Batch,
+    ClipDataset,
+    TrainingBatches,
+    make_loader,
+    normalise_batch,
+    read_batches,
+)
+from benchmark.losses import training_loss
+from benchmark.settings import Settings
+from musclemap_data.errors import UserError
+
+WARMUP_LARGEST_SHARE = 0.2
+WARMUP_START_SHARE = 0.01
+
+StepHook = Callable[[int, float], None]
+"""Called after each optimiser step with (steps done, loss); for tests and progress displays."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that torchrun started (one of one without it)."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        if self.count > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give all processes the first one's buffers (batch statistics): those that are saved."""
+        if self.count > 1:
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            torch.distributed.barrier()
+
+
+@contextlib.contextmanager
+def join_processes(device_name: str) -> Iterator[Processes]:
+    """Join the group that torchrun announces in the environment, for the length of a ``with``."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    processes = Processes(int(os.environ["RANK"]), count, int(os.environ.get("LOCAL_RANK", "0")))
+    device = choose_device(device_name, processes)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    joined_here = not torch.distributed.is_initialized()
+    if joined_here:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield processes
+    finally:
+        if joined_here:
+            torch.distributed.destroy_process_group()
+
+
+def choose_device(name: str, processes: Processes | None = None) -> torch.device:
+    """``auto``: this process's GPU if there is one, else the CPU.
+
+    Raises:
+        UserError: the name is wrong, or there is no such device.
+    """
+    local_rank = processes.local_rank if processes else 0
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device is {name!r}; it must be auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(f"device is {name!r}, but PyTorch sees no GPU; use auto or cpu")
+        index = local_rank if device.index is None else device.index
+        if index >= torch.cuda.device_count():
+            raise UserError(f"there is no GPU {index}; PyTorch sees {torch.cuda.device_count()}")
+        return torch.device("cuda", index)
+    if device.type != "cpu":
+        raise UserError(f"device is {name!r}; it must be auto, cpu, cuda or cuda:N")
+    return device
+
+
+def prepare_torch(settings: Settings, device: torch.device) -> None:
+    """Set threads and determinism for this process."""
+    if settings.precision == "fp16" and device.type == "cpu":
+        raise UserError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    if settings.deterministic:
+        # cuBLAS reads this when it first starts (PyTorch, "Reproducibility").
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(settings.deterministic)
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not settings.deterministic
+
+
+def autocast(settings: Settings, device: torch.device) -> torch.autocast:
+    """The context that computes in ``settings.precision``."""
+    dtype = torch.float16 if settings.precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=settings.precision != "fp32")
+
+
+def learning_rate(step: int, total_steps: int, steps_per_epoch: int, settings: Settings) -> float:
+    """The learning rate of a step: linear warm-up, then half a cosine to ``min_learning_rate``.
+
+    The warm-up is ``warmup_epochs`` long but at most a fifth of the schedule, so that the peak is
+    always reached; the last step has the smallest rate.
+    """
+    warmup = min(
+        round(settings.warmup_epochs * steps_per_epoch), int(WARMUP_LARGEST_SHARE * total_steps)
+    )
+    peak, low = settings.learning_rate, settings.min_learning_rate
+    if step < warmup:
+        share = WARMUP_START_SHARE + (1 - WARMUP_START_SHARE) * step / warmup
+        return peak * share
+    progress = (step - warmup) / max(1, total_steps - 1 - warmup)
+    return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """AdamW; parameters of one dimension (biases, norms) are not decayed."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {
+            "params": [p for p in trained if p.ndim > 1],
+            "weight_decay": settings.weight_decay,
+        },
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def is_trainable(model: nn.Module) -> bool:
+    """Whether any parameter wants a gradient (``random`` and ``all-ones`` have none)."""
+    return any(parameter.requires_grad for parameter in model.parameters())
+
+
+def train(
+    model: nn.Module,
+    dataset: ClipDataset,
+    settings: Settings,
+    run_dir: Path,
+    *,
+    device: torch.device,
+    processes: Processes | None = None,
+    progress_bar: bool = False,
+    on_step: StepHook | None = None,
+) -> dict[str, float]:
+    """Train ``model`` in place for ``settings.epochs``, from the run's checkpoint if it has one.
+
+    Writes ``checkpoints/``, ``log.jsonl`` (one line a step) and, where TensorBoard is installed,
+    ``tensorboard/`` into ``run_dir``.
+
+    Args:
+        model: on ``device``; ``model(batch)`` gives logits or a ``TrainingOutput``.
+        dataset: the training split, made with ``train=True``.
+
+    Returns:
+        ``steps``, ``seconds``, ``wait_share`` (of the time, spent waiting for data) and
+        ``clips_per_s`` of this call, and ``final_loss``.
+
+    Raises:
+        UserError: there is nothing to train on, or the loss or gradient is not finite any more
+            (the batch is saved in ``run_dir``).
+    """
+    processes = processes or Processes()
+    if len(dataset) == 0:
+        raise UserError(
+            "the split train has no clips: build the data set first (`musclemap download`, "
+            "`musclemap extract-modalities`), or check --subset"
+        )
+    optimizer = make_optimizer(model, settings)
+    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+    checkpoints = run_dir / "checkpoints"
+    found = latest_checkpoint(checkpoints)
+    done = 0
+    if found is not None:
+        done = load_checkpoint(
+            found, model=model, optimizer=optimizer, scaler=scaler, device=device
+        ).step
+    batches = TrainingBatches(
+        len(dataset),
+        settings.batch_size,
+        seed=settings.seed,
+        epochs=settings.epochs,
+        start_step=done,
+        rank=processes.rank,
+        processes=processes.count,
+    )
+    if processes.count > batches.size:
+        raise UserError(
+            f"{processes.count} processes cannot share a batch of {batches.size} clips; start "
+            "fewer, or raise batch_size"
+        )
+    total_steps = settings.epochs * batches.steps_per_epoch
+    forward = _wrap(model, settings, device, processes)
+    model.train()
+    losses = _LossWatch(run_dir, processes)
+    log = _Log(run_dir, done) if processes.first else None
+    bar = tqdm(
+        total=total_steps,
+        initial=done,
+        unit="step",
+        desc="train",
+        disable=not (progress_bar and processes.first),
+    )
+    started = time.monotonic()
+    waited, last_loss, clips, first_step = 0.0, float("nan"), 0, done
+    loader = make_loader(
+        dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda"
+    )
+    stream = read_batches(loader)
+    try:
+        while done < total_steps:
+            asked = time.monotonic()
+            batch = next(stream)
+            wait = time.monotonic() - asked
+            rate = learning_rate(done, total_steps, batches.steps_per_epoch, settings)
+            loss, norm = _step(
+                forward, batch, optimizer, scaler, settings, device, processes,
+                rate=rate, step=done, batch_clips=batches.size,
+            )  # fmt: skip
+            losses.check(loss, norm, batch, dataset, done, settings)
+            done += 1
+            clips += batches.size
+            waited += wait
+            last_loss = loss
+            if log is not None:
+                log.write(
+                    {
+                        "step": done,
+                        "epoch": (done - 1) // batches.steps_per_epoch,
+                        "loss": loss,
+                        "learning_rate": rate,
+                        "gradient_norm": norm,
+                        "seconds": round(time.monotonic() - asked, 4),
+                        "wait_seconds": round(wait, 4),
+                    }
+                )
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}", epoch=(done - 1) // batches.steps_per_epoch)
+            if processes.first and _checkpoint_due(done, batches.steps_per_epoch, settings):
+                save_checkpoint(
+                    checkpoints,
+                    model=model,
+                    optimizer=optimizer,
+                    scaler=scaler,
+                    progress=Progress(done),
+                )
+            if on_step is not None:
+                on_step(done, loss)
+    finally:
+        stream.close()  # type: ignore[attr-defined]
+        bar.close()
+        if log is not None:
+            log.close()
+    processes.share_buffers(model)
+    seconds = time.monotonic() - started
+    return {
+        "steps": float(done - first_step),
+        "seconds": round(seconds, 3),
+        "wait_share": round(waited / seconds, 4) if done > first_step else 0.0,
+        "clips_per_s": round(clips / seconds, 3) if done > first_step else 0.0,
+        "final_loss": last_loss,
+    }
+
+
+def _checkpoint_due(done: int, steps_per_epoch: int, settings: Settings) -> bool:
+    every = settings.checkpoint_every_steps
+    return done % steps_per_epoch == 0 or (every > 0 and done % every == 0)
+
+
+def _wrap(
+    model: nn.Module, settings: Settings, device: torch.device, processes: Processes
+) -> nn.Module:
+    """What the loop calls: the model, compiled and shared among processes where asked for."""
+    forward = model
+    if processes.count > 1:
+        if device.type == "cuda":
+            # Batch statistics over all processes. PyTorch has this for GPUs only: on CPUs models
+            # with batch normalisation take those of each process.
+            forward = nn.SyncBatchNorm.convert_sync_batchnorm(forward)
+        forward = nn.parallel.DistributedDataParallel(
+            forward, device_ids=[device.index] if device.type == "cuda" else None
+        )
+    if settings.compile:
+        forward = torch.compile(forward)  # type: ignore[assignment]
+    return forward
+
+
+def _step(
+    forward: nn.Module,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    settings: Settings,
+    device: torch.device,
+    processes: Processes,
+    *,
+    rate: float,
+    step: int,
+    batch_clips: int,
+) -> tuple[float, float]:
+    """One optimiser step; the loss (mean over the clips of all processes) and gradient norm."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    torch.manual_seed(_step_seed(settings.seed, step, processes.rank))
+    optimizer.zero_grad(set_to_none=True)
+    parts = split_batch(to_device(batch, device), settings.accumulate)
+    total = torch.zeros((), device=device)
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        quiet = (
+            forward.no_sync()
+            if isinstance(forward, nn.parallel.DistributedDataParallel) and not last
+            else contextlib.nullcontext()
+        )
+        with quiet:
+            with autocast(settings, device):
+                output = forward(part)
+            loss = training_loss(output, part["muscles"], settings.loss).float()
+            # DistributedDataParallel takes the mean over processes: undo that, so that each clip
+            # of the batch weighs the same wherever it was computed.
+            share = len(part["muscles"]) / batch_clips
+            scaler.scale(loss * share * processes.count).backward()
+        total += loss.detach() * share
+    scaler.unscale_(optimizer)
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    norm = nn.utils.clip_grad_norm_(trained, settings.clip_norm or math.inf)
+    finite = bool(torch.isfinite(norm)) or scaler.is_enabled()
+    if finite and bool(torch.isfinite(total)):
+        scaler.step(optimizer)  # with fp16 a step whose gradient overflowed is left out
+        scaler.update()
+    return float(processes.sum(total)), float(norm)
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for dropout that differs between neighbouring seeds, steps and processes."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0])
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """A loader's batch on ``device``, normalised: what a model takes."""
+    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    return normalise_batch(moved)
+
+
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """At most ``parts`` batches of about the same size, in order; none is empty."""
+    chunks = {name: tensor.chunk(parts) for name, tensor in batch.items()}
+    count = len(next(iter(chunks.values())))
+    return [{name: chunk[number] for name, chunk in chunks.items()} for number in range(count)]
+
+
+@dataclass
+class _LossWatch:
+    """Stops a run whose loss or gradient is not finite, and saves what led to it."""
+
+    run_dir: Path
+    processes: Processes
+
+    def check(
+        self,
+        loss: float,
+        norm: float,
+        batch: Batch,
+        dataset: ClipDataset,
+        step: int,
+        settings: Settings,
+    ) -> None:
+        overflow = not math.isfinite(norm) and settings.precision != "fp16"
+        if math.isfinite(loss) and not overflow:
+            return
+        path = self.run_dir / f"not-finite-step{step}-process{self.processes.rank}.safetensors"
+        clips = [dataset.clips[index].clip_id for index in batch["clip"].tolist()]
+        save_file(batch, path, metadata={"clips": json.dumps(clips), "step": str(step)})
+        what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
+        raise UserError(
+            f"the {what} at step {step}; training stopped. The batch (clips "
+            f"{', '.join(clips[:4])}{', ...' if len(clips) > 4 else ''}) is in {path}. Try a lower "
+            "learning_rate, clip_norm=1, or precision=fp32; the last checkpoint is untouched."
+        )
+
+
+class _Log:
+    """``log.jsonl``, and TensorBoard where it is installed. Lines past a resume are dropped."""
+
+    def __init__(self, run_dir: Path, done: int) -> None:
+        path = run_dir / "log.jsonl"
+        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= done]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._board: Any = None
+        with contextlib.suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=done + 1)
+
+    def write(self, values: dict[str, Any]) -> None:
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name in ("loss", "learning_rate", "gradient_norm", "wait_seconds"):
+                self._board.add_scalar(f"train/{name}", values[name], values["step"])
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _complete_lines(path: Path) -> Sequence[str]:
+    """The lines of a log whose last one a kill may have cut short."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()

@@ -1,0 +1,115 @@
+"""Finished rows on their way into a shard, and pictures on their way into a row: kept in files.
+
+A ten-minute clip has gigabytes of pictures; none of it is held in memory. A worker appends JPEGs
+to a spool file; the row maps that file and is written as one Arrow file, which the shard writer
+maps in turn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from musclemap_data.ledger import FailureClass, StageError
+from musclemap_data.shards import SCHEMA
+
+MOST_COLUMN_BYTES = 2**31 - 1
+"""Arrow counts the bytes of a binary column in 32 bits."""
+
+
+class JpegSpool:
+    """Pictures of one column of one row, appended to an unnamed file.
+
+    Args:
+        folder: on the file system where there is room for them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import tempfile
+
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed in __exit__)
+        self._lengths: list[int] = []
+
+    def __enter__(self) -> JpegSpool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def append(self, jpeg: bytes) -> None:
+        self._file.write(jpeg)
+        self._lengths.append(len(jpeg))
+
+    def to_arrow(self) -> pa.ListArray:
+        """One row of ``list<binary>`` over the mapped file: no copy.
+
+        Raises:
+            StageError: more than 2 GiB.
+        """
+        ends = np.array([0, *accumulate(self._lengths)], np.int64)
+        if ends[-1] > MOST_COLUMN_BYTES:
+            raise StageError(
+                "extract",
+                FailureClass.TOO_LONG,
+                f"{len(self)} pictures are {ends[-1] / 2**30:.1f} GiB; a row holds 2 GiB a column",
+            )
+        self._file.flush()
+        if ends[-1]:
+            import mmap
+
+            data = pa.py_buffer(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+        else:
+            data = pa.py_buffer(b"")
+        offsets = pa.py_buffer(ends.astype(np.int32))
+        pictures = pa.BinaryArray.from_buffers(pa.binary(), len(self), [None, offsets, data])
+        return pa.ListArray.from_arrays(pa.array([0, len(self)], pa.int32()), pictures)
+
+
+def write_staged(path: Path, row: Mapping[str, Any]) -> None:
+    """Write one row as an Arrow file: under a temporary name, flushed, then renamed.
+
+    Args:
+        path: where it will be.
+        row: columns of ``SCHEMA``; values, or Arrow arrays of length 1. Missing ones become null.
+    """
+    arrays = []
+    for field in SCHEMA:
+        value = row.get(field.name)
+        if not isinstance(value, pa.Array):
+            value = pa.array([value], field.type)
+        arrays.append(value)
+    batch = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            with pa.ipc.new_file(file, SCHEMA) as writer:
+                writer.write_batch(batch)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_staged(path: Path) -> pa.Table | None:
+    """The staged row, mapped; None where there is none, or one that cannot be read."""
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowException):
+        return None
+    return table if table.schema.equals(SCHEMA) and len(table) == 1 else None

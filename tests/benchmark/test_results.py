@@ -1,0 +1,270 @@
+"""Whole runs, what they leave behind, and the table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from benchmark import results
+from benchmark.results import benchmark_run, default_run_name, format_table, read_runs, read_subset
+from musclemap_data.errors import UserError
+from tests.benchmark.conftest import make_row, make_rows, write_dataset
+
+
+class Toy(nn.Module):
+    """Mean colour to logits."""
+
+    modalities = ("rgb",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 20)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.layer(self.dropout(batch["rgb"].mean(dim=(2, 3, 4))))
+
+
+@pytest.fixture(autouse=True)
+def toy_model(monkeypatch):
+    monkeypatch.setitem(results.MODELS, "toy", lambda settings: Toy())
+
+
+@pytest.mark.parametrize("model", ["random", "all-ones", "label-prior", "toy"])
+def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
+    result = benchmark_run(dataset_dir, model, tiny(), runs_dir=tmp_path)
+    run_dir = tmp_path / default_run_name(model, tiny())
+    names = {path.name for path in run_dir.iterdir()}
+    assert names >= {"settings.json", "metrics.json", "predictions.parquet", "model.safetensors"}
+    assert "checkpoints" not in names
+    assert json.loads((run_dir / "metrics.json").read_text()) == result
+    saved = json.loads((run_dir / "settings.json").read_text())
+    assert saved["model"] == model
+    assert results.Settings.from_dict(saved["settings"]) == tiny()
+    assert pq.read_metadata(run_dir / "predictions.parquet").num_rows == 30
+    assert result["splits"]["test_known"]["coverage"] == pytest.approx(0.9)
+    if model in ("all-ones", "label-prior"):
+        for values in result["splits"].values():
+            assert values["lift"] == pytest.approx(0.0, abs=1e-9)
+    table = format_table([result])
+    assert f"{model} (tiny, " in table
+    assert "90.0% of 10" in table
+
+
+def test_the_same_run_twice_is_the_same_and_not_repeated(dataset_dir, tiny, tmp_path):
+    first = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a")
+    second = benchmark_run(dataset_dir, "toy", tiny(workers=2), runs_dir=tmp_path / "b")
+    assert first["splits"] == second["splits"]
+    weights = [(tmp_path / side / first["run"] / "model.safetensors").read_bytes() for side in "ab"]
+    assert weights[0] == weights[1]
+
+    def never(step: int, loss: float) -> None:
+        raise AssertionError("trained again")
+
+    again = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a", on_step=never)
+    assert again == first
+    with pytest.raises(AssertionError, match="trained again"):
+        benchmark_run(
+            dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a", on_step=never, fresh=True
+        )
+
+
+def test_a_killed_run_goes_on_to_the_same_result(dataset_dir, tiny, tmp_path):
+    settings = tiny(epochs=2)
+    straight = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "a")
+
+    def stop(step: int, loss: float) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b", on_step=stop)
+    assert read_runs(tmp_path / "b") == []
+    resumed = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b")
+    assert resumed["training"]["steps"] == 3
+    assert resumed["splits"] == straight["splits"]
+    assert resumed["means"] == straight["means"]
+
+
+def test_other_settings_or_clips_do_not_mix(dataset_dir, tiny, tmp_path):
+    benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="mine")
+    with pytest.raises(UserError, match=r"learning_rate was 0.001, now 0.01.*--fresh"):
+        benchmark_run(dataset_dir, "toy", tiny(learning_rate=0.01), runs_dir=tmp_path, name="mine")
+    with pytest.raises(UserError, match="model was toy, now random"):
+        benchmark_run(dataset_dir, "random", tiny(), runs_dir=tmp_path, name="mine")
+    with pytest.raises(UserError, match="clips of the data set have changed"):
+        benchmark_run(
+            dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="mine", subset=["train-hop-0"]
+        )
+
+
+def test_mistakes_are_explained(dataset_dir, tiny, tmp_path):
+    with pytest.raises(UserError, match="did you mean transm3e"):
+        benchmark_run(dataset_dir, "transme3", tiny(), runs_dir=tmp_path)
+    with pytest.raises(UserError, match="no data set"):
+        benchmark_run(tmp_path, "toy", tiny(), runs_dir=tmp_path)
+    with pytest.raises(UserError, match="cannot name a run"):
+        benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="..")
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="not a run"):
+        benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="precious", fresh=True)
+    assert (precious / "thesis.tex").exists()
+
+
+def test_subsets(dataset_dir, tiny, tmp_path):
+    listed = tmp_path / "subset.txt"
+    listed.write_text("# clips of both labs\ntrain-hop-0\ntrain-row-1\ntest_new-lunge-0\n\n")
+    subset = read_subset(listed)
+    assert len(subset) == 3
+    result = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset=subset)
+    assert result["train_clips"] == 2
+    assert result["splits"]["test_new"]["clips"] == 1
+    assert "(subset)" in format_table([result])
+    with pytest.raises(UserError, match=r"1 clips of the subset are not in .*nowhere"):
+        benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset={"nowhere"}, name="x")
+    listed.write_text("# nothing\n")
+    with pytest.raises(UserError, match="names no clip"):
+        read_subset(listed)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_subset(tmp_path / "absent.txt")
+
+
+def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
+    rows = {
+        "train": [make_row(f"t{number}", "hop", "train") for number in range(4)],
+        "test_known": [make_row("k0", "hop", "test_known")],
+        "val_new": [],
+    }
+    directory = write_dataset(tmp_path / "data", rows, planned={"val_new": 3})
+    result = benchmark_run(directory, "toy", tiny())
+    assert (directory / "runs" / result["run"] / "metrics.json").is_file()
+    table = format_table([result])
+    assert "n/a (0 clips)" in table
+    assert "0.0% of 3" in table
+    assert result["splits"]["test_known"]["map"] == 1.0  # one clip: all its regions are trivial
+    assert result["splits"]["test_known"]["lift"] == 0.0
+    with pytest.raises(UserError, match="train has no clips"):
+        benchmark_run(write_dataset(tmp_path / "none", {"val_new": []}), "toy", tiny())
+    untrained = benchmark_run(tmp_path / "none", "label-prior", tiny())
+    assert untrained["splits"]["val_new"]["map"] is None
+
+
+def test_a_missing_modality_stops_the_run(tmp_path, tiny):
+    rows = {
+        "train": [make_row(f"t{number}", "hop", "train", without=("rgb",)) for number in "abcd"]
+    }
+    directory = write_dataset(tmp_path / "data", rows)
+    with pytest.raises(UserError, match=r"has no rgb.*--modalities rgb"):
+        benchmark_run(directory, "toy", tiny())
+
+
+def test_the_table_joins_seeds_and_parts_data_sets(dataset_dir, tiny, tmp_path):
+    runs = [
+        benchmark_run(dataset_dir, "toy", replace(tiny(), seed=seed), runs_dir=tmp_path)
+        for seed in (0, 1)
+    ]
+    runs.append(benchmark_run(dataset_dir, "random", tiny(), runs_dir=tmp_path))
+    assert {run["run"] for run in read_runs(tmp_path)} == {run["run"] for run in runs}
+    table = format_table(runs)
+    assert next(line for line in table.splitlines() if line.startswith("toy (tiny")).count(
+        "2 seeds"
+    )
+    mean = sum(run["means"]["test"]["map"] for run in runs[:2]) / 2
+    row = next(line for line in table.splitlines() if line.startswith("toy"))
+    assert row.split()[-1] == f"{100 * mean:.1f}"
+    assert "spread over seeds" in table
+    assert "95% interval" in table
+    constant = next(line for line in table.splitlines() if line.startswith("constant score"))
+    assert constant.split()[2] == f"{100 * runs[0]['splits']['val_known']['constant_map']:.1f}"
+    rows = make_rows(1)
+    other = benchmark_run(write_dataset(tmp_path / "other", rows), "random", tiny())
+    both = format_table([*runs, other])
+    assert both.count("mAP in %") == 2
+    assert format_table([]) == ""
+
+
+def test_every_format_holds_every_number(dataset_dir, tiny, tmp_path):
+    runs = [
+        benchmark_run(dataset_dir, model, tiny(), runs_dir=tmp_path)
+        for model in ("toy", "all-ones")
+    ]
+    shown = [f"{100 * run['splits']['test_new']['map']:.1f}" for run in runs]
+    for ending in ("txt", "md", "tex", "html"):
+        text = results.FORMATS[ending](runs)
+        assert all(each in text for each in [*shown, "toy (tiny, ", "all-ones (tiny, "]), ending
+    assert r"90.0\%" in results.format_latex(runs)
+    assert "<script" not in results.format_html(runs)
+    lines = list(csv.DictReader(io.StringIO(results.format_csv(runs))))
+    assert len(lines) == 12
+    known = next(line for line in lines if line["split"] == "test_known")
+    assert float(known["map"]) == runs[0]["splits"]["test_known"]["map"]
+    assert float(known["lift_interval_low"]) == runs[0]["splits"]["test_known"]["lift_interval"][0]
+    rows = results.format_markdown(runs).splitlines()
+    assert {line.count("|") for line in rows if line.startswith("|")} == {9}
+
+
+def test_paired_comparison(dataset_dir, tiny, tmp_path):
+    for model in ("toy", "all-ones", "label-prior"):
+        benchmark_run(dataset_dir, model, tiny(), runs_dir=tmp_path)
+    toy, ones, prior = (
+        tmp_path / default_run_name(m, tiny()) for m in ("toy", "all-ones", "label-prior")
+    )
+    forwards = results.compare_runs(toy, ones)
+    metrics = results.read_metrics(toy)
+    for split in ("val_known", "test_new"):
+        # Against a constant the difference is the lift, with the lift's own interval.
+        assert forwards[split]["difference"] == pytest.approx(metrics["splits"][split]["lift"])
+        assert forwards[split]["interval"] == pytest.approx(
+            metrics["splits"][split]["lift_interval"]
+        )
+    assert forwards["test"]["difference"] == pytest.approx(metrics["means"]["test"]["lift"])
+    backwards = results.compare_runs(ones, toy)
+    assert backwards["test"]["difference"] == pytest.approx(-forwards["test"]["difference"])
+    equal = results.compare_runs(ones, prior)["test"]
+    assert equal["difference"] == pytest.approx(0)
+    assert equal["share_better"] == 0
+    benchmark_run(
+        dataset_dir, "random", tiny(), runs_dir=tmp_path, subset=["test_new-lunge-0"], name="few"
+    )
+    with pytest.raises(UserError, match="different clips"):
+        results.compare_runs(toy, tmp_path / "few")
+    with pytest.raises(UserError, match="cannot be read as predictions"):
+        results.compare_runs(toy, tmp_path / "absent")
+
+
+def test_runs_with_other_settings_get_names_and_rows_of_their_own(dataset_dir, tiny, tmp_path):
+    preset = results.Settings.from_preset("tiny")
+    assert default_run_name("toy", preset) == "toy-tiny-seed0"
+    assert default_run_name("toy", replace(preset, workers=0, seed=3)) == "toy-tiny-seed3"
+    changed = replace(preset, epochs=4, modality="rgb-diff")
+    assert default_run_name("toy", changed) == "toy-tiny-modalityrgb_diff-epochs4-seed0"
+    path = replace(preset, pretrained="/some/../where " + "x" * 200)
+    assert len(default_run_name("toy", path)) < 60
+    assert "/" not in default_run_name("toy", replace(preset, pretrained="../a/b"))
+    runs = [
+        benchmark_run(dataset_dir, "toy", tiny(epochs=epochs), runs_dir=tmp_path)
+        for epochs in (1, 2)
+    ]
+    assert runs[0]["run"] != runs[1]["run"]
+    rows = [line for line in format_table(runs).splitlines() if line.startswith("toy")]
+    assert len(rows) == 2
+    assert rows[0].split("  ")[0] != rows[1].split("  ")[0]
+
+
+def test_damaged_metrics_are_reported(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_runs(tmp_path)
+    (tmp_path / "run" / "metrics.json").write_text('{"version": 99}')
+    with pytest.raises(UserError, match="not of version"):
+        read_runs(tmp_path)

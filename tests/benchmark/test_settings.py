@@ -1,0 +1,85 @@
+"""Settings: presets, typed overrides, JSON, and errors that help."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from benchmark.settings import PRESETS, Settings, describe_settings
+from musclemap_data.errors import UserError
+
+
+def test_base_is_the_papers_configuration():
+    base = Settings.from_preset("base")
+    assert (base.frames, base.rate, base.crop_size) == (16, 4, 224)
+    assert (base.learning_rate, base.min_learning_rate, base.weight_decay) == (1e-4, 1e-6, 0.05)
+    assert (base.epochs, base.batch_size, base.clip_norm) == (10, 16, 1.0)
+    assert (base.dropout, base.drop_path, base.erasing) == (0.5, 0.2, 0.25)
+    assert (base.randaugment_magnitude, base.randaugment_ops) == (7.0, 4)
+    assert (base.jitter_min, base.jitter_max, base.test_views) == (256, 320, 5)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_name_themselves_and_survive_json(name):
+    preset = Settings.from_preset(name)
+    assert preset.preset == name
+    assert Settings.from_json(preset.to_json()) == preset
+
+
+def test_every_field_is_documented():
+    for field in dataclasses.fields(Settings):
+        assert len(field.metadata["doc"]) > 10, field.name
+        assert f"{field.name} = " in describe_settings("tiny")
+
+
+def test_overrides_are_parsed_by_type():
+    changed = Settings.from_preset("tiny").with_overrides(
+        [
+            "epochs=3",
+            "learning-rate=3e-4",
+            "fusion=off",
+            "pretrained=w.safetensors",
+            "variant=rgb-diff",
+        ]
+    )
+    assert changed.epochs == 3
+    assert changed.learning_rate == 3e-4
+    assert changed.fusion is False
+    assert changed.pretrained == "w.safetensors"
+    assert changed.variant == "rgb-diff"
+    assert changed.with_overrides(["pretrained=none"]).pretrained is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("epoch=3", "did you mean epochs"),
+        ("learning_rat=3", "did you mean learning_rate"),
+        ("epochs", "field=value"),
+        ("epochs=2.5", "whole number"),
+        ("learning_rate=fast", "must be a number"),
+        ("learning_rate=nan", "finite"),
+        ("fusion=maybe", "true or false"),
+        ("distillation=thick", "dense, sparse, none"),
+        ("epochs=-1", "at least 0"),
+        ("dropout=1.5", "within 0 and 1"),
+        ("crop_size=500", "above jitter_min"),
+        ("accumulate=3", "multiple"),
+    ],
+)
+def test_mistakes_are_explained(assignment, message):
+    with pytest.raises(UserError, match=message):
+        Settings.from_preset("tiny").with_overrides([assignment])
+
+
+def test_unknown_presets_and_fields():
+    with pytest.raises(UserError, match="did you mean tiny"):
+        Settings.from_preset("tny")
+    with pytest.raises(UserError, match="did you mean frames"):
+        Settings.from_preset("tiny", frame=3)
+    with pytest.raises(UserError, match="true or false"):
+        Settings.from_json(json.dumps({"fusion": "yes"}))
+    with pytest.raises(UserError, match="JSON object"):
+        Settings.from_json("[]")
