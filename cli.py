@@ -5,7 +5,9 @@ Imports stay inside the functions so that ``musclemap --help`` answers at once.
 
 from __future__ import annotations
 
+import errno
 import json
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +33,17 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             typer.secho(f"Error: {error}", fg="red", err=True)
+            raise typer.Exit(EXIT_USER_ERROR) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            typer.secho(
+                f"Error: {error.strerror}{where}. What is finished is kept: make room or give "
+                "permission, then run the same command to go on.",
+                fg="red",
+                err=True,
+            )
             raise typer.Exit(EXIT_USER_ERROR) from error
         except KeyboardInterrupt as error:
             typer.secho(
@@ -286,11 +299,14 @@ def extract_modalities(
     epilog="Examples:\n\n"
     "`musclemap benchmark --model transm3e`\n\n"
     "`musclemap benchmark --model random,stgcn,transm3e --preset tiny --epochs 4 --seed 0 --seed 1`"
-    "\n\n`musclemap benchmark --model mvit_v2_s --set modality=flow --set batch_size=8`",
+    "\n\n`musclemap benchmark --ablation --seed 0 --seed 1 --seed 2`"
+    "\n\n`musclemap benchmark --model mvit_v2_s --set modality=flow --set batch_size=8`"
+    "\n\n`musclemap benchmark --model all --preset tiny` (every model; goes on where it stopped)"
+    "\n\n`musclemap benchmark --model stgcn --protocol activity-folds --folds 5`",
 )
 def benchmark(
     model: Annotated[
-        str, typer.Option(help="Model names with commas between; `--list` shows them.")
+        str, typer.Option(help="Model names with commas between, or all; `--list` shows them.")
     ] = "transm3e",
     data: Data = DEFAULT_DATA,
     preset: Annotated[
@@ -306,11 +322,34 @@ def benchmark(
     subset: Annotated[
         Path | None, typer.Option(help="Only the clips named in this file, one id a line.")
     ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="fixed: the data set's own known and new activities; activity-folds: every "
+            "activity is new once, in one of --folds experiments."
+        ),
+    ] = "fixed",
+    folds: Annotated[int, typer.Option(min=2, help="Folds of activity-folds.")] = 5,
     runs: Annotated[
         Path | None, typer.Option(help="Where run folders go; default: DATA/runs.")
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget earlier runs of the name.")
+    ] = False,
+    pretrain_teacher: Annotated[
+        bool,
+        typer.Option(
+            "--pretrain-teacher",
+            help="transm3e: first train its second stream alone; kept in RUNS/teachers.",
+        ),
+    ] = False,
+    drop: Annotated[
+        str | None,
+        typer.Option(help="skeleton: also score transm3e with the skeleton missing."),
+    ] = None,
+    ablation: Annotated[
+        bool,
+        typer.Option("--ablation", help="transm3e against itself with one part less at a time."),
     ] = False,
     as_json: AsJson = False,
     list_models: Annotated[
@@ -320,10 +359,18 @@ def benchmark(
     """Train models on the shards, score known and new activities, print one table.
 
     A finished run is read, not repeated; an interrupted one goes on from its last checkpoint.
+    `--model all` leaves out models whose modality the data set lacks, with a line each.
     """
+    from benchmark.ablation import format_ablation, run_ablation
+    from benchmark.data import MissingModality
+    from benchmark.dropped import check_drop, score_without, with_dropped
+    from benchmark.folds import folds_to_run
     from benchmark.models import MODELS
-    from benchmark.results import benchmark_run, format_table, read_subset
+    from benchmark.results import benchmark_run, read_subset
     from benchmark.settings import Settings, describe_settings
+    from benchmark.tables import format_table
+    from benchmark.train import join_processes
+    from musclemap_data.errors import UserError
 
     if list_models:
         typer.echo("models: " + ", ".join(MODELS) + "\n")
@@ -338,21 +385,121 @@ def benchmark(
     settings = Settings.from_preset(preset).with_overrides(change or [])
     if epochs is not None:
         settings = settings.with_overrides([f"epochs={epochs}"])
+    if (pretrain_teacher or drop) and "transm3e" not in names:
+        raise UserError("--pretrain-teacher and --drop are for --model transm3e")
+    teacher = ["pretrain_teacher=true"] if pretrain_teacher else []
+    experiments = folds_to_run(protocol, folds)
+    if experiments != [None] and (drop or ablation):
+        raise UserError("--drop and --ablation are of the protocol fixed")
+    if drop:
+        check_drop("transm3e", settings, drop)
+    if ablation:
+        if names != ["transm3e"] or drop:
+            raise UserError("--ablation is of transm3e alone, without --drop")
+        if not seed:
+            typer.echo("one seed; for three: --seed 0 --seed 1 --seed 2", err=True)
+        parts = run_ablation(
+            data,
+            settings.with_overrides(teacher),
+            seed or [settings.seed],
+            runs_dir=runs,
+            fresh=fresh,
+            subset=read_subset(subset) if subset else None,
+            progress_bar=not as_json,
+        )
+        typer.echo(json.dumps(parts, indent=2) if as_json else format_ablation(parts))
+        return
     results = []
-    for name in filter(None, names):
-        for one_seed in seed or [settings.seed]:
-            result = benchmark_run(
-                data,
-                name,
-                settings.with_overrides([f"seed={one_seed}"]),
-                runs_dir=runs,
-                fresh=fresh,
-                subset=read_subset(subset) if subset else None,
-                progress_bar=not as_json,
-            )
-            results.append(result)
-    typer.echo(json.dumps(results, indent=2) if as_json else format_table(results))
+    with join_processes(settings.device) as processes:  # once: a second time can fail
+        for name in filter(None, names):
+            for one_seed, fold in product(seed or [settings.seed], experiments):
+                try:
+                    result = benchmark_run(
+                        data,
+                        name,
+                        settings.with_overrides(
+                            [f"seed={one_seed}", *(teacher if name == "transm3e" else [])]
+                        ),
+                        runs_dir=runs,
+                        fresh=fresh,
+                        subset=read_subset(subset) if subset else None,
+                        fold=fold,
+                        progress_bar=not as_json,
+                    )
+                except MissingModality as error:
+                    if model != "all":
+                        raise
+                    if processes.first:
+                        typer.echo(f"SKIPPED {name}: {error}", err=True)
+                    break
+                if drop and name == "transm3e":
+                    result = score_without(
+                        data,
+                        (runs or data / "runs") / result["run"],
+                        drop,
+                        device_name=settings.device,
+                        progress_bar=not as_json,
+                    )
+                results.append(result)
+    if not processes.first:
+        return
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    else:
+        typer.echo(format_table(with_dropped(results)))
     typer.echo(f"runs in {runs or data / 'runs'}", err=True)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap results` (the table of all finished runs in DATA/runs)\n\n"
+    "`musclemap results --out table.tex` (also .csv, .md, .html with plots, .txt)\n\n"
+    "`musclemap results --compare transm3e-base-seed0 mvit_v2_s-base-seed0`",
+)
+def results(
+    data: Data = DEFAULT_DATA,
+    runs: Annotated[
+        Path | None, typer.Option(help="The folder of run folders; default: DATA/runs.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the table; its ending says how. CSV has it all."),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="RUN RUN", help="Is the first better? Paired: on the same resampled clips."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print or write the table of finished runs, or compare two of them."""
+    from benchmark import tables
+    from benchmark.dropped import with_dropped
+    from benchmark.results import compare_runs, find_run, read_runs
+    from musclemap_data.errors import UserError
+
+    folder = runs or data / "runs"
+    if compare:
+        if out:
+            raise UserError(
+                "--compare prints; give --out without it to write the table of all runs"
+            )
+        differences = compare_runs(*(find_run(folder, name) for name in compare))
+        as_text = tables.format_comparison(*compare, differences)
+        typer.echo(json.dumps(differences, indent=2) if as_json else as_text)
+        return
+    found = read_runs(folder)
+    if not found:
+        raise UserError(
+            f"there is no finished run in {folder}; make one with `musclemap benchmark`"
+        )
+    if out is None:
+        as_text = tables.format_table(with_dropped(found))
+        typer.echo(json.dumps(found, indent=2) if as_json else as_text)
+        return
+    tables.write_table(out, with_dropped(found))
+    typer.echo(f"{len(found)} runs written to {out}")
 
 
 @app.command()
@@ -384,6 +531,28 @@ def validate(
             typer.echo(f"PROBLEM {problem}", err=True)
         typer.echo(f"{rows} rows checked, {len(problems)} problems")
     if problems:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Show what happened to every video and clip, from the ledger, with the next step.
+
+    Exit code 0: everything is in the shards. 1: something failed or is still to be done.
+    """
+    from musclemap_data.ledger import NEXT_STEP, FailureClass, Ledger
+
+    with Ledger(data, read_only=True) as ledger:
+        counts = ledger.summary()
+    if as_json:
+        typer.echo(json.dumps(counts, indent=2))
+    else:
+        for what, states in (("videos", counts["videos"]), ("clips", counts["clips"])):
+            listing = ", ".join(f"{count} {state}" for state, count in states.items())
+            typer.echo(f"{what}: {listing}")
+        for kind, count in counts["failed_clips"].items():
+            typer.echo(f"  {count} clips {kind}: {NEXT_STEP[FailureClass(kind)]}")
+    if set(counts["clips"]) != {"built"}:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

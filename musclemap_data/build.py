@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -182,6 +182,12 @@ class _Build:
         self.activity_table = ledger.activity_table()
         activities = load_table(self.activity_table)
         self.clips = ledger.clips()
+        unknown = sorted({clip["activity"] for clip in self.clips} - set(activities))
+        if unknown:
+            raise UserError(
+                f"the activity table {self.activity_table} no longer has {', '.join(unknown)}: "
+                "correct the manifest and run `musclemap download` again"
+            )
         self.muscles = {
             clip["activity"]: list(activities[clip["activity"]].muscles) for clip in self.clips
         }
@@ -193,9 +199,10 @@ class _Build:
         self.pending: dict[tuple[str, int], int] = defaultdict(int)
         self.timings: dict[str, dict[str, float]] = {}
         self.sources: dict[str, str] = {}
-        self.shard_hashes: dict[str, dict[str, Any]] = {}
-        if (data_dir / "dataset.json").exists():
-            self.shard_hashes = read_dataset_info(data_dir).get("shards", {})
+        earlier = read_dataset_info(data_dir) if (data_dir / "dataset.json").exists() else {}
+        self.shard_hashes: dict[str, dict[str, Any]] = earlier.get("shards", {})
+        same_cut = earlier.get("cut") == asdict(settings.cut)
+        self.recorded = (earlier.get("modalities", {}) if same_cut else {}) | self.wanted
 
     def _cleanup_temporary(self) -> None:
         for folder in ("clips", "shards", "work"):
@@ -303,8 +310,15 @@ class _Build:
             )
             if failure.failure_class not in RETRIED_BY_DEFAULT:
                 self.report.failed[clip_id] = failure
+                self._keep_old_row(clip_id)
                 return None
         return job
+
+    def _keep_old_row(self, clip_id: str) -> None:
+        """What a clip had stays, where nothing newer could be made."""
+        if clip_id in self.stale:
+            _, row = self.stale.pop(clip_id)
+            self.present[self.places[clip_id]][clip_id] = row
 
     def _cut(self, clip: sqlite3.Row) -> dict[str, Any]:
         return {"start_s": clip["start_s"], "end_s": clip["end_s"], **asdict(self.settings.cut)}
@@ -326,6 +340,7 @@ class _Build:
         if isinstance(outcome, Failure):
             self.ledger.clip_failed(job.clip_id, outcome)
             self.report.failed[job.clip_id] = outcome
+            self._keep_old_row(job.clip_id)
             return
         self.staged[place].append(job.clip_id)
         self.report.built += 1
@@ -413,7 +428,7 @@ class _Build:
                 "name": self.data_dir.resolve().name,
                 "activities": self.activity_table,
                 "splits": splits,
-                "modalities": self.wanted,
+                "modalities": self.recorded,
                 "cut": asdict(self.settings.cut),
                 "tools": {name: version(name) for name in (*tools, "pyarrow", "simplejpeg")},
                 "shards": dict(sorted(self.shard_hashes.items())),
@@ -465,7 +480,8 @@ def run_jobs(
         futures: dict[Future[dict[str, Any] | Failure], ClipJob] = {}
         retry: list[ClipJob] = []
         try:
-            futures = {pool.submit(run_job, job): job for job in left}
+            with _one_thread_each():
+                futures = {pool.submit(run_job, job): job for job in left}
             for future in as_completed(futures):
                 job = futures[future]
                 try:
@@ -488,10 +504,28 @@ def run_jobs(
         workers = 1 if retry else workers
 
 
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started here use one thread each: clips are the unit of parallel work.
+
+    Numerical libraries read these variables when they are loaded, so they must be set before a
+    process starts, not in it.
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _start_worker() -> None:
-    """One thread a process: clips are the unit of parallel work. Ends with its parent."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
+    """One thread for OpenCV; and a worker ends with its parent."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         # A killed main process cannot tell its workers: they watch it.

@@ -288,6 +288,25 @@ class Ledger:
             ORDER BY c.split, c.shard_number, c.clip_id"""
         ).fetchall()
 
+    def summary(self) -> dict[str, dict[str, int]]:
+        """Counts of the plan: videos and clips by state, failed clips by class.
+
+        A clip of a failed video counts as failed with the video's class.
+        """
+        counts: dict[str, dict[str, int]] = {"videos": {}, "clips": {}, "failed_clips": {}}
+
+        def add(what: str, key: str) -> None:
+            counts[what][key] = counts[what].get(key, 0) + 1
+
+        for video in self.videos():
+            add("videos", video["state"])
+        for clip in self.clips():
+            failed_video = clip["video_state"] == "failed" and clip["shard_row"] is None
+            add("clips", "failed" if failed_video else clip["state"])
+            if failed_video or clip["state"] == "failed":
+                add("failed_clips", clip["video_failure_class"] or clip["failure_class"])
+        return counts
+
     def activity_table(self) -> str:
         """The activity table of the manifest in force."""
         row = self._db.execute("SELECT value FROM facts WHERE name = 'activity_table'").fetchone()

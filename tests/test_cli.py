@@ -79,6 +79,7 @@ def test_ten_mistakes_give_ten_errors_and_touch_nothing(tmp_path):
         (["extract-modalities"], "Run `musclemap download` first"),
         (["validate"], "There is no data set"),
         (["stats"], "There is no data set"),
+        (["status"], "There is no ledger"),
         (["benchmark", "--model", "random", "--preset", "tiny"], "There is no data set"),
         (["download", "--manifest", "none.csv"], "there is no such file"),
         (["download", "--sample", "5", "--activity", "squad"], "did you mean 'squat'"),
@@ -114,6 +115,13 @@ def test_one_bad_video_does_not_stop_the_others(tmp_path, make_video, serve):
     assert counts["splits"]["train"]["clips"] == 1
     assert counts["splits"]["train"]["coverage"] == 0.25
     assert musclemap("validate", "--data", data).returncode == 0
+    done = musclemap("status", "--data", data, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {
+        "videos": {"failed": 3, "downloaded": 1},
+        "clips": {"failed": 3, "built": 1},
+        "failed_clips": {"decode": 1, "gone": 1, "not-a-video": 1},
+    }
 
 
 @pytest.mark.slow

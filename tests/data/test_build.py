@@ -205,6 +205,23 @@ def test_failures_are_recorded_and_the_rest_is_built(tmp_path, make_video):
     assert (again.built, again.present, set(again.failed)) == (0, 1, {"c1", "c2", "gone"})
 
 
+def test_a_clip_that_fails_anew_keeps_what_it_had(built):
+    folder, _ = built
+    data = folder / "data"
+    before = shard_bytes(data)
+    (data / "videos/v0.mp4").write_bytes(b"damaged since")
+    settings = replace(ExtractionSettings(), flow_schedule="fast")
+    report = extract_modalities(data, modalities=FAST, settings=settings)
+    assert set(report.failed) == {"c0"}
+    schedules = {
+        row["clip_id"]: json.loads(row["provenance"])["flow"]["settings"]["schedule"]
+        for row in rows(data, "clip_id", "provenance")
+    }
+    assert schedules == {"c0": "default"} | dict.fromkeys(["c1", "c2", "c3", "c4"], "fast")
+    assert shard_bytes(data) != before
+    assert validate_dataset(data)[1] == []
+
+
 def test_bad_arguments_are_named(tmp_path):
     with pytest.raises(UserError, match="Run `musclemap download` first"):
         extract_modalities(tmp_path)
