@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -276,6 +278,14 @@ def _fetch_remote(
     return facts, safe
 
 
+def _deno() -> str | None:
+    """The JavaScript runtime that YouTube needs: on the path, or beside this Python (its wheel)."""
+    folders = os.pathsep.join(
+        [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
+    )
+    return shutil.which("deno", path=folders)
+
+
 def _yt_dlp_options(video_id: str, folder: Path, messages: _Messages) -> dict[str, Any]:
     from musclemap_data.trim import ffmpeg_binary
 
@@ -298,6 +308,7 @@ def _yt_dlp_options(video_id: str, folder: Path, messages: _Messages) -> dict[st
         "cachedir": False,
         "ffmpeg_location": ffmpeg_binary(),
         "enable_file_urls": False,
+        "js_runtimes": {"deno": {"path": _deno()}, "node": {}},
         "allow_unplayable_formats": False,
         "max_filesize": 8 * 2**30,
         "color": "never",

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from musclemap_data.download import classify, download_videos
+from musclemap_data.download import _Messages, _yt_dlp_options, classify, download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import FailureClass, Ledger, lock_data_dir
 from musclemap_data.manifest import Clip
@@ -167,3 +167,10 @@ def test_a_changed_url_is_fetched_anew_and_a_removed_clip_withdrawn(tmp_path, ma
     with Ledger(data, read_only=True) as ledger:
         assert [row["clip_id"] for row in ledger.clips()] == ["a_0"]
     assert (data / "videos/a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_yt_dlp_finds_the_javascript_runtime_that_youtube_needs(tmp_path):
+    import yt_dlp
+
+    session = yt_dlp.YoutubeDL(_yt_dlp_options("v", tmp_path, _Messages()))
+    assert any(runtime.info and runtime.info.supported for runtime in session._js_runtimes.values())
