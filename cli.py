@@ -362,7 +362,7 @@ def benchmark(
     `--model all` leaves out models whose modality the data set lacks, with a line each.
     """
     from benchmark.ablation import format_ablation, run_ablation
-    from benchmark.data import MissingModality
+    from benchmark.clips import MissingModality
     from benchmark.dropped import check_drop, score_without, with_dropped
     from benchmark.folds import folds_to_run
     from benchmark.models import MODELS
@@ -398,16 +398,18 @@ def benchmark(
             raise UserError("--ablation is of transm3e alone, without --drop")
         if not seed:
             typer.echo("one seed; for three: --seed 0 --seed 1 --seed 2", err=True)
-        parts = run_ablation(
-            data,
-            settings.with_overrides(teacher),
-            seed or [settings.seed],
-            runs_dir=runs,
-            fresh=fresh,
-            subset=read_subset(subset) if subset else None,
-            progress_bar=not as_json,
-        )
-        typer.echo(json.dumps(parts, indent=2) if as_json else format_ablation(parts))
+        with join_processes(settings.device) as processes:
+            parts = run_ablation(
+                data,
+                settings.with_overrides(teacher),
+                seed or [settings.seed],
+                runs_dir=runs,
+                fresh=fresh,
+                subset=read_subset(subset) if subset else None,
+                progress_bar=not as_json,
+            )
+        if processes.first:
+            typer.echo(json.dumps(parts, indent=2) if as_json else format_ablation(parts))
         return
     results = []
     with join_processes(settings.device) as processes:  # once: a second time can fail

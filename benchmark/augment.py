@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -97,7 +98,32 @@ def crop_frames(
     frames = F.resized_crop(
         frames, top, left, box_height, box_width, [crop_size, crop_size], antialias=True
     )
-    return F.horizontal_flip(frames) if geometry.flip else frames
+    return _mirrored(frames) if geometry.flip else frames
+
+
+def _mirrored(frames: Tensor) -> Tensor:
+    """``[T, C, H, W]`` with left and right exchanged."""
+    if not _interleaved(frames):
+        return F.horizontal_flip(frames)
+    # torch takes ten times as long for three-byte pixels.
+    pictures = frames.permute(0, 2, 3, 1).numpy()
+    return torch.from_numpy(np.stack([cv2.flip(each, 1) for each in pictures])).permute(0, 3, 1, 2)
+
+
+def _interleaved(frames: Tensor) -> bool:
+    """Whether ``uint8 [T, 3, H, W]`` lies in memory as pictures do, ``[T, H, W, 3]``."""
+    return frames.shape[1] == 3 and frames.permute(0, 2, 3, 1).is_contiguous()
+
+
+def planes(frames: Tensor) -> Tensor:
+    """A copy of ``uint8 [T, C, H, W]`` as ``[C, T, H, W]``, contiguous."""
+    if not _interleaved(frames):
+        return frames.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+    pictures = frames.permute(0, 2, 3, 1).numpy()
+    result = np.empty((3, *pictures.shape[:3]), np.uint8)
+    for number, picture in enumerate(pictures):
+        cv2.split(picture, list(result[:, number]))  # ten times as fast as torch's copy
+    return torch.from_numpy(result)
 
 
 def crop_flow(flow: Tensor, geometry: Geometry, height: int, width: int, crop_size: int) -> Tensor:

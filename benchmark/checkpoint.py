@@ -28,6 +28,43 @@ class Progress:
     step: int
 
 
+class WeightAverage:
+    """An exponential moving average of a model's parameters.
+
+    After step n (from 1): average = d * average + (1 - d) * weights with d = min(decay,
+    (n + 1) / (n + 10)), so that the first weights, which are random, are soon forgotten (as
+    TensorFlow's ExponentialMovingAverage with ``num_updates``). Buffers, such as batch
+    statistics, are not averaged.
+
+    Args:
+        model: its parameters that want a gradient are followed, from their present values.
+        decay: d above; 0 < decay < 1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.average = {
+            name: parameter.detach().clone()
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after ``step`` optimiser steps."""
+        decay = min(self.decay, (step + 1) / (step + 10))
+        parameters = dict(model.named_parameters())
+        for name, average in self.average.items():
+            average.lerp_(parameters[name].to(average.dtype), 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, model: nn.Module) -> None:
+        """Replace the model's weights by their average."""
+        parameters = dict(model.named_parameters())
+        for name, average in self.average.items():
+            parameters[name].copy_(average)
+
+
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write a model's parameters and buffers as safetensors (atomically)."""
     _save_tensors(path, model.state_dict())
@@ -65,6 +102,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     progress: Progress,
+    average: WeightAverage | None = None,
 ) -> Path:
     """Write ``folder/step-00000123`` and remove the older ones."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +113,8 @@ def save_checkpoint(
     try:
         save_weights(temporary / "model.safetensors", model)
         state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+        if average is not None:
+            _save_tensors(temporary / "average.safetensors", average.average)
         torch.save(state, temporary / "training.pt")
         (temporary / "progress.json").write_text(json.dumps(asdict(progress)) + "\n")
         for path in temporary.iterdir():
@@ -103,8 +143,9 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     device: torch.device,
+    average: WeightAverage | None = None,
 ) -> Progress:
-    """Put model, optimiser and scaler back to where :func:`save_checkpoint` left them.
+    """Put model, optimiser, scaler and average back to where :func:`save_checkpoint` left them.
 
     Raises:
         UserError: a file is missing or damaged, or belongs to another model.
@@ -118,6 +159,9 @@ def load_checkpoint(
         optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             scaler.load_state_dict(state["scaler"])
+        if average is not None:
+            for name, values in load_file(path / "average.safetensors").items():
+                average.average[name].copy_(values)
     except Exception as error:  # unpickling a damaged file raises almost anything
         raise UserError(
             f"the checkpoint {path} cannot be read: {error}. Remove that folder to go back to the "

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,82 +27,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmark import augment
+from benchmark.clips import COLUMN_SETS, Clip, read_clips
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
-from musclemap_data.shards import JOINT_COUNT, MODALITY_COLUMNS, Shard, list_shards
+from musclemap_data.shards import JOINT_COUNT, Shard
 
 RGB_MEAN, RGB_STD = 0.45, 0.225
 """Of the Kinetics models (PySlowFast, torchvision's MViT): the same for the three channels."""
 
-COLUMN_SETS = {name.replace("-", "_"): columns for name, columns in MODALITY_COLUMNS.items()}
-"""What a batch calls a modality (``rgb_diff``) -> the shard's columns."""
-
-_LIGHT_COLUMNS = (
-    "clip_id",
-    "video_id",
-    "activity",
-    "split",
-    "frames",
-    "height",
-    "width",
-    "muscles",
-)
+_NO_BYTES = np.empty(0, np.uint8)
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 5, 6, 11, 12
 
 Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What is known of a clip without decoding it. ``muscles`` are 20 booleans."""
-
-    clip_id: str
-    video_id: str
-    activity: str
-    split: str
-    frames: int
-    height: int
-    width: int
-    muscles: tuple[bool, ...]
-    shard: Path
-    row: int
-
-    @property
-    def address(self) -> str:
-        """Where the clip lies, for messages."""
-        return f"clip {self.clip_id} ({self.shard} row {self.row})"
-
-
-def read_clips(
-    data_dir: Path, splits: Sequence[str], subset: Collection[str] | None = None
-) -> list[Clip]:
-    """The clips of some splits in the order of their shards; of ``subset`` only, if given.
-
-    Raises:
-        UserError: a shard has not the schema of this MuscleMap (labels of the wrong width, a
-            missing column), or holds rows of another split.
-    """
-    clips = []
-    for split in splits:
-        for path in list_shards(Path(data_dir), split):
-            with Shard(path) as shard:
-                problems = shard.schema_problems()
-                if problems:
-                    raise UserError(
-                        f"{path} is not a shard of this MuscleMap: {'; '.join(problems)}. Rebuild "
-                        "it with `musclemap extract-modalities`."
-                    )
-                rows = shard.table(_LIGHT_COLUMNS).to_pylist()
-            for row_number, row in enumerate(rows):
-                clip = Clip(**{**row, "muscles": tuple(row["muscles"])}, shard=path, row=row_number)
-                if clip.split != split or clip.frames < 1:
-                    raise UserError(
-                        f"{clip.address} has split {clip.split!r} and {clip.frames} frames in a "
-                        f"shard of {split!r}. Rebuild it with `musclemap extract-modalities`."
-                    )
-                if subset is None or clip.clip_id in subset:
-                    clips.append(clip)
-    return clips
 
 
 def view_starts(clip_frames: int, frames: int, rate: int, views: int) -> list[int]:
@@ -136,8 +71,8 @@ class ClipDataset(Dataset[Batch]):
 
     Args:
         modalities: of ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton``.
-        subset: clip ids to keep, or all.
-        verify: check the page checksums of everything that is read.
+        subset, assigned: as for :func:`read_clips`.
+        verify: check the page checksums of each clip when this process first reads it.
 
     Raises:
         UserError: a shard or a row cannot be read, or a clip lacks a modality.
@@ -152,6 +87,7 @@ class ClipDataset(Dataset[Batch]):
         *,
         train: bool,
         subset: Collection[str] | None = None,
+        assigned: Mapping[str, str] | None = None,
         verify: bool = True,
     ) -> None:
         unknown = [name for name in modalities if name not in COLUMN_SETS]
@@ -161,7 +97,7 @@ class ClipDataset(Dataset[Batch]):
         self.settings = settings
         self.train = train
         self.verify = verify
-        self.clips = read_clips(data_dir, splits, subset)
+        self.clips = read_clips(data_dir, splits, subset, assigned)
         self.items = [
             (index, start)
             for index, clip in enumerate(self.clips)
@@ -172,9 +108,10 @@ class ClipDataset(Dataset[Batch]):
             )
         ]
         self._columns = [column for name in modalities for column in COLUMN_SETS[name]]
-        self._shards: dict[Path, Shard] = {}
+        self._shards: dict[tuple[Path, bool], Shard] = {}
+        self._verified: set[tuple[Path, int]] = set()
         self._process = os.getpid()
-        self._buffer = np.empty(0, np.uint8)
+        self._buffer = _NO_BYTES
 
     def __len__(self) -> int:
         return len(self.items)
@@ -185,7 +122,7 @@ class ClipDataset(Dataset[Batch]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Memory maps stay in their process.
-        return {**self.__dict__, "_shards": {}, "_buffer": np.empty(0, np.uint8)}
+        return {**self.__dict__, "_shards": {}, "_verified": set(), "_buffer": _NO_BYTES}
 
     def __getitem__(self, key: int | tuple[int, int]) -> Batch:
         epoch, index = key if isinstance(key, tuple) else (0, key)
@@ -222,7 +159,7 @@ class ClipDataset(Dataset[Batch]):
                 else:
                     region.fill_(_BLANK[modality])
             # A copy: the images may still lie in the buffer that the next clip is decoded into.
-            item[modality] = images.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+            item[modality] = augment.planes(images)
         item["muscles"] = torch.tensor(clip.muscles, dtype=torch.float32)
         item["clip"] = torch.tensor(clip_index)
         return item
@@ -230,10 +167,15 @@ class ClipDataset(Dataset[Batch]):
     def _read(self, clip: Clip) -> dict[str, Any]:
         """The columns of the wanted modalities: Arrow scalars, their bytes not yet copied."""
         if self._process != os.getpid():  # forked: this worker needs maps of its own
-            self._shards, self._process = {}, os.getpid()
-        if clip.shard not in self._shards:
-            self._shards[clip.shard] = Shard(clip.shard, verify=self.verify)
-        table = self._shards[clip.shard].row_table(clip.row, self._columns)
+            self._shards, self._verified, self._process = {}, set(), os.getpid()
+        # Checksums cover a whole clip, also the frames that are not sampled, and cost more than
+        # decoding the others: once a clip is enough, the map does not change.
+        place = (clip.shard, clip.row)
+        verify = self.verify and place not in self._verified
+        if (clip.shard, verify) not in self._shards:
+            self._shards[clip.shard, verify] = Shard(clip.shard, verify=verify)
+        table = self._shards[clip.shard, verify].row_table(clip.row, self._columns)
+        self._verified.add(place)
         row = {name: table.column(name)[0] for name in self._columns}
         for modality in self.modalities:
             if not row[COLUMN_SETS[modality][0]].is_valid:

@@ -21,7 +21,8 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmark import metrics
-from benchmark.data import Clip, ClipDataset, evaluation_batches, make_loader, read_batches
+from benchmark.clips import Clip
+from benchmark.data import ClipDataset, evaluation_batches, make_loader, read_batches
 from benchmark.settings import Settings
 from benchmark.train import Processes, autocast, to_device
 from musclemap_data.catalog import load_muscles
@@ -209,7 +210,7 @@ def compare_predictions(
             float(metrics.mean_over_regions(metrics.average_precision(each.scores, each.labels)))
             for each in both
         ]
-        groups = _groups(split, both[0].clips)
+        groups = bootstrap_groups(split, both[0].clips)
         draws = [
             metrics.bootstrap(each.scores, each.labels, groups, replicates=replicates).mean_ap
             for each in both
@@ -256,7 +257,7 @@ def score_predictions(
     resampled: dict[str, metrics.Bootstrap] = {}
     for split, each in by_split.items():
         resampled[split] = metrics.bootstrap(
-            each.scores, each.labels, _groups(split, each.clips), replicates=replicates
+            each.scores, each.labels, bootstrap_groups(split, each.clips), replicates=replicates
         )
         splits[split] = _score_split(
             each, resampled[split], threshold, split, (planned or {}).get(split)
@@ -277,7 +278,7 @@ def score_predictions(
     return {"splits": splits, "means": means, "threshold": threshold}
 
 
-def _groups(split: str, clips: Sequence[Clip]) -> np.ndarray:
+def bootstrap_groups(split: str, clips: Sequence[Clip]) -> np.ndarray:
     """What the bootstrap of a split resamples: activities where they are new, else videos."""
     new = split.endswith("_new")
     return np.array([clip.activity if new else clip.video_id for clip in clips], dtype=object)

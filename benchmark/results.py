@@ -1,4 +1,4 @@
-"""A whole run (train, score, write down) and the table that compares runs.
+"""A whole run: train, score, write down; and what is left of finished runs.
 
 A run is a folder ``runs/NAME`` in the data directory::
 
@@ -7,23 +7,18 @@ A run is a folder ``runs/NAME`` in the data directory::
     log.jsonl           one line an optimiser step
     model.safetensors   the trained weights
     predictions.parquet the scores of every validation and test clip
-    metrics.json        everything the table prints, and more; written last: it marks completion
+    metrics.json        what :mod:`benchmark.tables` prints, and more; written last: the run is done
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import html
-import io
 import json
 import platform
 import re
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +26,8 @@ import torch
 from torch import nn
 
 from benchmark.checkpoint import save_weights
-from benchmark.data import Batch, Clip, ClipDataset, collate, read_clips
+from benchmark.clips import Clip, check_modalities, read_clips
+from benchmark.data import Batch, ClipDataset, collate
 from benchmark.evaluate import (
     EVALUATION_SPLITS,
     compare_predictions,
@@ -40,8 +36,10 @@ from benchmark.evaluate import (
     score_predictions,
     write_predictions,
 )
+from benchmark.folds import fold_splits
 from benchmark.models import MODELS
 from benchmark.settings import MACHINE_SETTINGS, Settings, nearest_name
+from benchmark.teacher import fingerprint_teacher, prepare_teacher, start_from_teacher
 from benchmark.train import (
     Processes,
     StepHook,
@@ -58,8 +56,11 @@ from musclemap_data.shards import read_dataset_info, write_text_atomically
 
 METRICS_VERSION = 1
 
+Fold = tuple[int, int]
+"""Which fold, from 1, and how many there are."""
 
-def default_run_name(model_name: str, settings: Settings) -> str:
+
+def default_run_name(model_name: str, settings: Settings, fold: Fold | None = None) -> str:
     """``transm3e-tiny-seed0``, with what differs from the preset: ``transm3e-tiny-epochs4-seed0``.
 
     So runs with other settings have other names, and do not get in each other's way.
@@ -68,7 +69,10 @@ def default_run_name(model_name: str, settings: Settings) -> str:
     text = "-".join(f"{name}{_UNFIT_FOR_NAMES.sub('_', str(changes[name]))}" for name in changes)
     if len(text) > 60:
         text = hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:8]
-    return "-".join(filter(None, [model_name, settings.preset, text, f"seed{settings.seed}"]))
+    parts = [model_name, settings.preset, text, f"seed{settings.seed}"]
+    if fold is not None:
+        parts.append(f"fold{fold[0]}of{fold[1]}")
+    return "-".join(filter(None, parts))
 
 
 _UNFIT_FOR_NAMES = re.compile(r"[^A-Za-z0-9.]+")
@@ -99,6 +103,8 @@ def benchmark_run(
     name: str | None = None,
     fresh: bool = False,
     subset: Collection[str] | None = None,
+    fold: Fold | None = None,
+    build: Callable[[Settings], nn.Module] | None = None,
     progress_bar: bool = False,
     on_step: StepHook | None = None,
 ) -> dict[str, Any]:
@@ -114,22 +120,29 @@ def benchmark_run(
         name: the run's folder; :func:`default_run_name` if not given.
         fresh: remove what an earlier run of this name left.
         subset: keep these clip ids of all splits.
+        fold: train and score on this fold of the protocol activity-folds
+            (:mod:`benchmark.folds`) instead of the data set's own splits.
+        build: makes the model, where ``model_name`` is no key of ``MODELS``.
 
     Returns:
         The content of ``metrics.json``.
 
     Raises:
+        MissingModality: clips lack what the model reads. Nothing was trained or written.
         UserError: no such model, no data, unreadable data, a run of that name with other settings
             or other clips, or training that did not stay finite.
     """
-    if model_name not in MODELS:
+    build = build or MODELS.get(model_name)
+    if build is None:
         raise UserError(
             f"there is no model {model_name!r}{nearest_name(model_name, MODELS)} "
             f"(all: {', '.join(MODELS)})"
         )
     data_dir = Path(data_dir)
     info = read_dataset_info(data_dir)
-    run_dir = Path(runs_dir or data_dir / "runs") / (name or default_run_name(model_name, settings))
+    run_dir = Path(runs_dir or data_dir / "runs") / (
+        name or default_run_name(model_name, settings, fold)
+    )
     _check_run_name(run_dir.name)
     clips = read_clips(data_dir, SPLITS, subset)
     if subset is not None:
@@ -140,42 +153,63 @@ def benchmark_run(
                 f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Build them with "
                 "`musclemap download` and `musclemap extract-modalities`, or shorten the subset."
             )
-    identity = {
-        "model": model_name,
-        "settings": settings.to_dict(),
-        "data": {
-            "name": info.get("name", data_dir.name),
-            "fingerprint": clips_fingerprint(clips),
-            "subset": subset is not None,
-        },
+    data: dict[str, Any] = {
+        "name": info.get("name", data_dir.name),
+        "fingerprint": clips_fingerprint(clips),
+        "subset": subset is not None,
     }
+    assigned: dict[str, str] | None = None
+    if fold is not None:
+        assigned = fold_splits(clips, *fold)
+        clips = read_clips(data_dir, SPLITS, subset, assigned)
+        data |= {"all_clips": data["fingerprint"], "fingerprint": clips_fingerprint(clips)}
+        data |= {"fold": fold[0], "folds": fold[1]}
+    identity: dict[str, Any] = {
+        "model": model_name, "settings": settings.to_dict(), "data": data,
+    }  # fmt: skip
     with join_processes(settings.device) as processes:
         device = choose_device(settings.device, processes)
         prepare_torch(settings, device)
+        teacher = prepare_teacher(
+            data_dir, model_name, settings, data, runs_dir=run_dir.parent, subset=subset, fold=fold,
+            progress_bar=progress_bar, on_step=on_step,
+        )  # fmt: skip
         if processes.first and fresh:
             _remove_run(run_dir)
         processes.wait()
-        complete = _open_run(run_dir, identity, write=processes.first)
-        processes.wait()
+        identity["teacher"] = fingerprint_teacher(teacher)
+        complete = _finished_run(run_dir, identity)
         if complete is not None:
             return complete
+        torch.manual_seed(settings.seed)  # the first weights
+        model = build(settings)
+        start_from_teacher(model, teacher)
+        check_modalities(clips, model.modalities)  # type: ignore[arg-type]
+        processes.wait()
+        if processes.first and not (run_dir / "settings.json").exists():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            write_text_atomically(run_dir / "settings.json", json.dumps(identity, indent=2) + "\n")
+        processes.wait()
         return _run(
+            model.to(device),
             data_dir,
-            info,
+            {} if fold or subset is not None else info.get("splits") or {},
             identity,
             settings,
             run_dir,
             device=device,
             processes=processes,
             subset=subset,
+            assigned=assigned,
             progress_bar=progress_bar,
             on_step=on_step,
         )
 
 
 def _run(
+    model: nn.Module,
     data_dir: Path,
-    info: Mapping[str, Any],
+    planned: Mapping[str, Mapping[str, int]],
     identity: Mapping[str, Any],
     settings: Settings,
     run_dir: Path,
@@ -183,15 +217,22 @@ def _run(
     device: torch.device,
     processes: Processes,
     subset: Collection[str] | None,
+    assigned: Mapping[str, str] | None,
     progress_bar: bool,
     on_step: StepHook | None,
 ) -> dict[str, Any]:
-    torch.manual_seed(settings.seed)  # the first weights
-    model = MODELS[identity["model"]](settings).to(device)
     modalities: Sequence[str] = model.modalities  # type: ignore[assignment]
-    training = ClipDataset(data_dir, ["train"], modalities, settings, train=True, subset=subset)
-    testing = ClipDataset(
-        data_dir, EVALUATION_SPLITS, modalities, settings, train=False, subset=subset
+    training, testing = (
+        ClipDataset(
+            data_dir,
+            splits,
+            modalities,
+            settings,
+            train=splits == ("train",),
+            subset=subset,
+            assigned=assigned,
+        )
+        for splits in (("train",), EVALUATION_SPLITS)
     )
     fit_labels = getattr(model, "fit_labels", None)
     if fit_labels is not None and training.clips:
@@ -208,7 +249,7 @@ def _run(
             progress_bar=progress_bar,
             on_step=on_step,
         )
-    multiply_adds = _multiply_adds(model, testing, device)
+    multiply_adds = count_multiply_adds(model, testing, device)
     started = time.monotonic()
     predictions = predict(
         model,
@@ -219,11 +260,6 @@ def _run(
         progress_bar=progress_bar,
     )
     seconds = time.monotonic() - started
-    planned = {
-        split: numbers.get("planned")
-        for split, numbers in (info.get("splits") or {}).items()
-        if subset is None
-    }
     parameters = list(model.parameters())
     result = {
         "version": METRICS_VERSION,
@@ -234,6 +270,7 @@ def _run(
         "changes": settings.changes(),
         "modalities": list(modalities),
         "data": identity["data"],
+        "teacher": identity["teacher"],
         "train_clips": len(training.clips),
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
@@ -249,7 +286,9 @@ def _run(
             "python": platform.python_version(),
             "torch": torch.__version__,
         },
-        **score_predictions(predictions, planned),
+        **score_predictions(
+            predictions, {split: numbers.get("planned") for split, numbers in planned.items()}
+        ),
     }
     result = json.loads(json.dumps(result))  # tuples to lists: the same as when read back
     if processes.first:
@@ -308,25 +347,22 @@ def _remove_run(run_dir: Path) -> None:
     shutil.rmtree(run_dir)
 
 
-def _open_run(run_dir: Path, identity: Mapping[str, Any], *, write: bool) -> dict[str, Any] | None:
-    """Make the folder, or make sure that it belongs to this run; its metrics if it is complete."""
+def _finished_run(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of a run that is complete, after making sure that the folder is this run's."""
     path = run_dir / "settings.json"
-    if path.exists():
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-            differences = _differences(earlier, identity)
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"{path} cannot be read: {error}; start again with --fresh") from error
-        if differences:
-            raise UserError(
-                f"the run {run_dir} was made with other settings: {'; '.join(differences)}. Start "
-                "it again with --fresh, or give this one another --name."
-            )
-        return read_metrics(run_dir)
-    if write:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(path, json.dumps(identity, indent=2) + "\n")
-    return None
+    if not path.exists():
+        return None
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        differences = _differences(earlier, identity)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read: {error}; start again with --fresh") from error
+    if differences:
+        raise UserError(
+            f"the run {run_dir} was made with other settings: {'; '.join(differences)}. Start "
+            "it again with --fresh, or keep both: give one another folder with --runs."
+        )
+    return read_metrics(run_dir)
 
 
 def _differences(earlier: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
@@ -340,10 +376,12 @@ def _differences(earlier: Mapping[str, Any], identity: Mapping[str, Any]) -> lis
             found.append(f"{name} was {before}, now {now}")
     if earlier["data"]["fingerprint"] != identity["data"]["fingerprint"]:
         found.append("the clips of the data set have changed")
+    if earlier.get("teacher") != identity.get("teacher"):
+        found.append("the weights of the teacher have changed")
     return found
 
 
-def _multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.device) -> int | None:
+def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.device) -> int | None:
     """Multiply-adds of one view of one clip (matrix products, convolutions and attention)."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -356,206 +394,20 @@ def _multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.device)
     return int(counter.get_total_flops()) // 2
 
 
-# --- The table -----------------------------------------------------------------------------------
+def find_run(runs_dir: Path, name: str) -> Path:
+    """The folder of a finished run, by its name in ``runs_dir`` or as a path.
 
-_COLUMNS = (
-    ("val known", "splits", "val_known"),
-    ("val new", "splits", "val_new"),
-    ("val mean", "means", "val"),
-    ("test known", "splits", "test_known"),
-    ("test new", "splits", "test_new"),
-    ("test mean", "means", "test"),
-)
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table as text cells: ``rows`` of the models, ``facts`` of the splits, ``notes`` below."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    facts: Sequence[Sequence[str]]
-    notes: Sequence[str]
-
-
-def make_tables(runs: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """The comparison: mAP in percent, its 95% interval, the lift over a constant score.
-
-    Runs that differ in the seed alone share a row: their mean, and the spread over seeds. Runs on
-    different clips are not comparable and get tables of their own.
+    Raises:
+        UserError: there is none; the nearest name is given.
     """
-    by_data: dict[str, list[Mapping[str, Any]]] = {}
-    for run in runs:
-        by_data.setdefault(run["data"]["fingerprint"], []).append(run)
-    return [_one_table(group) for group in by_data.values()]
-
-
-def _one_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    rows: list[list[str]] = []
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault(_label(run), []).append(run)
-    for label, same in groups.items():
-        cells = [[run[part][key] for run in same] for _, part, key in _COLUMNS]
-        reasons = [_reason(same[0], key) for _, _, key in _COLUMNS]
-        values = [_value(each, reason) for each, reason in zip(cells, reasons, strict=True)]
-        seeds = f", {len(same)} seeds" if len(same) > 1 else ""
-        rows.append([f"{label}{seeds}", _short_count(same[0]["parameters"]), *values])
-        second = "95% interval" if len(same) == 1 else "spread over seeds"
-        rows.append([f"  {second}", "", *(_range(each, "map") for each in cells)])
-        rows.append(["  lift over a constant", "", *map(_lift, cells)])
-        rows.append([f"  {second}", "", *(_range(each, "lift") for each in cells)])
-    first = runs[0]
-    columns = [first[part][key] for _, part, key in _COLUMNS]
-    splits = [each if "clips" in each else {} for each in columns]
-    facts = [
-        ["constant score", "", *(_percent(each["constant_map"]) for each in columns)],
-        ["clips", "", *(str(each.get("clips", "")) for each in splits)],
-        ["coverage", "", *map(_coverage, splits)],
-        ["regions in the mean", "", *map(_regions, splits)],
-        ["regions always on", "", *(str(each.get("trivial_regions", "")) for each in splits)],
-        ["resampled", "", *map(_resampled, splits)],
-    ]
-    data = first["data"]
-    title = f"mAP in % on {data['name']}{' (subset)' if data['subset'] else ''}"
-    title += f", clips {data['fingerprint'][:8]}, {first['train_clips']} for training"
-    notes = [
-        "Coverage: clips built of clips planned. Regions: those with a positive clip; the others "
-        "have no average precision.",
-    ]
-    if any(each.get("trivial_regions") for each in splits):
-        notes.append(
-            "Regions always on: active in every clip, so any score has average precision 1; "
-            "judge by the lift."
-        )
-    return Table(title, ["model", "parameters", *(n for n, _, _ in _COLUMNS)], rows, facts, notes)
-
-
-def format_table(runs: Sequence[Mapping[str, Any]]) -> str:
-    """:func:`make_tables` as plain text for a terminal."""
-    return "\n\n".join(map(_as_text, make_tables(runs)))
-
-
-def _as_text(table: Table) -> str:
-    lines = [table.header, *table.rows, *table.facts]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
-    texts = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    rule = "-" * max(map(len, texts))
-    end = 1 + len(table.rows)
-    return "\n".join([table.title, texts[0], rule, *texts[1:end], rule, *texts[end:], *table.notes])
-
-
-def format_markdown(runs: Sequence[Mapping[str, Any]]) -> str:
-    """:func:`make_tables` as Markdown."""
-    parts = []
-    for table in make_tables(runs):
-        lines = [table.header, ["---", *["---:"] * (len(table.header) - 1)]]
-        lines += [*table.rows, *table.facts]
-        rows = [
-            f"| {' | '.join(cell.strip().replace('|', '/') for cell in line)} |" for line in lines
-        ]
-        parts.append("\n".join([f"**{table.title}**", "", *rows, "", *table.notes, ""]))
-    return "\n".join(parts)
-
-
-def format_latex(runs: Sequence[Mapping[str, Any]]) -> str:
-    """:func:`make_tables` as LaTeX tabulars (package booktabs)."""
-    parts = []
-    for table in make_tables(runs):
-
-        def row(line: Sequence[str]) -> str:
-            return (
-                " & ".join(_LATEX_ESCAPES.sub(r"\\\g<0>", cell.strip()) for cell in line) + r" \\"
-            )
-
-        columns = "l" + "r" * (len(table.header) - 1)
-        parts.append(
-            "\n".join(
-                [
-                    f"% {table.title}",
-                    rf"\begin{{tabular}}{{{columns}}}",
-                    r"\toprule",
-                    row(table.header),
-                    r"\midrule",
-                    *map(row, table.rows),
-                    r"\midrule",
-                    *map(row, table.facts),
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    "",
-                ]
-            ).replace("±", r"$\pm$")
-        )
-    return "\n".join(parts)
-
-
-_LATEX_ESCAPES = re.compile(r"[&%$#_{}]")
-
-
-def format_html(runs: Sequence[Mapping[str, Any]]) -> str:
-    """:func:`make_tables` as one HTML page without scripts or outside resources."""
-    parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>MuscleMap results</title>',
-        "<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}",
-        "td:first-child,th:first-child{text-align:left}tfoot{color:#555}</style>",
-    ]
-    for table in make_tables(runs):
-        head = _html_rows([table.header], "th")
-        body, foot = _html_rows(table.rows, "td"), _html_rows(table.facts, "td")
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in table.notes)
-        parts.append(
-            f"<h2>{html.escape(table.title)}</h2><table><thead>{head}</thead>"
-            f"<tbody>{body}</tbody><tfoot>{foot}</tfoot></table>{notes}"
-        )
-    return "\n".join([*parts, "</html>\n"])
-
-
-def _html_rows(lines: Sequence[Sequence[str]], tag: str) -> str:
-    cells = ((f"<{tag}>{html.escape(text.strip())}</{tag}>" for text in line) for line in lines)
-    return "".join(f"<tr>{''.join(line)}</tr>" for line in cells)
-
-
-def format_csv(runs: Sequence[Mapping[str, Any]]) -> str:
-    """One line a run and split, all numbers as shares (not percent), empty where undefined."""
-    numbers = (
-        "clips", "planned", "coverage", "videos", "activities", "regions", "trivial_regions", "map",
-        "constant_map", "lift", "f1_micro", "f1_macro", "label_ranking_ap", "calibration_error",
-    )  # fmt: skip
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    intervals = ("map_interval", "lift_interval")
-    ends = [f"{name}_{end}" for name in intervals for end in ("low", "high")]
-    header = ["run", "model", "preset", "seed", "data", "parameters", "split", *numbers, *ends]
-    writer.writerow(header)
-    for run in runs:
-        who = [run["run"], run["model"], run["preset"], run["seed"]]
-        who += [run["data"]["fingerprint"][:8], run["parameters"]]
-        for _, part, key in _COLUMNS:
-            values = run[part][key]
-            pairs = [end for name in intervals for end in values[name] or ("", "")]
-            writer.writerow([*who, key, *(_blank(values.get(name)) for name in numbers), *pairs])
-    return text.getvalue()
-
-
-def _blank(value: Any) -> Any:
-    return "" if value is None else value
-
-
-FORMATS: dict[str, Callable[[Sequence[Mapping[str, Any]]], str]] = {
-    "txt": format_table,
-    "csv": format_csv,
-    "md": format_markdown,
-    "tex": format_latex,
-    "html": format_html,
-}
-"""File ending -> how to write the results of runs."""
+    for folder in (Path(runs_dir) / name, Path(name)):
+        if (folder / "metrics.json").is_file():
+            return folder
+    known = [path.parent.name for path in sorted(Path(runs_dir).glob("*/metrics.json"))]
+    raise UserError(
+        f"there is no finished run {name!r} in {runs_dir}{nearest_name(name, known)} "
+        f"(all: {', '.join(known) or 'none'})"
+    )
 
 
 def compare_runs(first: Path, second: Path) -> dict[str, Any]:
@@ -563,68 +415,3 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
     return compare_predictions(
         *(read_predictions(Path(each) / "predictions.parquet") for each in (first, second))
     )
-
-
-def _label(run: Mapping[str, Any]) -> str:
-    """``mvit_v2_s (tiny, modality=flow)``: all that tells runs apart but the seed."""
-    changes = "".join(f", {name}={value}" for name, value in run["changes"].items())
-    if len(changes) > 80:
-        changes = (
-            f", {len(run['changes'])} changes {hashlib.sha256(changes.encode()).hexdigest()[:6]}"
-        )
-    return f"{run['model']} ({run['preset']}{changes})"
-
-
-def _reason(run: Mapping[str, Any], key: str) -> str:
-    """Why a column has no mAP."""
-    parts = [key] if key in run["splits"] else [f"{key}_known", f"{key}_new"]
-    return "no positives" if all(run["splits"][part]["clips"] for part in parts) else "0 clips"
-
-
-def _value(cells: Sequence[Mapping[str, Any]], reason: str) -> str:
-    values = [each["map"] for each in cells if each["map"] is not None]
-    return _percent(statistics.fmean(values)) if values else f"n/a ({reason})"
-
-
-def _range(cells: Sequence[Mapping[str, Any]], name: str) -> str:
-    """The bootstrap interval of one run, or the standard deviation over several seeds."""
-    sign = "+" if name == "lift" else ""
-    if len(cells) == 1:
-        interval = cells[0][f"{name}_interval"]
-        if interval is None:
-            return "n/a"
-        return f"[{100 * interval[0]:{sign}.1f}, {100 * interval[1]:{sign}.1f}]"
-    values = [each[name] for each in cells if each[name] is not None]
-    return f"± {_percent(statistics.stdev(values))}" if len(values) > 1 else "n/a"
-
-
-def _lift(cells: Sequence[Mapping[str, Any]]) -> str:
-    values = [each["lift"] for each in cells if each["lift"] is not None]
-    return f"{100 * statistics.fmean(values):+.1f}" if values else "n/a"
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.1f}"
-
-
-def _coverage(split: Mapping[str, Any]) -> str:
-    if not split:
-        return ""
-    if split["coverage"] is None:
-        return "n/a"
-    return f"{_percent(split['coverage'])}% of {split['planned']}"
-
-
-def _regions(split: Mapping[str, Any]) -> str:
-    return f"{split['regions']} of {len(split['per_region_ap'])}" if split else ""
-
-
-def _resampled(split: Mapping[str, Any]) -> str:
-    return f"{split[split['resampled']]} {split['resampled']}" if split else ""
-
-
-def _short_count(count: int) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f} {letter}"
-    return str(count)

@@ -83,6 +83,22 @@ class Settings:
         "dense", "MCTKD after every block, after the last one, or never (paper: dense)"
     )
     fusion: bool = _documented(True, "MCTF: fuse the streams' tokens (paper)")
+    multi_token: bool = _documented(
+        True, "MCT: 20 tokens of each kind (paper); without, one class token and one receiver"
+    )
+    sender: Literal["second", "video"] = _documented(
+        "second", "the stream that MCTKD takes knowledge from (paper: the second)"
+    )
+    gradient_to_sender: bool = _documented(False, "let MCTKD also move the sender (paper: silent)")
+    freeze_teacher: bool | None = _documented(
+        None, "the second stream does not learn; none = only in variant rgb-diff (early code)"
+    )
+    pretrain_teacher: bool = _documented(
+        False, "train TransM3E's second stream alone first, in a run of its own, and start from it"
+    )
+    teacher_weights: str | None = _documented(
+        None, "path of the second stream's weights to start from, or none"
+    )
     temperature: float = _documented(10.0, "MCTKD temperature (paper)")
     distillation_weight: float = _documented(0.9, "MCTKD weight, times temperature^2 (paper)")
     pretrained: str | None = _documented(None, "path of a weights file to start from, or none")
@@ -103,6 +119,9 @@ class Settings:
     )
     weight_decay: float = _documented(0.05, "AdamW's, none on 1-D parameters (paper)")
     clip_norm: float = _documented(1.0, "largest norm of the gradient; 0 = no clipping (paper)")
+    ema: float = _documented(
+        0.0, "decay a step of an average of the weights, which is then scored; 0 = off (paper: off)"
+    )
     checkpoint_every_steps: int = _documented(
         0, "optimiser steps between checkpoints; 0 = after each epoch only"
     )
@@ -118,6 +137,9 @@ class Settings:
         False, "refuse GPU operations that do not repeat bit for bit (slower)"
     )
     compile: bool = _documented(False, "torch.compile the model")
+    checkpointing: bool = _documented(
+        False, "TransM3E: compute video blocks twice a step, which saves memory"
+    )
 
     def __post_init__(self) -> None:
         for name, lowest in _LOWEST.items():
@@ -140,6 +162,8 @@ class Settings:
                     f"setting {smaller} is {getattr(self, smaller)}, above {larger} "
                     f"({getattr(self, larger)})"
                 )
+        if self.pretrain_teacher and self.teacher_weights is not None:
+            raise UserError("settings pretrain_teacher and teacher_weights exclude each other")
         if self.batch_size % self.accumulate:
             raise UserError(
                 f"setting batch_size is {self.batch_size}, not a multiple of accumulate "
@@ -208,7 +232,9 @@ class Settings:
         return cls.from_dict(values)
 
 
-MACHINE_SETTINGS = ("device", "workers", "threads", "compile", "checkpoint_every_steps")
+MACHINE_SETTINGS = (
+    "device", "workers", "threads", "compile", "checkpointing", "checkpoint_every_steps",
+)  # fmt: skip
 """Settings that may change between a run and its resumption."""
 
 _LOWEST: dict[str, float] = {
@@ -236,7 +262,15 @@ _LOWEST: dict[str, float] = {
     "workers": 0,
     "threads": 0,
 }
-_SHARES = ("min_joint_score", "resized_area_min", "flip", "erasing", "dropout", "drop_path")
+_SHARES = (
+    "min_joint_score",
+    "resized_area_min",
+    "flip",
+    "erasing",
+    "dropout",
+    "drop_path",
+    "ema",
+)
 _ORDERED = (
     ("crop_size", "jitter_min"),
     ("jitter_min", "jitter_max"),

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from benchmark.checkpoint import (
     Progress,
+    WeightAverage,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -82,7 +83,11 @@ class Processes:
 
 @contextlib.contextmanager
 def join_processes(device_name: str) -> Iterator[Processes]:
-    """Join the group that torchrun announces in the environment, for the length of a ``with``."""
+    """Join the group that torchrun announces in the environment, for the length of a ``with``.
+
+    It may be nested: the outermost one joins. Put one around several runs, because joining a second
+    time in one process can fail on addresses left from the first.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Processes()
@@ -193,6 +198,8 @@ def train(
 ) -> dict[str, float]:
     """Train ``model`` in place for ``settings.epochs``, from the run's checkpoint if it has one.
 
+    With ``settings.ema`` the model ends with the average of its weights.
+
     Writes ``checkpoints/``, ``log.jsonl`` (one line a step) and, where TensorBoard is installed,
     ``tensorboard/`` into ``run_dir``.
 
@@ -217,11 +224,12 @@ def train(
     optimizer = make_optimizer(model, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     checkpoints = run_dir / "checkpoints"
+    average = WeightAverage(model, settings.ema) if settings.ema else None
     found = latest_checkpoint(checkpoints)
     done = 0
     if found is not None:
         done = load_checkpoint(
-            found, model=model, optimizer=optimizer, scaler=scaler, device=device
+            found, model=model, optimizer=optimizer, scaler=scaler, device=device, average=average
         ).step
     batches = TrainingBatches(
         len(dataset),
@@ -267,6 +275,8 @@ def train(
             )  # fmt: skip
             losses.check(loss, norm, batch, dataset, done, settings)
             done += 1
+            if average is not None:
+                average.update(model, done)
             clips += batches.size
             waited += wait
             last_loss = loss
@@ -291,6 +301,7 @@ def train(
                     optimizer=optimizer,
                     scaler=scaler,
                     progress=Progress(done),
+                    average=average,
                 )
             if on_step is not None:
                 on_step(done, loss)
@@ -300,6 +311,8 @@ def train(
         if log is not None:
             log.close()
     processes.share_buffers(model)
+    if average is not None:
+        average.copy_to(model)
     seconds = time.monotonic() - started
     return {
         "steps": float(done - first_step),

@@ -28,7 +28,9 @@ from benchmark.models.graph import (
     skeleton_mask,
 )
 from benchmark.models.mvit import DropPath, MViT, add_branch, load_pretrained
+from benchmark.models.weights import load_exactly, read_weights
 from benchmark.settings import Settings
+from musclemap_data.errors import UserError
 
 REGIONS = 20
 TOKEN_HEADS = 4  # attention heads of the tokens in the skeleton stream
@@ -457,12 +459,31 @@ class TransM3E(nn.Module):
         return (a + b) / 2 if self.mctf is None else self.mctf(a, b)
 
 
+def teacher_is_frozen(settings: Settings) -> bool:
+    """Whether the second stream stays as it is: as set, else as the authors' code of the variant.
+
+    In the early code (`variant="rgb-diff"`) it is frozen; the paper's skeleton stream learns.
+
+    Raises:
+        UserError: it would be frozen, and is to receive knowledge.
+    """
+    frozen = settings.freeze_teacher
+    if frozen is None:
+        frozen = settings.variant == "rgb-diff"
+    if frozen and settings.sender == "video":
+        raise UserError(
+            "sender is video, but the second stream is frozen and cannot receive: set "
+            "freeze_teacher=false, or sender=second"
+        )
+    return frozen
+
+
 def transm3e_teacher(settings: Settings) -> Teacher:
     """The second stream of `transm3e(settings)`, to be trained first.
 
-    Load it with `model.teacher.load_state_dict(trained.state_dict())`.
+    Load it with `load_teacher`.
     """
-    tokens = REGIONS
+    tokens = _tokens(settings)
     stream: SkeletonStream | VideoStream
     if settings.variant == "skeleton":
         stream = SkeletonStream(settings.joint_channels, tokens)
@@ -472,22 +493,40 @@ def transm3e_teacher(settings: Settings) -> Teacher:
     return Teacher(stream, REGIONS, settings.dropout)
 
 
+def load_teacher(model: TransM3E, path: Path) -> None:
+    """Puts the weights of a trained `transm3e_teacher` in the place of the second stream.
+
+    Raises:
+        UserError: the file is missing, or is not of this stream at this size.
+    """
+    load_exactly(model.teacher, read_weights(path), str(path))
+
+
 def transm3e(settings: Settings) -> TransM3E:
     """TransM3E-S; `settings.model_depth` 24 makes it TransM3E-B.
 
-    With `variant="rgb-diff"` the second stream is frozen, as in the authors' early code.
+    Raises:
+        UserError: as `teacher_is_frozen`, or `settings.pretrained` does not fit.
     """
+    tokens = _tokens(settings)
     return TransM3E(
-        VideoStream(_backbone(settings, 2 * REGIONS), REGIONS, "rgb"),
+        VideoStream(_backbone(settings, 2 * tokens), tokens, "rgb"),
         transm3e_teacher(settings),
         distillation=settings.distillation,
+        sender=settings.sender,
         fusion=settings.fusion,
-        freeze_teacher=settings.variant == "rgb-diff",
+        freeze_teacher=teacher_is_frozen(settings),
+        gradient_to_sender=settings.gradient_to_sender,
         temperature=settings.temperature,
         distillation_weight=settings.distillation_weight,
         dropout=settings.dropout,
         drop_path=settings.drop_path,
     )
+
+
+def _tokens(settings: Settings) -> int:
+    """Tokens of a kind: one a region, or a single one where MCT is ablated."""
+    return REGIONS if settings.multi_token else 1
 
 
 def _backbone(settings: Settings, tokens: int) -> MViT:
@@ -498,6 +537,7 @@ def _backbone(settings: Settings, tokens: int) -> MViT:
         depth=settings.model_depth,
         tokens=tokens,
         drop_path=settings.drop_path,
+        checkpointing=settings.checkpointing,
     )
     if settings.pretrained is not None:
         load_pretrained(backbone, Path(settings.pretrained))

@@ -1,13 +1,24 @@
-"""How fast clips come from shards, against a folder of mp4 files read with PyAV.
+"""How fast clips come from shards, against folders of mp4 files read with PyAV.
 
-    python -m tests.bench.bench_loader [--videos FOLDER] [--clips 48] [--seconds 8] [--workers 2]
+    python -m tests.bench.bench_loader [--videos FOLDER] [--clips 16] [--clip-seconds 10]
 
-Both sides give the same 16 x 4 training samples (the same clips, frames and crops). "read" ends
-with decoded frames ``uint8 [16, H, W, 3]``; "sample" ends with the model's input
-``uint8 [3, 16, 224, 224]``. The mp4 files are H.264, crf 18, a key frame every 12 frames, and
-are read from the last key frame before the first sampled frame, which favours them. Without
-``--videos`` moving noise is rendered. Sides take turns, so that a busy machine is unfair to both;
-without workers the time is that of the processor, which other programs hardly touch.
+All sides give the same 16 x 4 training samples: the same clips, random starts and, for "sample",
+crops. "read" ends with decoded frames ``uint8 [16, H, W, 3]``; "sample" with the model's input
+``uint8 [3, 16, 224, 224]``. Frames have a short side of 256 px in all of them.
+
+- **shards**: checksums are checked when a process first reads a clip, decoding is from memory.
+- **shards, 1st epoch**: with every checksum checked, as in the first pass over the data.
+- **mp4**: H.264 of crf 18, about as good as the JPEGs (the PSNR of both is printed), and x264's
+  usual key frames, at most 250 frames apart. Decoded on one thread, from the last key frame before
+  the sample to its last frame; only sampled frames become RGB.
+- **mp4, crf 23**: x264's default, smaller and worse.
+- **mp4, key 12**: crf 18 with a key frame every 12 frames: a folder encoded for the purpose.
+
+Clips are of ``--videos`` (default: ``../shared/real_clips``, else rendered moving noise), the whole
+of each up to ``--clip-seconds``: 10 s is the length of Kinetics' clips and of nearly all in the
+bundled list. A short clip favours mp4, which has less to decode before the sample. Sides take
+turns, so that a busy machine is unfair to all; without workers the time is that of the processor,
+which other programs hardly touch. Everything lies in the page cache.
 """
 
 from __future__ import annotations
@@ -29,81 +40,103 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark import augment, data
-from benchmark.data import ClipDataset, TrainingBatches, make_loader, view_indices
+from benchmark.data import ClipDataset, TrainingBatches, view_indices
 from benchmark.settings import Settings
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
+from tests.bench.real_clips import REAL_CLIPS
 
-FRAMES, SHORT_SIDE = 64, 256
+SHORT_SIDE = 256
+FPS = 25
+LEAST_FRAMES = 64
+MP4 = {
+    "mp4": {"crf": "18", "g": "250"},
+    "mp4, crf 23": {"crf": "23", "g": "250"},
+    "mp4, key 12": {"crf": "18", "g": "12"},
+}
+"""Folder -> options of x264."""
+WAYS = ("shards", "shards, 1st epoch", *MP4)
 
 
-def rendered_clips(count: int) -> Iterator[np.ndarray]:
-    """Smooth moving noise, ``uint8 [64, 256, 342, 3]``: about the bytes of a real video."""
-    for seed in range(count):
+def rendered_clips(frames: int) -> Iterator[np.ndarray]:
+    """Smooth moving noise, ``uint8 [T, 256, 342, 3]``: about the bytes of a real video."""
+    seed = 0
+    while True:
         rng = np.random.default_rng(seed)
         coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 64, 110)).astype(np.float32))
         large = torch.nn.functional.interpolate(coarse, (SHORT_SIDE, 440), mode="bicubic")
         texture = large[0].permute(1, 2, 0).clamp(0, 255).byte().numpy()
-        yield np.stack([texture[:, t : t + 342] for t in range(FRAMES)])
+        shift = [round(49 * (1 - np.cos(t / 20))) for t in range(frames)]
+        yield np.stack([texture[:, t : t + 342] for t in shift])
+        seed += 1
 
 
-def real_clips(folder: Path, count: int) -> Iterator[np.ndarray]:
-    """The first 64 frames of each video, short side 256."""
-    found = 0
-    for path in sorted(folder.glob("*.mp4")):
+def real_clips(folder: Path, frames: int) -> Iterator[np.ndarray]:
+    """Up to ``frames`` frames of each video, short side 256; too short ones are left out."""
+    paths = sorted(folder.glob("*.mp4"))
+    # Neighbours in the folder are alike: take them from all over it.
+    for path in np.random.default_rng(0).permutation(np.array(paths, dtype=object)):
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             scale = SHORT_SIDE / min(stream.width, stream.height)
             width, height = (2 * round(side * scale / 2) for side in (stream.width, stream.height))
-            frames = [
+            found = [
                 frame.reformat(width, height, "rgb24").to_ndarray()
-                for frame in islice(container.decode(stream), FRAMES)
+                for frame in islice(container.decode(stream), frames)
             ]
-        if len(frames) == FRAMES:
-            yield np.stack(frames)
-            found += 1
-            if found == count:
-                return
+        if len(found) >= LEAST_FRAMES:
+            yield np.stack(found)
 
 
-def write_both(clips: Iterable[np.ndarray], folder: Path) -> int:
-    """Shards and mp4 files of the same clips; the number of clips."""
+def write_all(clips: Iterable[np.ndarray], folder: Path) -> tuple[int, dict[str, str]]:
+    """Shards and mp4 files of the same clips; the number of frames, and size and PSNR of each."""
     (folder / "shards").mkdir()
-    rows: list[dict[str, Any]] = []
-    count = 0
+    for name in MP4:
+        (folder / name).mkdir()
+    count = frames_in_all = 0
+    squares: dict[str, list[float]] = {name: [] for name in ("shards", *MP4)}
     for number, frames in enumerate(clips):
-        rows.append(
-            {
-                "clip_id": f"{number:04d}",
-                "video_id": f"{number:04d}",
-                "url": "",
-                "activity": "none",
-                "split": "train",
-                "start_s": 0.0,
-                "end_s": FRAMES / 25,
-                "frames": FRAMES,
-                "height": frames.shape[1],
-                "width": frames.shape[2],
-                "fps": 25.0,
-                "muscles": [False] * 20,
-                "rgb": [simplejpeg.encode_jpeg(frame, quality=90) for frame in frames],
-                "source_sha256": "",
-                "provenance": "{}",
-            }
-        )
-        write_mp4(folder / f"{number:04d}.mp4", frames)
+        row: dict[str, Any] = {
+            "clip_id": f"{number:04d}",
+            "video_id": f"{number:04d}",
+            "url": "",
+            "activity": "none",
+            "split": "train",
+            "start_s": 0.0,
+            "end_s": len(frames) / FPS,
+            "frames": len(frames),
+            "height": frames.shape[1],
+            "width": frames.shape[2],
+            "fps": float(FPS),
+            "muscles": [False] * 20,
+            "rgb": [simplejpeg.encode_jpeg(frame, quality=90) for frame in frames],
+            "source_sha256": "",
+            "provenance": "{}",
+        }
+        write_shard(shard_path(folder, "train", number), [row])
+        probe = np.array([10, 30, 50])
+        copies = {"shards": np.stack([simplejpeg.decode_jpeg(row["rgb"][at]) for at in probe])}
+        for name, options in MP4.items():
+            path = folder / name / f"{number:04d}.mp4"
+            write_mp4(path, frames, options)
+            copies[name] = read_mp4(path, probe)
+        for name, copy in copies.items():
+            squares[name].append(float(np.square(copy.astype(float) - frames[probe]).mean()))
         count += 1
-        if len(rows) == 16:
-            write_shard(shard_path(folder, "train", number // 16), rows)
-            rows = []
-    if rows:
-        write_shard(shard_path(folder, "train", count // 16), rows)
+        frames_in_all += len(frames)
+    if not count:
+        raise SystemExit("no video has 64 frames or more")
     write_dataset_info(folder, {"splits": {}})
-    return count
+    described = {}
+    for name, errors in squares.items():
+        megabytes = sum(path.stat().st_size for path in (folder / name).iterdir()) / 1e6
+        decibels = 10 * np.log10(255**2 / np.maximum(errors, 1e-9))
+        described[name] = f"{name} {megabytes:.1f} MB, {statistics.median(decibels):.1f} dB"
+    return frames_in_all, described
 
 
-def write_mp4(path: Path, frames: np.ndarray) -> None:
+def write_mp4(path: Path, frames: np.ndarray, options: dict[str, str]) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "18", "g": "12"})
+        stream = container.add_stream("libx264", rate=FPS, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
@@ -117,7 +150,7 @@ def read_mp4(path: Path, indices: np.ndarray) -> np.ndarray:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        ticks = 1 / (float(stream.time_base) * 25)
+        ticks = 1 / (float(stream.time_base or 1) * FPS)
         container.seek(int(indices[0] * ticks), stream=stream)
         for frame in container.decode(stream):
             index = round(frame.pts / ticks)
@@ -129,25 +162,28 @@ def read_mp4(path: Path, indices: np.ndarray) -> np.ndarray:
 
 
 class Samples(Dataset[Any]):
-    """One of the four ways; items are (epoch, index) as in :class:`ClipDataset`."""
+    """One way to read; items are (epoch, index) as in :class:`ClipDataset`."""
 
     def __init__(self, way: str, kind: str, dataset: ClipDataset, folder: Path) -> None:
         self.way, self.kind, self.dataset, self.folder = way, kind, dataset, folder
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
-        if self.way == "shards" and self.kind == "sample":
+        if self.way == "shards, 1st epoch":
+            self.dataset._verified.clear()
+        from_shards = self.way not in MP4
+        if from_shards and self.kind == "sample":
             return self.dataset[key]
         settings, clip = self.dataset.settings, self.dataset.clips[key[1]]
         rng = np.random.default_rng([settings.seed, *key])
         start = int(rng.integers(clip.frames - (settings.frames - 1) * settings.rate))
         indices = view_indices(clip.frames, settings.frames, settings.rate, start)
-        if self.way == "shards":
+        if from_shards:
             encoded = self.dataset._read(clip)["rgb"]
             shape = (clip.height, clip.width)
             return self.dataset._decode(
                 clip, encoded, "rgb", indices, count=clip.frames, shape=shape, colorspace="RGB"
             )
-        frames = read_mp4(self.folder / f"{clip.clip_id}.mp4", indices)
+        frames = read_mp4(self.folder / self.way / f"{clip.clip_id}.mp4", indices)
         if self.kind == "read":
             return frames
         geometry = augment.train_geometry(clip.height, clip.width, settings, rng)
@@ -155,12 +191,11 @@ class Samples(Dataset[Any]):
         pictures = augment.crop_frames(
             pictures, geometry, clip.height, clip.width, settings.crop_size
         )
-        return {"rgb": pictures.transpose(0, 1).contiguous(), "clip": torch.tensor(key[1])}
+        return {"rgb": augment.planes(pictures), "clip": torch.tensor(key[1])}
 
 
 def clips_per_second(samples: Samples, workers: int, seconds: float) -> float:
-    clips = len(samples.dataset.clips)
-    batches = TrainingBatches(clips, 4, seed=0, epochs=10**6)
+    batches = TrainingBatches(len(samples.dataset.clips), 4, seed=0, epochs=10**6)
     loader = DataLoader(
         samples,
         batch_sampler=batches,
@@ -169,7 +204,8 @@ def clips_per_second(samples: Samples, workers: int, seconds: float) -> float:
         worker_init_fn=data._start_worker,
     )
     stream = iter(loader)
-    for _ in range(2 * workers + 2):
+    # One epoch first, but for the slow sides: new workers have not read anything yet.
+    for _ in range(batches.steps_per_epoch if samples.way == "shards" else 2 * workers + 2):
         next(stream)
     clock = time.monotonic if workers else time.process_time
     started, count = clock(), 0
@@ -180,38 +216,43 @@ def clips_per_second(samples: Samples, workers: int, seconds: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--videos", type=Path)
-    parser.add_argument("--clips", type=int, default=48)
+    parser = argparse.ArgumentParser(description="Loader speed; see the module's text.")
+    parser.add_argument("--videos", type=Path, default=REAL_CLIPS if REAL_CLIPS.is_dir() else None)
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--clip-seconds", type=float, default=10.0)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each of the rounds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
     options = parser.parse_args()
     torch.set_num_threads(1)
     settings = Settings.from_preset("base", randaugment_ops=0, erasing=0.0)
+    most = round(options.clip_seconds * FPS)
+    source = real_clips(options.videos, most) if options.videos else rendered_clips(most)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        source = real_clips(options.videos, options.clips) if options.videos else None
-        count = write_both(source or rendered_clips(options.clips), folder)
+        frames, described = write_all(islice(source, options.clips), folder)
         dataset = ClipDataset(folder, ["train"], ["rgb"], settings, train=True)
+        count = len(dataset.clips)
         print(
-            f"{count} clips of {FRAMES} frames, {os.cpu_count()} cores; clips/s, median of rounds"
+            f"{count} {'real' if options.videos else 'rendered'} clips of {frames / count:.0f} "
+            f"frames on average, short side {SHORT_SIDE} px; {os.cpu_count()} cores\n"
+            + "; ".join(described.values())
         )
-        print(f"{'':>18} {'shards':>9} {'mp4':>9} {'ratio':>7}")
+        print("clips/s, median of rounds; in brackets shards / mp4, median of each round's ratio")
+        print(f"{'':>18}" + "".join(f"{way:>21}" for way in WAYS))
         for kind in ("read", "sample"):
             for workers in options.workers:
-                speeds: dict[str, list[float]] = {"shards": [], "mp4": []}
+                speeds: dict[str, list[float]] = {way: [] for way in WAYS}
                 for _ in range(options.rounds):
                     for way, found in speeds.items():
                         samples = Samples(way, kind, dataset, folder)
                         found.append(clips_per_second(samples, workers, options.seconds))
-                shards, mp4 = (statistics.median(each) for each in speeds.values())
-                ratio = statistics.median(
-                    a / b for a, b in zip(speeds["shards"], speeds["mp4"], strict=True)
-                )
-                print(f"{kind:>8} {workers} workers {shards:9.1f} {mp4:9.1f} {ratio:6.1f}x")
-        # make_loader is what training uses; its collation and checksums are in "sample".
-        next(iter(make_loader(dataset, TrainingBatches(count, 4, seed=0, epochs=1), workers=0)))
+                cells = []
+                for way, found in speeds.items():
+                    ratios = [a / b for a, b in zip(speeds["shards"], found, strict=True)]
+                    ratio = f" ({statistics.median(ratios):.1f}x)" if way in MP4 else ""
+                    cells.append(f"{statistics.median(found):.1f}{ratio}")
+                print(f"{kind:>8} {workers} workers" + "".join(f"{cell:>21}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -92,6 +92,22 @@ def test_boxes_lie_inside_odd_frames(tiny, policy, height, width):
         assert augment.crop_frames(frames, box, height, width, 32).shape == (1, 3, 32, 32)
 
 
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("pictures", [False, True])
+def test_planes_and_mirrors_do_not_depend_on_how_frames_lie_in_memory(channels, pictures):
+    frames = torch.randint(0, 256, (5, channels, 7, 9), dtype=torch.uint8)
+    given = frames
+    if pictures:  # as JPEGs are decoded: [T, H, W, C]
+        given = frames.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    planes = augment.planes(given)
+    assert planes.is_contiguous()
+    assert torch.equal(planes, frames.transpose(0, 1))
+    assert torch.equal(augment._mirrored(given), frames.flip(-1))
+    assert torch.equal(given, frames)
+    given.zero_()
+    assert planes.any()  # a copy
+
+
 def test_randaugment_treats_all_frames_alike_and_keeps_the_global_generator(tiny):
     settings = tiny(randaugment_ops=4)
     frame = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)

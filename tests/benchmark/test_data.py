@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import data
+from benchmark.clips import read_clips
 from benchmark.data import ClipDataset, TrainingBatches, make_loader, view_indices, view_starts
+from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
-from musclemap_data.shards import shard_path, write_shard
+from musclemap_data.shards import Shard, shard_path, write_shard
 from tests.benchmark.conftest import BOUND_PX, jpeg, make_row, write_dataset
 
 ALL = ("rgb", "rgb_diff", "flow", "skeleton")
@@ -211,6 +213,44 @@ def test_a_flipped_byte_stops_with_the_address_and_nothing_else(tmp_path, tiny, 
     assert "row 1" in message
     assert "Traceback" not in message
     assert time.monotonic() - started < 4  # PyTorch's own way takes five seconds to stop a worker
+
+
+def test_checksums_are_checked_once_a_clip_in_each_process(tmp_path, tiny, monkeypatch):
+    directory = write_dataset(
+        tmp_path / "d", {"train": [make_row(name, "hop", "train") for name in "ab"]}
+    )
+    opened: list[bool] = []
+
+    class Counted(Shard):
+        def __init__(self, path, *, verify=False):
+            super().__init__(path, verify=verify)
+            self.verify = verify
+
+        def row_table(self, index, columns=None):
+            opened.append(self.verify)
+            return super().row_table(index, columns)
+
+    monkeypatch.setattr(data, "Shard", Counted)
+    dataset = ClipDataset(directory, ["train"], ["rgb"], tiny(), train=True)
+    items = [dataset[(epoch, index)]["rgb"] for epoch in (0, 1) for index in (0, 1)]
+    assert opened == [True, True, False, False]
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(copy[(1, 1)]["rgb"], items[-1])
+    assert opened[-1] is True
+    unchecked = ClipDataset(directory, ["train"], ["rgb"], tiny(), train=True, verify=False)
+    assert torch.equal(unchecked[0]["rgb"], items[0])
+    assert opened[-1] is False
+
+
+def test_other_splits_can_be_assigned(dataset_dir):
+    clips = read_clips(dataset_dir, SPLITS)
+    turned = {clip.clip_id: "train" for clip in clips if clip.split == "test_new"}
+    turned |= {clip.clip_id: "test_new" for clip in clips if clip.split == "train"}
+    found = read_clips(dataset_dir, ("train", "test_new"), assigned=turned)
+    assert [clip.split for clip in found] == ["train"] * 9 + ["test_new"] * 12
+    assert all(clip.clip_id.startswith("test_new-") for clip in found[:9])
+    some = read_clips(dataset_dir, ["train"], {found[0].clip_id}, turned)
+    assert some == [found[0]]
 
 
 def test_a_broken_image_and_wrong_counts_name_the_clip(tmp_path, tiny):

@@ -1,9 +1,7 @@
-"""Whole runs, what they leave behind, and the table."""
+"""Whole runs and what they leave behind."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import replace
 
@@ -13,9 +11,11 @@ import torch
 from torch import nn
 
 from benchmark import results
-from benchmark.results import benchmark_run, default_run_name, format_table, read_runs, read_subset
+from benchmark.clips import MissingModality
+from benchmark.results import benchmark_run, default_run_name, read_runs, read_subset
+from benchmark.tables import format_table
 from musclemap_data.errors import UserError
-from tests.benchmark.conftest import make_row, make_rows, write_dataset
+from tests.benchmark.conftest import make_row, write_dataset
 
 
 class Toy(nn.Module):
@@ -54,7 +54,7 @@ def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
         for values in result["splits"].values():
             assert values["lift"] == pytest.approx(0.0, abs=1e-9)
     table = format_table([result])
-    assert f"{model} (tiny, " in table
+    assert f"\n{model} " in table
     assert "90.0% of 10" in table
 
 
@@ -158,58 +158,28 @@ def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
     assert untrained["splits"]["val_new"]["map"] is None
 
 
-def test_a_missing_modality_stops_the_run(tmp_path, tiny):
+def test_a_missing_modality_is_noticed_before_anything_is_done(tmp_path, tiny):
     rows = {
-        "train": [make_row(f"t{number}", "hop", "train", without=("rgb",)) for number in "abcd"]
+        "train": [make_row(f"t{number}", "hop", "train") for number in "abcdef"],
+        "test_new": [
+            make_row("n0", "reach", "test_new"),
+            make_row("n1", "reach", "test_new", without=("rgb",)),
+            # One value in the column, like a null: these have to be read.
+            make_row("n2", "reach", "test_new", frames=1),
+            make_row("n3", "reach", "test_new", frames=1, without=("rgb",)),
+        ],
     }
     directory = write_dataset(tmp_path / "data", rows)
-    with pytest.raises(UserError, match=r"has no rgb.*--modalities rgb"):
-        benchmark_run(directory, "toy", tiny())
 
+    def never(step: int, loss: float) -> None:
+        raise AssertionError("trained")
 
-def test_the_table_joins_seeds_and_parts_data_sets(dataset_dir, tiny, tmp_path):
-    runs = [
-        benchmark_run(dataset_dir, "toy", replace(tiny(), seed=seed), runs_dir=tmp_path)
-        for seed in (0, 1)
-    ]
-    runs.append(benchmark_run(dataset_dir, "random", tiny(), runs_dir=tmp_path))
-    assert {run["run"] for run in read_runs(tmp_path)} == {run["run"] for run in runs}
-    table = format_table(runs)
-    assert next(line for line in table.splitlines() if line.startswith("toy (tiny")).count(
-        "2 seeds"
-    )
-    mean = sum(run["means"]["test"]["map"] for run in runs[:2]) / 2
-    row = next(line for line in table.splitlines() if line.startswith("toy"))
-    assert row.split()[-1] == f"{100 * mean:.1f}"
-    assert "spread over seeds" in table
-    assert "95% interval" in table
-    constant = next(line for line in table.splitlines() if line.startswith("constant score"))
-    assert constant.split()[2] == f"{100 * runs[0]['splits']['val_known']['constant_map']:.1f}"
-    rows = make_rows(1)
-    other = benchmark_run(write_dataset(tmp_path / "other", rows), "random", tiny())
-    both = format_table([*runs, other])
-    assert both.count("mAP in %") == 2
-    assert format_table([]) == ""
-
-
-def test_every_format_holds_every_number(dataset_dir, tiny, tmp_path):
-    runs = [
-        benchmark_run(dataset_dir, model, tiny(), runs_dir=tmp_path)
-        for model in ("toy", "all-ones")
-    ]
-    shown = [f"{100 * run['splits']['test_new']['map']:.1f}" for run in runs]
-    for ending in ("txt", "md", "tex", "html"):
-        text = results.FORMATS[ending](runs)
-        assert all(each in text for each in [*shown, "toy (tiny, ", "all-ones (tiny, "]), ending
-    assert r"90.0\%" in results.format_latex(runs)
-    assert "<script" not in results.format_html(runs)
-    lines = list(csv.DictReader(io.StringIO(results.format_csv(runs))))
-    assert len(lines) == 12
-    known = next(line for line in lines if line["split"] == "test_known")
-    assert float(known["map"]) == runs[0]["splits"]["test_known"]["map"]
-    assert float(known["lift_interval_low"]) == runs[0]["splits"]["test_known"]["lift_interval"][0]
-    rows = results.format_markdown(runs).splitlines()
-    assert {line.count("|") for line in rows if line.startswith("|")} == {9}
+    with pytest.raises(
+        MissingModality, match=r"2 of 10 clips have no rgb, .*clip n1 .*--modalities rgb"
+    ):
+        benchmark_run(directory, "toy", tiny(), on_step=never)
+    assert not (directory / "runs").exists()
+    benchmark_run(directory, "random", tiny())
 
 
 def test_paired_comparison(dataset_dir, tiny, tmp_path):
@@ -256,8 +226,7 @@ def test_runs_with_other_settings_get_names_and_rows_of_their_own(dataset_dir, t
     ]
     assert runs[0]["run"] != runs[1]["run"]
     rows = [line for line in format_table(runs).splitlines() if line.startswith("toy")]
-    assert len(rows) == 2
-    assert rows[0].split("  ")[0] != rows[1].split("  ")[0]
+    assert [row.split("  ")[0] for row in rows] == ["toy (epochs=1)", "toy (epochs=2)"]
 
 
 def test_damaged_metrics_are_reported(tmp_path):
@@ -268,3 +237,23 @@ def test_damaged_metrics_are_reported(tmp_path):
     (tmp_path / "run" / "metrics.json").write_text('{"version": 99}')
     with pytest.raises(UserError, match="not of version"):
         read_runs(tmp_path)
+
+
+def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
+    settings = tiny(epochs=0)
+    runs = [
+        benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(fold, 3))
+        for fold in (1, 2, 3)
+    ]
+    assert all(run["run"].endswith(f"-fold{fold}of3") for fold, run in enumerate(runs, 1))
+    assert len({run["data"]["fingerprint"] for run in runs}) == 3
+    assert len({run["data"]["all_clips"] for run in runs}) == 1
+    new = [set(run["splits"]["test_new"]["per_activity"]) for run in runs]
+    assert not new[0] & new[1]
+    for run, names in zip(runs, new, strict=True):
+        assert not names & set(run["splits"]["test_known"]["per_activity"])
+        assert all(split["coverage"] is None for split in run["splits"].values())
+    again = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(2, 3))
+    assert again == runs[1]
+    scored = results.read_predictions(tmp_path / runs[0]["run"] / "predictions.parquet")
+    assert {clip.activity for clip in scored.clips if clip.split.endswith("_new")} >= new[0]

@@ -217,6 +217,38 @@ def test_only_one_checkpoint_is_kept_and_no_rubbish(dataset_dir, tiny, tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000009"]
 
 
+def test_the_average_of_the_weights_is_what_remains(dataset_dir, tiny, tmp_path):
+    settings = tiny(epochs=2, ema=0.9, learning_rate=0.01)
+    model, weights = toy(), []
+
+    def keep(step: int, _: float) -> None:
+        weights.append(model.head.weight.detach().clone())
+
+    first = model.head.weight.detach().clone()
+    run(dataset_dir, settings, tmp_path / "average", model=model, on_step=keep)
+    expected = first
+    for step, each in enumerate(weights, 1):
+        decay = min(0.9, (step + 1) / (step + 10))
+        expected = decay * expected + (1 - decay) * each
+    torch.testing.assert_close(model.head.weight, expected)
+    # The training itself is the same as without.
+    plain, _ = run(dataset_dir, replace(settings, ema=0.0), tmp_path / "plain")
+    assert torch.equal(plain.head.weight, weights[-1])
+    assert losses(tmp_path / "plain") == losses(tmp_path / "average")
+    # The finished run again: the average, not the last weights.
+    again, _ = run(dataset_dir, settings, tmp_path / "average", model=toy(seed=5))
+    assert_same_weights(again, model)
+
+    def stop(step: int, _: float) -> None:
+        if step == 4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(dataset_dir, settings, tmp_path / "stopped", on_step=stop)
+    resumed, _ = run(dataset_dir, settings, tmp_path / "stopped", model=toy(seed=99))
+    assert_same_weights(resumed, model)
+
+
 @pytest.mark.parametrize(("warmup", "epochs"), [(1.0, 10), (30.0, 10), (0.0, 3), (2.0, 1)])
 def test_the_learning_rate_arrives(warmup, epochs):
     settings = Settings.from_preset("base", warmup_epochs=warmup, epochs=epochs)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.ablation import ABLATIONS, FULL
+from benchmark.checkpoint import save_weights
 from benchmark.losses import TrainingOutput, training_loss
 from benchmark.models import MODELS
 from benchmark.models.transm3e import (
@@ -17,10 +19,12 @@ from benchmark.models.transm3e import (
     MCTKD,
     CLSFusion,
     TransM3E,
+    load_teacher,
     token_divergence,
     transm3e_teacher,
 )
-from tests.benchmark.overfit import ABLATIONS, TINY, fits, random_batch
+from musclemap_data.errors import UserError
+from tests.benchmark.overfit import QUICK, TINY, fits, random_batch
 
 SMALLEST = replace(TINY, frames=4, crop_size=64, model_width=16, joint_channels=8)
 # --- MCTKD ---------------------------------------------------------------------------------------
@@ -199,13 +203,16 @@ def test_every_ablation_trains_every_parameter_and_scores(name):
     assert logits.shape == (2, 20) and logits.isfinite().all()
 
 
+@pytest.mark.slow
 def test_overfits_eight_clips_in_preset_tiny():
     assert fits(TINY, steps=40)
 
 
-@pytest.mark.parametrize("name", [name for name in ABLATIONS if name != "default"])
+@pytest.mark.parametrize(
+    "name", [FULL, *(pytest.param(row, marks=pytest.mark.slow) for row in ABLATIONS if row != FULL)]
+)
 def test_every_ablation_overfits_eight_small_clips(name):
-    assert fits(replace(TINY, frames=4, crop_size=64, **ABLATIONS[name]), steps=60)
+    assert fits(replace(TINY, **QUICK, **ABLATIONS[name]), steps=60)
 
 
 def test_a_missing_skeleton_means_the_video_alone():
@@ -296,14 +303,56 @@ def test_the_video_can_be_the_sender():
 
 
 @pytest.mark.parametrize("variant", ["skeleton", "rgb-diff"])
-def test_a_teacher_trained_alone_fits_into_the_model(variant):
+def test_a_teacher_trained_alone_fits_into_the_model(variant, tmp_path):
     settings = replace(SMALLEST, variant=variant)
     teacher = transm3e_teacher(settings)
     batch = random_batch(settings, 2)
     assert teacher(batch).shape == (2, 20)
     model = MODELS["transm3e"](settings)
-    model.teacher.load_state_dict(teacher.state_dict())
+    save_weights(tmp_path / "teacher.safetensors", teacher)
+    load_teacher(model, tmp_path / "teacher.safetensors")
     torch.testing.assert_close(model.eval().teacher(batch), teacher.eval()(batch))
+
+
+@pytest.mark.parametrize("variant", ["skeleton", "rgb-diff"])
+def test_without_mct_there_is_one_token_of_a_kind(variant):
+    settings = replace(SMALLEST, variant=variant, multi_token=False)
+    model = MODELS["transm3e"](settings)
+    assert model.video.backbone.class_tokens.shape[0] == 2  # one classifies, one receives
+    video = model.video(random_batch(settings, 2))
+    assert video.classification.shape[1] == video.distillation.shape[1] == 1
+    assert {state.shape[1] for state in video.states} == {1}
+    second = model.teacher.stream(random_batch(settings, 2))
+    assert second.classification.shape[1] == second.distillation.shape[1] == 1
+
+
+def test_settings_reach_the_model():
+    def build(**changes) -> TransM3E:
+        return MODELS["transm3e"](replace(SMALLEST, **changes))
+
+    assert not build().freeze_teacher and build(variant="rgb-diff").freeze_teacher
+    assert build(freeze_teacher=True).freeze_teacher
+    assert not build(variant="rgb-diff", freeze_teacher=False).freeze_teacher
+    assert build(sender="video").sender == "video"
+    assert not build().mctkd.gradient_to_sender
+    assert build(gradient_to_sender=True).mctkd.gradient_to_sender
+    assert build(checkpointing=True).video.backbone.checkpointing
+    for refused in ({"freeze_teacher": True}, {"variant": "rgb-diff"}):
+        with pytest.raises(UserError, match="freeze_teacher=false, or sender=second"):
+            build(sender="video", **refused)
+
+
+def test_checkpointing_changes_no_gradient():
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = MODELS["transm3e"](replace(SMALLEST, checkpointing=checkpointing, drop_path=0.5))
+        batch = random_batch(SMALLEST, 2)
+        torch.manual_seed(1)  # dropout and drop path are drawn again alike
+        training_loss(model.train()(batch), batch["muscles"]).backward()
+        gradients.append({name: each.grad for name, each in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name
 
 
 @pytest.mark.slow
@@ -322,7 +371,8 @@ def test_the_document_names_code_that_exists():
     places = re.findall(r"`([a-z0-9_]+)\.py::([A-Za-z0-9_.]+)`", text)
     assert len(places) > 15
     for file, name in places:
-        folder = "benchmark" if file == "losses" else "benchmark.models"
+        of_models = (root / "benchmark" / "models" / f"{file}.py").exists()
+        folder = "benchmark.models" if of_models else "benchmark"
         found = importlib.import_module(f"{folder}.{file}")
         for part in name.split("."):
             found = getattr(found, part)

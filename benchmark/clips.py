@@ -1,0 +1,141 @@
+"""What clips a data set has, without decoding any: identity, labels, modalities, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from musclemap_data.catalog import SPLITS
+from musclemap_data.errors import UserError
+from musclemap_data.shards import MODALITY_COLUMNS, Shard, list_shards
+
+COLUMN_SETS = {name.replace("-", "_"): columns for name, columns in MODALITY_COLUMNS.items()}
+"""What a batch calls a modality (``rgb_diff``) -> the shard's columns."""
+
+_LIGHT_COLUMNS = (
+    "clip_id",
+    "video_id",
+    "activity",
+    "split",
+    "frames",
+    "height",
+    "width",
+    "muscles",
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a clip without decoding it. ``muscles`` are 20 booleans."""
+
+    clip_id: str
+    video_id: str
+    activity: str
+    split: str
+    frames: int
+    height: int
+    width: int
+    muscles: tuple[bool, ...]
+    shard: Path
+    row: int
+
+    @property
+    def address(self) -> str:
+        """Where the clip lies, for messages."""
+        return f"clip {self.clip_id} ({self.shard} row {self.row})"
+
+
+def read_clips(
+    data_dir: Path,
+    splits: Sequence[str],
+    subset: Collection[str] | None = None,
+    assigned: Mapping[str, str] | None = None,
+) -> list[Clip]:
+    """The clips of some splits in the order of their shards.
+
+    Args:
+        subset: clip ids to keep, or all.
+        assigned: clip id -> split, instead of the data set's own splits
+            (:mod:`benchmark.folds`); other clips are left out.
+
+    Raises:
+        UserError: a shard has not the schema of this MuscleMap (labels of the wrong width, a
+            missing column), or holds rows of another split.
+    """
+    if assigned is not None:
+        moved = (
+            replace(clip, split=assigned[clip.clip_id])
+            for clip in read_clips(data_dir, SPLITS, subset)
+            if assigned.get(clip.clip_id) in splits
+        )
+        return sorted(moved, key=lambda clip: splits.index(clip.split))
+    clips = []
+    for split in splits:
+        for path in list_shards(Path(data_dir), split):
+            with Shard(path) as shard:
+                problems = shard.schema_problems()
+                if problems:
+                    raise UserError(
+                        f"{path} is not a shard of this MuscleMap: {'; '.join(problems)}. Rebuild "
+                        "it with `musclemap extract-modalities`."
+                    )
+                rows = shard.table(_LIGHT_COLUMNS).to_pylist()
+            for row_number, row in enumerate(rows):
+                clip = Clip(**{**row, "muscles": tuple(row["muscles"])}, shard=path, row=row_number)
+                if clip.split != split or clip.frames < 1:
+                    raise UserError(
+                        f"{clip.address} has split {clip.split!r} and {clip.frames} frames in a "
+                        f"shard of {split!r}. Rebuild it with `musclemap extract-modalities`."
+                    )
+                if subset is None or clip.clip_id in subset:
+                    clips.append(clip)
+    return clips
+
+
+class MissingModality(UserError):
+    """Clips lack a modality that a model reads."""
+
+
+def check_modalities(clips: Sequence[Clip], modalities: Sequence[str]) -> None:
+    """Make sure that every clip has every modality, without reading the pictures.
+
+    Args:
+        modalities: of ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton``.
+
+    Raises:
+        MissingModality: the first modality that is missing, in how many clips, and what to do.
+        UserError: a shard cannot be read.
+    """
+    for modality in modalities:
+        missing = _clips_without(clips, modality)
+        if missing:
+            name = modality.replace("_", "-")
+            raise MissingModality(
+                f"{len(missing)} of {len(clips)} clips have no {name}, the first is "
+                f"{missing[0].address}. Extract it: `musclemap extract-modalities --modalities "
+                f"{name}`."
+            )
+
+
+def _clips_without(clips: Sequence[Clip], modality: str) -> list[Clip]:
+    """The clips whose column of a modality is null.
+
+    A null list is one value of its column chunk, and so is a list of one: only then is it read.
+    """
+    column = COLUMN_SETS[modality][0]
+    missing = []
+    for path, members in groupby(sorted(clips, key=lambda c: (c.shard, c.row)), lambda c: c.shard):
+        with Shard(path) as shard:
+            metadata = pq.read_metadata(path, memory_map=True)
+            paths = [metadata.schema.column(n).path for n in range(metadata.num_columns)]
+            place = next(n for n, name in enumerate(paths) if name.split(".")[0] == column)
+            for clip in members:
+                if metadata.row_group(clip.row).column(place).num_values == 1:
+                    values = shard.row_table(clip.row, [column]).column(column)
+                    if values.null_count:
+                        missing.append(clip)
+    return missing

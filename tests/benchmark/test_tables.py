@@ -1,0 +1,180 @@
+"""The table: rows, what runs share, every format, two runs compared."""
+
+from __future__ import annotations
+
+import csv
+import io
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark import results, tables
+from benchmark.results import benchmark_run, default_run_name
+from benchmark.tables import format_table
+from tests.benchmark.conftest import make_rows, write_dataset
+
+
+class Toy(nn.Module):
+    """Mean colour to logits."""
+
+    modalities = ("rgb",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 20)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.layer(self.dropout(batch["rgb"].mean(dim=(2, 3, 4))))
+
+
+@pytest.fixture(autouse=True)
+def toy_model(monkeypatch):
+    monkeypatch.setitem(results.MODELS, "toy", lambda settings: Toy())
+
+
+@pytest.fixture
+def run(dataset_dir, tiny, tmp_path):
+    """A function that makes a run: ``run("toy", seed=1)``."""
+
+    def make(model, data=dataset_dir, fold=None, **changes):
+        return benchmark_run(data, model, tiny(**changes), runs_dir=tmp_path / data.name, fold=fold)
+
+    return make
+
+
+def row_of(table: str, start: str) -> str:
+    (found,) = [line for line in table.splitlines() if line.startswith(start)]
+    return found
+
+
+def test_the_table_joins_seeds_and_parts_data_sets(run, tmp_path):
+    runs = [run("toy", seed=seed) for seed in (0, 1)] + [run("random")]
+    table = format_table(runs)
+    mean = sum(each["means"]["test"]["map"] for each in runs[:2]) / 2
+    assert row_of(table, "toy, 2 seeds").split()[-1] == f"{100 * mean:.1f}"
+    assert "± over seeds" in table
+    assert "95% interval" in table
+    constant = row_of(table, "constant score").split()
+    assert constant[2] == f"{100 * runs[0]['splits']['val_known']['constant_map']:.1f}"
+    other = run("random", data=write_dataset(tmp_path / "other", make_rows(1)))
+    assert format_table([*runs, other]).count("mAP in %") == 2
+    assert format_table([]) == ""
+
+
+def test_what_all_runs_share_stands_above_the_table(run):
+    runs = [run("toy"), run("random")]
+    title, shared, *lines = format_table(runs).splitlines()
+    assert title.startswith("mAP in % on test, clips ")
+    assert shared.startswith("preset tiny, frames=4, rate=3")
+    assert "preset" not in "\n".join(lines)
+    assert row_of("\n".join(lines), "toy ").split()[0] == "toy"
+    runs.append(run("toy", epochs=2, modality="flow"))
+    title, shared, *lines = format_table(runs).splitlines()
+    assert "epochs" not in shared
+    assert row_of("\n".join(lines), "toy (e").startswith("toy (epochs=1) ")
+    assert "\ntoy (modality=flow, epochs=2) " in "\n".join(lines)
+    many = {"preset": "small", **dict.fromkeys(["dropout", "drop_path", "temperature"], 0.123)}
+    runs.append({**runs[0], "preset": "small", "changes": many})
+    labels = [line.split("  ")[0] for line in format_table(runs).splitlines() if "toy" in line]
+    assert len(set(labels)) == 3
+    assert max(map(len, labels)) < 60
+
+
+def test_a_table_of_one_model_holds_its_costs_and_fits_a_wide_terminal(run):
+    toy = run("toy")
+    toy["multiply_adds_per_view"] = 65_400_000_000
+    toy["scoring"]["clips_per_s"] = 12.34
+    table = format_table([toy, run("all-ones")])
+    assert max(len(line) for line in table.splitlines()[2:-4]) <= 132
+    assert row_of(table, "toy").split()[:4] == ["toy", "80", "65.4", "12.3"]
+    assert row_of(table, "all-ones").split()[1:3] == ["0", "0"]
+
+
+def test_a_lift_is_marked_only_where_its_interval_is_above_zero(run):
+    toy = run("toy")
+    for lift, interval, marked in ((0.2, [0.1, 0.3], True), (0.2, [-0.1, 0.5], False),
+                                   (-0.1, [-0.2, -0.05], False), (0.1, None, False),
+                                   (-1e-9, None, False)):  # fmt: skip
+        toy["splits"]["test_new"] |= {"lift": lift, "lift_interval": interval}
+        cells = row_of(format_table([toy]), "  lift").split()
+        assert cells[-2] == f"{100 * lift + 1e-6:+.1f}{'*' * marked}"
+
+
+def test_folds_share_a_row(run):
+    runs = [run("toy", fold=(fold, 2), seed=seed) for fold in (1, 2) for seed in (0, 1)]
+    runs.append(run("random", fold=(1, 2)))
+    table = format_table([*runs, run("toy")])
+    folds, fixed = table.split("\n\nmAP")
+    assert "2 folds of whole activities" in folds
+    values = [each["splits"]["test_new"]["map"] for each in runs[:4]]
+    row = row_of(folds, "toy, 2 seeds")
+    assert row.split()[-2] == f"{100 * sum(values) / 4:.1f}"
+    means = [(values[0] + values[1]) / 2, (values[2] + values[3]) / 2]
+    spread = abs(means[0] - means[1]) / 2**0.5
+    assert next(line for line in folds.splitlines() if "± over folds" in line).split()[-3] == (
+        f"{100 * spread:.1f}"
+    )
+    assert "random, 1 of 2 folds" in folds
+    assert "for training" in fixed
+    assert {line["fold"] for line in csv.DictReader(io.StringIO(tables.format_csv(runs)))} == {
+        "1",
+        "2",
+    }
+
+
+def test_every_format_holds_every_number(run):
+    runs = [run("toy"), run("all-ones")]
+    shown = [f"{100 * each['splits']['test_new']['map']:.1f}" for each in runs]
+    for ending in ("txt", "md", "tex", "html"):
+        text = tables.FORMATS[ending](runs)
+        assert all(each in text for each in [*shown, "toy", "all-ones"]), ending
+    assert r"90.0\%" in tables.format_latex(runs)
+    lines = list(csv.DictReader(io.StringIO(tables.format_csv(runs))))
+    assert len(lines) == 12
+    known = next(line for line in lines if line["split"] == "test_known")
+    assert float(known["map"]) == runs[0]["splits"]["test_known"]["map"]
+    assert float(known["lift_interval_low"]) == runs[0]["splits"]["test_known"]["lift_interval"][0]
+    rows = tables.format_markdown(runs).splitlines()
+    assert {line.count("|") for line in rows if line.startswith("|")} == {11}
+
+
+def test_the_page_plots_each_run_without_outside_resources(run, tmp_path):
+    runs = [run("toy"), run("all-ones"), run("toy", data=write_dataset(tmp_path / "e", {
+        **make_rows(1), "test_new": []}))]  # fmt: skip
+    page = tables.format_html(runs)
+    assert "<script" not in page
+    assert "href" not in page
+    svgs = [part.split("</svg>")[0] + "</svg>" for part in page.split("<svg")[1:]]
+    assert len(svgs) == 2
+    plot = ElementTree.fromstring("<svg" + svgs[0])  # noqa: S314
+    space = "{http://www.w3.org/2000/svg}"
+    # Two in the legend, two for each run.
+    assert len(plot.findall(f"{space}circle")) == 6
+    texts = [text.text for text in plot.findall(f"{space}text")]
+    assert {"toy", "all-ones", "test new"} <= set(texts)
+
+
+def test_a_comparison_reads_as_a_table(run, dataset_dir, tiny, tmp_path):
+    for model in ("toy", "all-ones"):
+        run(model)
+    toy, ones = (
+        tmp_path / dataset_dir.name / default_run_name(model, tiny())
+        for model in ("toy", "all-ones")
+    )
+    differences = results.compare_runs(toy, ones)
+    text = tables.format_comparison("toy", "all-ones", differences)
+    values = differences["test_new"]
+    low, high = values["interval"]
+    assert f"{100 * values['difference']:+.1f}" in row_of(text, "test new")
+    assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in row_of(text, "test new")
+    assert f"{values['share_better']:.0%}" in row_of(text, "test new")
+    assert text.startswith("toy minus all-ones")
+    rows = [line.split("  ")[0] for line in text.splitlines()[2:-1]]
+    assert rows == [heading for heading, _, _ in tables.COLUMNS]
+    differences["val"] |= {"difference": None, "interval": None, "share_better": None}
+    assert row_of(tables.format_comparison("a", "b", differences), "val mean").split() == [
+        "val", "mean", "n/a", "n/a", "n/a"
+    ]  # fmt: skip
