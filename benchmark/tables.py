@@ -180,7 +180,8 @@ def _span(cells: Sequence[Mapping[str, Any]], name: str) -> str:
 def _notes(runs: Sequence[Run]) -> list[str]:
     devices = sorted({run["machine"]["device"] for run in runs})
     notes = [
-        f"{_SURE} The 95% interval of the lift lies above 0, in every run of the row. GMACs: 10^9 multiply-adds of one "
+        f"{_SURE} The 95% interval of the lift lies above 0, in every run of the row. "
+        "GMACs: 10^9 multiply-adds of one "
         f"view. clips/s: scoring, all views, on {', '.join(devices)}.",
         "On few clips even random scores lie above a constant: compare with the row of random.",
     ]

@@ -8,10 +8,10 @@ crops. "read" ends with decoded frames ``uint8 [16, H, W, 3]``; "sample" with th
 
 - **shards**: checksums are checked when a process first reads a clip, decoding is from memory.
 - **shards, 1st epoch**: with every checksum checked, as in the first pass over the data.
-- **mp4**: H.264 of crf 18, about as good as the JPEGs (the PSNR of both is printed), and x264's
-  usual key frames, at most 250 frames apart. Decoded on one thread, from the last key frame before
-  the sample to its last frame; only sampled frames become RGB.
-- **mp4, crf 23**: x264's default, smaller and worse.
+- **mp4**: H.264 of crf 18, as the toolkit cuts clips (the JPEGs are still some 4 dB better, see the
+  printed PSNR), with x264's usual key frames, at most 250 frames apart. Decoded on one thread, from
+  the last key frame before the sample to its last frame; only sampled frames become RGB.
+- **mp4, crf 23**: x264's default, smaller, quicker to decode and worse.
 - **mp4, key 12**: crf 18 with a key frame every 12 frames: a folder encoded for the purpose.
 
 Clips are of ``--videos`` (default: ``../shared/real_clips``, else rendered moving noise), the whole
