@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from musclemap_data.pose.coco import JOINTS as COCO_JOINTS
+
 Array = NDArray[np.float64]
 
 BONES = (
@@ -61,26 +63,6 @@ PARENT = {
         )
     },
 }
-
-COCO_JOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
 
 REST_ARM = np.array([np.cos(np.radians(48)), -np.sin(np.radians(48)), 0.0])
 REST_LEG_SPREAD = 0.10  # x of the rest leg's direction, so that the thighs do not merge
