@@ -132,11 +132,11 @@ def test_quickstart_runs_the_whole_path_on_synthetic_videos(tmp_path):
     assert done.returncode == 0, done.stderr
     for name in models.split(","):
         assert name in done.stdout
-        run = tmp_path / "data/runs" / f"{name}-tiny-seed0"
+        run = tmp_path / "data/runs" / f"{name}-tiny-epochs1-seed0"
         metrics = json.loads((run / "metrics.json").read_text())
         assert metrics["splits"]["test_new"]["clips"] > 0
         assert (run / "settings.json").exists()
-    assert (tmp_path / "data/runs/transm3e-tiny-seed0/model.safetensors").exists()
+    assert (tmp_path / "data/runs/transm3e-tiny-epochs1-seed0/model.safetensors").exists()
     assert musclemap("validate", "--data", tmp_path / "data").returncode == 0
     counts = json.loads(musclemap("stats", "--data", tmp_path / "data", "--json").stdout)
     assert all(split["coverage"] == 1.0 for split in counts["splits"].values())
