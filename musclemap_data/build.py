@@ -40,6 +40,7 @@ from musclemap_data.ledger import (
     lock_data_dir,
 )
 from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe, extract
+from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.shards import (
     MODALITY_COLUMNS,
     SCHEMA,
@@ -191,7 +192,7 @@ class _Build:
         self.muscles = {
             clip["activity"]: list(activities[clip["activity"]].muscles) for clip in self.clips
         }
-        self.places = {c["clip_id"]: (c["split"], c["shard_number"]) for c in self.clips}
+        self.by_id = {clip["clip_id"]: clip for clip in self.clips}
         # Shard -> the clips in it whose row is already as wanted, each with its row number.
         self.present: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
         self.stale: dict[str, tuple[Path, int]] = {}
@@ -318,7 +319,11 @@ class _Build:
         """What a clip had stays, where nothing newer could be made."""
         if clip_id in self.stale:
             _, row = self.stale.pop(clip_id)
-            self.present[self.places[clip_id]][clip_id] = row
+            self.present[self._place(clip_id)][clip_id] = row
+
+    def _place(self, clip_id: str) -> tuple[str, int]:
+        clip = self.by_id[clip_id]
+        return clip["split"], clip["shard_number"]
 
     def _cut(self, clip: sqlite3.Row) -> dict[str, Any]:
         return {"start_s": clip["start_s"], "end_s": clip["end_s"], **asdict(self.settings.cut)}
@@ -335,7 +340,7 @@ class _Build:
     # -- running ----------------------------------------------------------------------------
 
     def finish(self, job: ClipJob, outcome: dict[str, Any] | Failure) -> None:
-        place = self.places[job.clip_id]
+        place = self._place(job.clip_id)
         self.pending[place] -= 1
         if isinstance(outcome, Failure):
             self.ledger.clip_failed(job.clip_id, outcome)
@@ -348,7 +353,7 @@ class _Build:
         self.timings[job.clip_id] = outcome["seconds"]
         for stage, seconds in outcome["seconds"].items():
             self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + seconds
-        if outcome["clipped_share"] > 0.001:
+        if outcome["clipped_share"] > CLIPPED_SHARE_WARNING:
             self.report.clipped[job.clip_id] = outcome["clipped_share"]
 
     def commit_ready(self) -> None:
@@ -380,13 +385,12 @@ class _Build:
         """Whether the shard already holds just these rows with today's labels."""
         if self.staged[place]:
             return False
-        labels = {clip["clip_id"]: clip for clip in self.clips}
         names = ("clip_id", "video_id", "url", "activity", "split")
         with Shard(path) as shard:
             rows = shard.table([*names, "muscles"]).to_pylist()
         return len(rows) == len(clip_ids) and all(
             row["clip_id"] == clip_id
-            and all(row[name] == labels[clip_id][name] for name in names)
+            and all(row[name] == self.by_id[clip_id][name] for name in names)
             and row["muscles"] == self.muscles[row["activity"]]
             for row, clip_id in zip(rows, clip_ids, strict=True)
         )
@@ -395,7 +399,6 @@ class _Build:
         self, path: Path, place: tuple[str, int], clip_ids: Sequence[str]
     ) -> Iterator[pa.Table]:
         """The rows of a shard, old and new, with today's labels."""
-        labels = {clip["clip_id"]: clip for clip in self.clips}
         for clip_id in clip_ids:
             if clip_id in self.present[place]:
                 row = _read_row(path, self.present[place][clip_id])
@@ -407,7 +410,7 @@ class _Build:
                     )
                 if clip_id in self.stale:
                     row = _merged(_read_row(*self.stale[clip_id]), row)
-            clip = labels[clip_id]
+            clip = self.by_id[clip_id]
             values = {name: clip[name] for name in ("video_id", "url", "activity", "split")}
             yield replace_columns(row, values | {"muscles": self.muscles[clip["activity"]]})
 
