@@ -374,8 +374,9 @@ class _Build:
         if not self._is_current(path, place, clip_ids):
             if self.shard_hashes.pop(path.name, None):
                 self._write_info()  # a crash must not leave the old hash beside the new shard
-            write_shard(path, self._rows(path, place, clip_ids))
-        if path.name not in self.shard_hashes:
+            sha256 = write_shard(path, self._rows(path, place, clip_ids))
+            self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": sha256}
+        elif path.name not in self.shard_hashes:
             self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": file_sha256(path)}
         self.ledger.shard_written(*place, clip_ids, self.sources, self.timings)
         for clip_id in staged:
@@ -400,19 +401,20 @@ class _Build:
     ) -> Iterator[pa.Table]:
         """The rows of a shard, old and new, with today's labels."""
         for clip_id in clip_ids:
+            clip = self.by_id[clip_id]
+            labels = {name: clip[name] for name in ("video_id", "url", "activity", "split")}
+            labels |= {"muscles": self.muscles[clip["activity"]]}
             if clip_id in self.present[place]:
-                row = _read_row(path, self.present[place][clip_id])
-            else:
-                row = read_staged(self.work_dir / f"{clip_id}.arrow")
+                yield replace_columns(_read_row(path, self.present[place][clip_id]), labels)
+                continue
+            with read_staged(self.work_dir / f"{clip_id}.arrow") as row:
                 if row is None:
                     raise UserError(
                         f"work/{clip_id}.arrow is gone or damaged: run the command again"
                     )
                 if clip_id in self.stale:
                     row = _merged(_read_row(*self.stale[clip_id]), row)
-            clip = self.by_id[clip_id]
-            values = {name: clip[name] for name in ("video_id", "url", "activity", "split")}
-            yield replace_columns(row, values | {"muscles": self.muscles[clip["activity"]]})
+                yield replace_columns(row, labels)
 
     def close(self) -> None:
         self.commit_ready()
@@ -455,10 +457,10 @@ def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:
 
 
 def _staged_is_current(path: Path, job: ClipJob) -> bool:
-    row = read_staged(path)
-    return row is not None and all(
-        row[name][0].as_py() == job.fixed[name] for name in ("provenance", "source_sha256")
-    )
+    with read_staged(path) as row:
+        return row is not None and all(
+            row[name][0].as_py() == job.fixed[name] for name in ("provenance", "source_sha256")
+        )
 
 
 # -- processes ----------------------------------------------------------------------------------
@@ -585,7 +587,10 @@ def _extract_clip(job: ClipJob) -> dict[str, Any]:
         row = {
             **job.fixed,
             **columns,
-            **{pictures[name]: spool.to_arrow() for name, spool in spools.items()},
+            **{
+                pictures[name]: stack.enter_context(spool.to_arrow())
+                for name, spool in spools.items()
+            },
             "start_s": job.start_s,
             "end_s": round(job.start_s + float(columns["frames"] / fps), 6),
             "fps": float(fps),

@@ -8,6 +8,7 @@ byte is an error that names the shard and the row, never a wrong frame.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,10 @@ from musclemap_data.errors import UserError
 FORMAT_VERSION = 1
 REGION_COUNT = 20
 JOINT_COUNT = 17
+LARGEST_COLUMN_PARSED = 64 * 2**20
+"""Bytes of one column of one row; of larger ones the read-back compares the file's hash alone."""
+PICTURES_PER_PAGE = 64
+"""About a megabyte: what the writer holds in memory, however long the clip."""
 
 MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
     "rgb": ("rgb",),
@@ -75,7 +80,19 @@ def _file_metadata() -> dict[str, str]:
     }
 
 
-def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> int:
+class _HashedFile(io.BufferedWriter):
+    """A file that knows the SHA-256 of what it was given."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "wb"))
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return super().write(data)
+
+
+def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str:
     """Write rows as one shard: under a temporary name, read back, flushed, then renamed.
 
     Args:
@@ -84,7 +101,7 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> int
             null; or tables of one row, as ``Shard.row_table`` gives them.
 
     Returns:
-        The number of rows written.
+        The SHA-256 of the file, in hexadecimal.
 
     Raises:
         ValueError: a row lacks a required column, or the file did not read back as written.
@@ -93,30 +110,33 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> int
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     count = 0
     try:
-        with pq.ParquetWriter(
-            temporary,
-            schema,
-            compression="none",
-            use_dictionary=False,
-            write_page_checksum=True,
-            write_statistics=False,
-        ) as writer:
-            for row in rows:
-                writer.write_table(_row_table(row, schema), row_group_size=1)
-                count += 1
+        with _HashedFile(temporary) as file:
+            with pq.ParquetWriter(
+                file,
+                schema,
+                compression="none",
+                use_dictionary=False,
+                write_page_checksum=True,
+                write_statistics=False,
+                write_batch_size=PICTURES_PER_PAGE,
+            ) as writer:
+                for row in rows:
+                    writer.write_table(_row_table(row, schema), row_group_size=1)
+                    count += 1
+            file.flush()
+            os.fsync(file.fileno())
+            sha256 = file.sha256.hexdigest()
+        if file_sha256(temporary) != sha256:
+            raise ValueError(f"{path}: the file did not read back as it was written")
         with Shard(temporary, verify=True) as written:
             if len(written) != count:
                 raise ValueError(f"{path}: wrote {count} rows but read back {len(written)}")
-            for index in range(count):
-                for column in SCHEMA.names:  # one at a time: a long clip is large
-                    written.row_table(index, [column])
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+            written.parse(LARGEST_COLUMN_PARSED)
         temporary.replace(path)
         _sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    return count
+    return sha256
 
 
 def _row_table(row: Mapping[str, Any] | pa.Table, schema: pa.Schema) -> pa.Table:
@@ -212,6 +232,19 @@ class Shard:
                 f"{self.path} row {index} cannot be read: {error}. The shard is damaged: delete "
                 "this file and run `musclemap extract-modalities` to rebuild it."
             ) from error
+
+    def parse(self, largest_bytes: int) -> None:
+        """Read every column of every row, one at a time, but for those larger than that.
+
+        Raises:
+            UserError: one cannot be read; the message holds its address.
+        """
+        for index in range(len(self)):
+            group = self._file.metadata.row_group(index)
+            for number in range(group.num_columns):
+                column = group.column(number)
+                if column.total_uncompressed_size <= largest_bytes:
+                    self.row_table(index, [column.path_in_schema.split(".")[0]])
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Light columns (ids, labels, geometry) of all rows."""

@@ -7,8 +7,11 @@ maps in turn.
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +25,39 @@ from musclemap_data.shards import SCHEMA
 
 MOST_COLUMN_BYTES = 2**31 - 1
 """Arrow counts the bytes of a binary column in 32 bits."""
+_DROP_EVERY_S = 0.02
+
+
+@contextmanager
+def mapped(file: int) -> Iterator[pa.Buffer]:
+    """The bytes of an open file as a buffer that takes next to no memory while it is copied.
+
+    A page that was read stays resident until the system needs room; a copy of a long clip would
+    look as large as the clip. A thread hands pages back meanwhile: a page of a read-only mapping
+    comes from the file again whenever it is wanted.
+
+    Args:
+        file: a file descriptor.
+    """
+    if not os.fstat(file).st_size:
+        yield pa.py_buffer(b"")  # an empty file cannot be mapped
+        return
+    mapping = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+    done = threading.Event()
+
+    def drop() -> None:
+        while not done.wait(_DROP_EVERY_S):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+    thread = threading.Thread(target=drop, daemon=True)
+    if hasattr(mmap, "MADV_DONTNEED"):
+        thread.start()
+    try:
+        yield pa.py_buffer(mapping)
+    finally:
+        done.set()
+        if thread.ident is not None:
+            thread.join()
 
 
 class JpegSpool:
@@ -55,8 +91,9 @@ class JpegSpool:
         self._file.write(jpeg)
         self._lengths.append(len(jpeg))
 
-    def to_arrow(self) -> pa.ListArray:
-        """One row of ``list<binary>`` over the mapped file: no copy.
+    @contextmanager
+    def to_arrow(self) -> Iterator[pa.ListArray]:
+        """One row of ``list<binary>`` over the mapped file, no copy: valid in the ``with`` block.
 
         Raises:
             StageError: more than 2 GiB.
@@ -69,15 +106,10 @@ class JpegSpool:
                 f"{len(self)} pictures are {ends[-1] / 2**30:.1f} GiB; a row holds 2 GiB a column",
             )
         self._file.flush()
-        if ends[-1]:
-            import mmap
-
-            data = pa.py_buffer(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
-        else:
-            data = pa.py_buffer(b"")
         offsets = pa.py_buffer(ends.astype(np.int32))
-        pictures = pa.BinaryArray.from_buffers(pa.binary(), len(self), [None, offsets, data])
-        return pa.ListArray.from_arrays(pa.array([0, len(self)], pa.int32()), pictures)
+        with mapped(self._file.fileno()) as data:
+            pictures = pa.BinaryArray.from_buffers(pa.binary(), len(self), [None, offsets, data])
+            yield pa.ListArray.from_arrays(pa.array([0, len(self)], pa.int32()), pictures)
 
 
 def write_staged(path: Path, row: Mapping[str, Any]) -> None:
@@ -106,10 +138,18 @@ def write_staged(path: Path, row: Mapping[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_staged(path: Path) -> pa.Table | None:
-    """The staged row, mapped; None where there is none, or one that cannot be read."""
+@contextmanager
+def read_staged(path: Path) -> Iterator[pa.Table | None]:
+    """The staged row, mapped: valid in the ``with`` block; None where none can be read."""
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowException):
-        return None
-    return table if table.schema.equals(SCHEMA) and len(table) == 1 else None
+        file = path.open("rb")
+    except OSError:
+        yield None
+        return
+    with file, mapped(file.fileno()) as data:
+        try:
+            table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        except (OSError, pa.ArrowException):
+            table = None
+        usable = table is not None and table.schema.equals(SCHEMA) and len(table) == 1
+        yield table if usable else None

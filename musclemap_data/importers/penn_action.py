@@ -241,8 +241,8 @@ def _write_dataset(
         clips = rows.get(split, [])
         for number, first in enumerate(range(0, len(clips), CLIPS_PER_SHARD)):
             path = shard_path(data_dir, split, number)
-            count = write_shard(path, clips[first : first + CLIPS_PER_SHARD])
-            written[path.name] = {"rows": count, "sha256": file_sha256(path)}
+            part = clips[first : first + CLIPS_PER_SHARD]
+            written[path.name] = {"rows": len(part), "sha256": write_shard(path, part)}
         for path in list_shards(data_dir, split):
             if path.name not in written:
                 path.unlink()

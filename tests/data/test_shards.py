@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from musclemap_data import shards
 from musclemap_data.errors import UserError
 from musclemap_data.shards import (
     SCHEMA,
@@ -21,6 +26,7 @@ from musclemap_data.shards import (
     write_dataset_info,
     write_shard,
 )
+from tests.conftest import REPOSITORY
 
 
 def row(clip_id: str = "a", frames: int = 3, **changes):
@@ -48,7 +54,8 @@ def row(clip_id: str = "a", frames: int = 3, **changes):
 
 def test_rows_come_back_as_written(tmp_path):
     path = tmp_path / "s.parquet"
-    assert write_shard(path, [row("a"), row("b", frames=5)]) == 2
+    sha256 = write_shard(path, [row("a"), row("b", frames=5)])
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     with Shard(path, verify=True) as shard:
         assert len(shard) == 2
         second = shard.row(1)
@@ -91,6 +98,48 @@ def test_a_failing_row_leaves_the_old_shard_and_nothing_else(tmp_path):
         write_shard(path, [row("a"), row("b", fps=None)])
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_a_shard_that_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "file_sha256", lambda path: "what the disk gave")
+    with pytest.raises(ValueError, match="did not read back as it was written"):
+        write_shard(tmp_path / "s.parquet", [row("a")])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_a_long_clip_is_staged_and_written_without_holding_it():
+    """400 MB of pictures on their way from spool to shard: the same memory as 40 MB."""
+    peaks = [peak_mb_of_writing(pictures) for pictures in (200, 2000)]
+    assert peaks[1] - peaks[0] < 60
+
+
+def peak_mb_of_writing(pictures: int) -> float:
+    script = """
+import sys, tempfile
+from pathlib import Path
+from musclemap_data.shards import write_shard
+from musclemap_data.staging import JpegSpool, read_staged, write_staged
+from tests.data.test_shards import row
+
+with tempfile.TemporaryDirectory() as name, JpegSpool(Path(name)) as spool:
+    for index in range(int(sys.argv[1])):
+        spool.append(bytes([index % 251]) * 200_000)
+    with spool.to_arrow() as column:
+        write_staged(Path(name) / "a.arrow", row("a") | {"rgb": column})
+    with read_staged(Path(name) / "a.arrow") as table:
+        write_shard(Path(name) / "s.parquet", [table])
+status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+print(int(status["VmHWM"].split()[0]) / 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(pictures)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    return float(done.stdout)
 
 
 @settings(
