@@ -19,9 +19,7 @@ from torchvision.transforms.v2 import RandAugment
 from torchvision.transforms.v2 import functional as F
 
 from benchmark.settings import Settings
-
-MIRRORED_JOINTS = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
-"""COCO-17 after a horizontal flip: the left joint takes the right one's place."""
+from musclemap_data.coco import MIRRORED
 
 # Area and aspect of an erased rectangle (arXiv 1708.04896, table 1).
 _ERASED_AREA = (0.02, 1.0 / 3.0)
@@ -150,7 +148,7 @@ def crop_skeleton(skeleton: np.ndarray, geometry: Geometry, crop_size: int) -> n
     moved[..., 1] = (moved[..., 1] + 0.5 - geometry.top_px) * crop_size / geometry.height_px - 0.5
     if geometry.flip:
         moved[..., 0] = crop_size - 1 - moved[..., 0]
-        moved = moved[..., list(MIRRORED_JOINTS), :]
+        moved = moved[..., list(MIRRORED), :]
     return moved
 
 

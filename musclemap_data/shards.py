@@ -23,7 +23,6 @@ from musclemap_data.errors import UserError
 
 FORMAT_VERSION = 1
 REGION_COUNT = 20
-JOINT_COUNT = 17
 LARGEST_COLUMN_PARSED = 64 * 2**20
 """Bytes of one column of one row; of larger ones the read-back compares the file's hash alone."""
 PICTURES_PER_PAGE = 64

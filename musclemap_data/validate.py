@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_table
+from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.errors import UserError
 from musclemap_data.manifest import partition
 from musclemap_data.shards import (
-    JOINT_COUNT,
     Shard,
     file_sha256,
     list_shards,

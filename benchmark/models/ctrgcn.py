@@ -3,25 +3,22 @@
 The block here is also the skeleton stream of TransM3E, which adds tokens to it.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from benchmark.models.graph import (
-    STREAM_CHANNELS,
+    GraphNetwork,
     MaskedBatchNorm,
     TemporalConv,
-    masked_mean,
-    mean_over_people,
-    skeleton_features,
-    skeleton_mask,
     spatial_adjacency,
     strided_mask,
 )
 from benchmark.models.weights import start_from
 from benchmark.settings import Settings
 
-# Width of each block in units of the first width, and its temporal stride (paper, sec. 3.4).
-BLOCKS = ((1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (2, 1), (2, 1), (4, 2), (4, 1), (4, 1))
 TEMPORAL_KERNEL = 5
 DILATIONS = (1, 2)
 
@@ -92,14 +89,28 @@ class MultiScaleTemporalConv(nn.Module):
         return torch.cat(out, 1)
 
 
-class CTRBlock(nn.Module):
-    """Channel-topology graph convolution, multi-scale temporal convolution, residuals."""
+class MultiScaleBlock(nn.Module):
+    """A graph convolution, multi-scale temporal convolution, residuals.
+
+    Args:
+        spatial: makes the graph convolution from the channels in and out; called with
+            `(features, mask)`.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: along time.
+        residual: add the input to the output.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, residual: bool = True
+        self,
+        spatial: Callable[[int, int], nn.Module],
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        residual: bool,
     ) -> None:
         super().__init__()
-        self.spatial = ChannelTopologyConv(in_channels, out_channels)
+        self.spatial = spatial(in_channels, out_channels)
         self.spatial_norm = MaskedBatchNorm(out_channels)
         self.widen: TemporalConv | None = None
         if in_channels != out_channels:
@@ -123,44 +134,9 @@ class CTRBlock(nn.Module):
         return torch.relu(out), strided_mask(mask, self.stride)
 
 
-class CTRGCN(nn.Module):
-    """The ten-block network; arguments as for `benchmark.models.stgcn.STGCN`."""
-
-    modalities: tuple[str, ...] = ("skeleton",)
-
-    def __init__(
-        self,
-        width: int = 64,
-        classes: int = 20,
-        dropout: float = 0.0,
-        streams: tuple[str, ...] = ("joint",),
-    ) -> None:
-        super().__init__()
-        self.streams = streams
-        in_channels = sum(STREAM_CHANNELS[stream] for stream in streams)
-        self.input_norm = MaskedBatchNorm(in_channels)
-        self.blocks = nn.ModuleList()
-        for index, (factor, stride) in enumerate(BLOCKS):
-            self.blocks.append(CTRBlock(in_channels, width * factor, stride, residual=index > 0))
-            in_channels = width * factor
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(in_channels, classes)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """`batch["skeleton"]` `[batch, M, frames, 17, 3]` -> logits `[batch, classes]`."""
-        skeleton = batch["skeleton"]
-        mask = skeleton_mask(skeleton)
-        features = self.input_norm(skeleton_features(skeleton, self.streams), mask)
-        for block in self.blocks:
-            features, mask = block(features, mask)
-        pooled = mean_over_people(masked_mean(features, mask), mask, len(skeleton))
-        return self.head(self.dropout(pooled))
-
-
-def ctrgcn(settings: Settings) -> CTRGCN:
+def ctrgcn(settings: Settings) -> GraphNetwork:
     """CTR-GCN with `settings.joint_channels` channels in the first block."""
-    model = CTRGCN(width=settings.joint_channels, dropout=settings.dropout)
+    block = partial(MultiScaleBlock, ChannelTopologyConv)
+    model = GraphNetwork(block, width=settings.joint_channels, dropout=settings.dropout)
     start_from(model, settings)
     return model

@@ -6,34 +6,20 @@ absent: it is zeroed before every exchange between joints or frames, left out of
 statistic and of the pooling. It never acts as a joint standing at the origin.
 """
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-JOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
+from musclemap_data.coco import JOINT_COUNT
 
 # Parent of each joint on the tree with its root at the nose; the root is its own parent.
 PARENTS = (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14)
+
+# Width of each block in units of the first width, and its temporal stride: of ST-GCN (sec. 3.6),
+# CTR-GCN (sec. 3.4) and HD-GCN alike.
+BLOCKS = ((1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (2, 1), (2, 1), (4, 2), (4, 1), (4, 1))
 
 Stream = Literal["joint", "bone", "motion"]
 STREAM_CHANNELS: dict[str, int] = {"joint": 3, "bone": 2, "motion": 2}
@@ -49,12 +35,11 @@ def spatial_adjacency() -> Tensor:
     Returns:
         float32 `[3, 17, 17]`; `features @ part` moves features from row joints to column joints.
     """
-    count = len(JOINTS)
-    inward = torch.zeros(count, count)
+    inward = torch.zeros(JOINT_COUNT, JOINT_COUNT)
     for child, parent in enumerate(PARENTS):
         if child != parent:
             inward[parent, child] = 1  # the child gathers from its parent
-    parts = torch.stack([torch.eye(count), inward, inward.T])
+    parts = torch.stack([torch.eye(JOINT_COUNT), inward, inward.T])
     return parts / parts.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -222,3 +207,57 @@ class TemporalConv(nn.Module):
         `mask` is the one of the input frames.
         """
         return self.norm(self.conv(features), strided_mask(mask, self.stride))
+
+
+class BlockMaker(Protocol):
+    """Makes one block: `(features, mask) -> (features, mask)`."""
+
+    def __call__(
+        self, in_channels: int, out_channels: int, stride: int, residual: bool
+    ) -> nn.Module: ...
+
+
+class GraphNetwork(nn.Module):
+    """Ten blocks, widths C, 2C, 4C, time halved at each widening; the mean over joints, frames and
+    people; a linear head.
+
+    Args:
+        block: makes one block; the first has no residual connection.
+        width: channels of the first block (64 in the papers).
+        classes: number of logits.
+        dropout: before the head.
+        streams: input features, see `skeleton_features`.
+    """
+
+    modalities: tuple[str, ...] = ("skeleton",)
+
+    def __init__(
+        self,
+        block: BlockMaker,
+        width: int = 64,
+        classes: int = 20,
+        dropout: float = 0.0,
+        streams: tuple[str, ...] = ("joint",),
+    ) -> None:
+        super().__init__()
+        self.streams = streams
+        in_channels = sum(STREAM_CHANNELS[stream] for stream in streams)
+        self.input_norm = MaskedBatchNorm(in_channels)
+        self.blocks = nn.ModuleList()
+        for index, (factor, stride) in enumerate(BLOCKS):
+            self.blocks.append(block(in_channels, width * factor, stride, residual=index > 0))
+            in_channels = width * factor
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(in_channels, classes)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """`batch["skeleton"]` `[batch, M, frames, 17, 3]` -> logits `[batch, classes]`."""
+        skeleton = batch["skeleton"]
+        mask = skeleton_mask(skeleton)
+        features = self.input_norm(skeleton_features(skeleton, self.streams), mask)
+        for block in self.blocks:
+            features, mask = block(features, mask)
+        pooled = mean_over_people(masked_mean(features, mask), mask, len(skeleton))
+        return self.head(self.dropout(pooled))

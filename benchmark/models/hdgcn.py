@@ -5,22 +5,18 @@ joint is linked with every other, so that, say, both elbows speak with both hips
 of levels has its own convolution; an attention over the pairs (A-HA) weighs their sum.
 """
 
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.models.ctrgcn import BLOCKS, MultiScaleTemporalConv
+from benchmark.models.ctrgcn import MultiScaleBlock
 from benchmark.models.graph import (
     PARENTS,
-    STREAM_CHANNELS,
+    GraphNetwork,
     MaskedBatchNorm,
     TemporalConv,
-    masked_mean,
-    mean_over_people,
-    skeleton_features,
-    skeleton_mask,
-    strided_mask,
 )
 from benchmark.models.weights import start_from
 from benchmark.settings import Settings
@@ -153,73 +149,9 @@ class HierarchicalConv(nn.Module):
         return self.attention(torch.stack(parts, 1), mask)
 
 
-class HDBlock(nn.Module):
-    """HD-graph convolution, multi-scale temporal convolution, residuals."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, residual: bool) -> None:
-        super().__init__()
-        self.spatial = HierarchicalConv(in_channels, out_channels)
-        self.spatial_norm = MaskedBatchNorm(out_channels)
-        self.widen: TemporalConv | None = None
-        if in_channels != out_channels:
-            self.widen = TemporalConv(in_channels, out_channels, 1)
-        self.temporal = MultiScaleTemporalConv(out_channels, out_channels, stride)
-        self.shortcut: TemporalConv | None = None
-        if residual and (in_channels != out_channels or stride != 1):
-            self.shortcut = TemporalConv(in_channels, out_channels, 1, stride)
-        self.residual = residual
-        self.stride = stride
-
-    def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """`[people, in, frames, joints]` -> `[people, out, frames / stride, joints]`, new mask."""
-        spatial = self.spatial_norm(self.spatial(features, mask), mask)
-        spatial = torch.relu(
-            spatial + (features if self.widen is None else self.widen(features, mask))
-        )
-        out = self.temporal(spatial, mask)
-        if self.residual:
-            out = out + (features if self.shortcut is None else self.shortcut(features, mask))
-        return torch.relu(out), strided_mask(mask, self.stride)
-
-
-class HDGCN(nn.Module):
-    """The ten-block network; arguments as for `benchmark.models.stgcn.STGCN`."""
-
-    modalities: tuple[str, ...] = ("skeleton",)
-
-    def __init__(
-        self,
-        width: int = 64,
-        classes: int = 20,
-        dropout: float = 0.0,
-        streams: tuple[str, ...] = ("joint",),
-    ) -> None:
-        super().__init__()
-        self.streams = streams
-        in_channels = sum(STREAM_CHANNELS[stream] for stream in streams)
-        self.input_norm = MaskedBatchNorm(in_channels)
-        self.blocks = nn.ModuleList()
-        for index, (factor, stride) in enumerate(BLOCKS):
-            self.blocks.append(HDBlock(in_channels, width * factor, stride, residual=index > 0))
-            in_channels = width * factor
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(in_channels, classes)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """`batch["skeleton"]` `[batch, M, frames, 17, 3]` -> logits `[batch, classes]`."""
-        skeleton = batch["skeleton"]
-        mask = skeleton_mask(skeleton)
-        features = self.input_norm(skeleton_features(skeleton, self.streams), mask)
-        for block in self.blocks:
-            features, mask = block(features, mask)
-        pooled = mean_over_people(masked_mean(features, mask), mask, len(skeleton))
-        return self.head(self.dropout(pooled))
-
-
-def hdgcn(settings: Settings) -> HDGCN:
+def hdgcn(settings: Settings) -> GraphNetwork:
     """HD-GCN with `settings.joint_channels` channels in the first block."""
-    model = HDGCN(width=settings.joint_channels, dropout=settings.dropout)
+    block = partial(MultiScaleBlock, HierarchicalConv)
+    model = GraphNetwork(block, width=settings.joint_channels, dropout=settings.dropout)
     start_from(model, settings)
     return model

@@ -438,6 +438,7 @@ def _classifier(settings: Settings, depth: int) -> MViTClassifier:
         depth=depth,
         in_channels=channels,
         drop_path=settings.drop_path,
+        checkpointing=settings.checkpointing,
     )
     if settings.pretrained is not None:
         load_pretrained(backbone, Path(settings.pretrained))

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from benchmark.models.video import video_input
+from benchmark.models.weights import start_from
 from benchmark.settings import Settings
 
 EXPANSION = 4  # a bottleneck's output channels over its inner ones
@@ -143,3 +145,24 @@ def stem_width(settings: Settings) -> int:
 def stage_blocks(settings: Settings) -> tuple[int, ...]:
     """ResNet-50's blocks for the base model depth of 16, in proportion below, at least one."""
     return tuple(max(1, round(count * min(settings.model_depth, 16) / 16)) for count in BLOCKS)
+
+
+def resnet3d(
+    settings: Settings,
+    temporal: tuple[int, Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
+    *,
+    pool_after_first: bool,
+) -> ResNet3D:
+    """A `ResNet3D` for these settings: ResNet-50 in preset base, narrower and shallower below."""
+    modality, channels = video_input(settings)
+    model = ResNet3D(
+        temporal,
+        pool_after_first=pool_after_first,
+        width=stem_width(settings),
+        blocks=stage_blocks(settings),
+        in_channels=channels,
+        dropout=settings.dropout,
+        modality=modality,
+    )
+    start_from(model, settings)
+    return model

@@ -1,28 +1,23 @@
 """ST-GCN: spatial temporal graph convolution on 2D skeletons (Yan, Xiong, Lin, AAAI 2018).
 
-Ten blocks of graph convolution over the joints and convolution over time, widths C, 2C, 4C with
-time halved at each widening, then the mean over joints, frames and people, and a linear head.
+A block is a graph convolution over the joints, then a convolution over time.
 """
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.models.graph import (
-    STREAM_CHANNELS,
+    GraphNetwork,
     MaskedBatchNorm,
     SpatialGraphConv,
     TemporalConv,
-    masked_mean,
-    mean_over_people,
-    skeleton_features,
-    skeleton_mask,
     strided_mask,
 )
 from benchmark.models.weights import start_from
 from benchmark.settings import Settings
 
-# Width of each block in units of the first width, and its temporal stride (paper, sec. 3.6).
-BLOCKS = ((1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (2, 1), (2, 1), (4, 2), (4, 1), (4, 1))
 TEMPORAL_KERNEL = 9
 
 
@@ -30,7 +25,7 @@ class GraphBlock(nn.Module):
     """Graph convolution, temporal convolution, residual connection."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, dropout: float, residual: bool
+        self, in_channels: int, out_channels: int, stride: int, residual: bool, dropout: float
     ) -> None:
         super().__init__()
         self.spatial = SpatialGraphConv(in_channels, out_channels)
@@ -52,54 +47,10 @@ class GraphBlock(nn.Module):
         return torch.relu(out), strided_mask(mask, self.stride)
 
 
-class STGCN(nn.Module):
-    """The ten-block network.
-
-    Args:
-        width: channels of the first block (64 in the paper).
-        classes: number of logits.
-        dropout: after each temporal convolution.
-        streams: input features, see `benchmark.models.graph.skeleton_features`.
-    """
-
-    modalities: tuple[str, ...] = ("skeleton",)
-
-    def __init__(
-        self,
-        width: int = 64,
-        classes: int = 20,
-        dropout: float = 0.5,
-        streams: tuple[str, ...] = ("joint",),
-    ) -> None:
-        super().__init__()
-        self.streams = streams
-        in_channels = sum(STREAM_CHANNELS[stream] for stream in streams)
-        self.input_norm = MaskedBatchNorm(in_channels)
-        self.blocks = nn.ModuleList()
-        for index, (factor, stride) in enumerate(BLOCKS):
-            out_channels = width * factor
-            self.blocks.append(
-                GraphBlock(in_channels, out_channels, stride, dropout, residual=index > 0)
-            )
-            in_channels = out_channels
-        self.head = nn.Linear(in_channels, classes)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """`batch["skeleton"]` `[batch, M, frames, 17, 3]` -> logits `[batch, classes]`."""
-        skeleton = batch["skeleton"]
-        mask = skeleton_mask(skeleton)
-        features = self.input_norm(skeleton_features(skeleton, self.streams), mask)
-        for block in self.blocks:
-            features, mask = block(features, mask)
-        pooled = masked_mean(features, mask)
-        return self.head(mean_over_people(pooled, mask, len(skeleton)))
-
-
-def stgcn(settings: Settings) -> STGCN:
+def stgcn(settings: Settings) -> GraphNetwork:
     """ST-GCN with `settings.joint_channels` channels in the first block."""
     # The paper drops half in every block, too much where few channels carry the signal.
-    model = STGCN(width=settings.joint_channels, dropout=min(settings.dropout, 0.5))
+    block = partial(GraphBlock, dropout=min(settings.dropout, 0.5))
+    model = GraphNetwork(block, width=settings.joint_channels)
     start_from(model, settings)
     return model

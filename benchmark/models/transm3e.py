@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.losses import TrainingOutput
-from benchmark.models.ctrgcn import BLOCKS, CTRBlock
+from benchmark.models.ctrgcn import ChannelTopologyConv, MultiScaleBlock
 from benchmark.models.graph import (
-    JOINTS,
+    BLOCKS,
     STREAM_CHANNELS,
     MaskedBatchNorm,
     skeleton_features,
@@ -30,6 +30,7 @@ from benchmark.models.graph import (
 from benchmark.models.mvit import DropPath, MViT, add_branch, load_pretrained
 from benchmark.models.weights import load_exactly, read_weights
 from benchmark.settings import Settings
+from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.errors import UserError
 
 REGIONS = 20
@@ -232,11 +233,13 @@ class TokenGraphBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, residual: bool) -> None:
         super().__init__()
-        self.graph = CTRBlock(in_channels, out_channels, stride, residual)
+        self.graph = MultiScaleBlock(
+            ChannelTopologyConv, in_channels, out_channels, stride, residual
+        )
         self.widen: nn.Module = nn.Identity()
         if residual and in_channels != out_channels:
             self.widen = nn.Linear(in_channels, out_channels)
-        self.joint_position = nn.Parameter(torch.zeros(len(JOINTS), out_channels))
+        self.joint_position = nn.Parameter(torch.zeros(JOINT_COUNT, out_channels))
         self.norm_tokens = nn.LayerNorm(out_channels)
         self.norm_joints = nn.LayerNorm(out_channels)
         self.query = nn.Linear(out_channels, out_channels)

@@ -9,7 +9,6 @@ from torch import Tensor
 from benchmark.losses import training_loss
 from benchmark.models import MODELS
 from benchmark.models.graph import (
-    JOINTS,
     PARENTS,
     MaskedBatchNorm,
     skeleton_features,
@@ -17,6 +16,7 @@ from benchmark.models.graph import (
     spatial_adjacency,
 )
 from benchmark.settings import Settings
+from musclemap_data.coco import JOINTS
 
 TINY = Settings.from_preset("tiny", joint_channels=8)
 SKELETON_MODELS = ("stgcn", "ctrgcn", "hdgcn")
