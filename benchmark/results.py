@@ -170,6 +170,8 @@ def benchmark_run(
     with join_processes(settings.device) as processes:
         device = choose_device(settings.device, processes)
         prepare_torch(settings, device)
+        if settings.pretrain_teacher:  # before hours go into a teacher that nothing can use
+            check_modalities(clips, build(settings).modalities)  # type: ignore[arg-type]
         teacher = prepare_teacher(
             data_dir, model_name, settings, data, runs_dir=run_dir.parent, subset=subset, fold=fold,
             progress_bar=progress_bar, on_step=on_step,

@@ -138,7 +138,7 @@ class Settings:
     )
     compile: bool = _documented(False, "torch.compile the model")
     checkpointing: bool = _documented(
-        False, "TransM3E: compute video blocks twice a step, which saves memory"
+        False, "MViTv2, TransM3E: compute video blocks twice a step, which saves memory"
     )
 
     def __post_init__(self) -> None:

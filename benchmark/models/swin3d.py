@@ -1,5 +1,6 @@
 """Video Swin Transformer (Liu et al., CVPR 2022): torchvision's own model behind our interface."""
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def swin3d_s(settings: Settings) -> Swin3D:
 
 def swin3d_b(settings: Settings) -> Swin3D:
     """Video Swin-B: a third wider than S."""
-    heads = max(1, round(settings.model_width * 4 / 3 / HEAD_WIDTH))
+    heads = math.ceil(settings.model_width * 4 / (3 * HEAD_WIDTH))
     return _swin3d(settings, heads * HEAD_WIDTH)
 
 

@@ -4,13 +4,15 @@
 
 All sides give the same 16 x 4 training samples: the same clips, random starts and, for "sample",
 crops. "read" ends with decoded frames ``uint8 [16, H, W, 3]``; "sample" with the model's input
-``uint8 [3, 16, 224, 224]``. Frames have a short side of 256 px in all of them.
+``uint8 [3, 16, 224, 224]``. Frames that come out have a short side of 256 px in all of them.
 
 - **shards**: checksums are checked when a process first reads a clip, decoding is from memory.
 - **shards, 1st epoch**: with every checksum checked, as in the first pass over the data.
 - **mp4**: H.264 of crf 18, as the toolkit cuts clips (the JPEGs are still some 4 dB better, see the
   printed PSNR), with x264's usual key frames, at most 250 frames apart. Decoded on one thread, from
   the last key frame before the sample to its last frame; only sampled frames become RGB.
+- **mp4, own size**: crf 18 at the size of the source, as in a folder of downloaded videos; made
+  smaller by the conversion to RGB.
 - **mp4, crf 23**: x264's default, smaller, quicker to decode and worse.
 - **mp4, key 12**: crf 18 with a key frame every 12 frames: a folder encoded for the purpose.
 
@@ -34,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import simplejpeg
 import torch
@@ -48,8 +51,10 @@ from tests.bench.real_clips import REAL_CLIPS
 SHORT_SIDE = 256
 FPS = 25
 LEAST_FRAMES = 64
+OWN_SIZE = "mp4, own size"
 MP4 = {
     "mp4": {"crf": "18", "g": "250"},
+    OWN_SIZE: {"crf": "18", "g": "250"},
     "mp4, crf 23": {"crf": "23", "g": "250"},
     "mp4, key 12": {"crf": "18", "g": "12"},
 }
@@ -58,33 +63,37 @@ WAYS = ("shards", "shards, 1st epoch", *MP4)
 
 
 def rendered_clips(frames: int) -> Iterator[np.ndarray]:
-    """Smooth moving noise, ``uint8 [T, 256, 342, 3]``: about the bytes of a real video."""
+    """Smooth moving noise, ``uint8 [T, 320, 428, 3]``: about the bytes of a real video."""
     seed = 0
     while True:
         rng = np.random.default_rng(seed)
         coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 64, 110)).astype(np.float32))
-        large = torch.nn.functional.interpolate(coarse, (SHORT_SIDE, 440), mode="bicubic")
+        large = torch.nn.functional.interpolate(coarse, (320, 550), mode="bicubic")
         texture = large[0].permute(1, 2, 0).clamp(0, 255).byte().numpy()
         shift = [round(49 * (1 - np.cos(t / 20))) for t in range(frames)]
-        yield np.stack([texture[:, t : t + 342] for t in shift])
+        yield np.stack([texture[:, t : t + 428] for t in shift])
         seed += 1
 
 
 def real_clips(folder: Path, frames: int) -> Iterator[np.ndarray]:
-    """Up to ``frames`` frames of each video, short side 256; too short ones are left out."""
+    """Up to ``frames`` frames of each video, at its own size; too short ones are left out."""
     paths = sorted(folder.glob("*.mp4"))
     # Neighbours in the folder are alike: take them from all over it.
     for path in np.random.default_rng(0).permutation(np.array(paths, dtype=object)):
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            scale = SHORT_SIDE / min(stream.width, stream.height)
-            width, height = (2 * round(side * scale / 2) for side in (stream.width, stream.height))
             found = [
-                frame.reformat(width, height, "rgb24").to_ndarray()
+                frame.to_ndarray(format="rgb24")
                 for frame in islice(container.decode(stream), frames)
             ]
         if len(found) >= LEAST_FRAMES:
             yield np.stack(found)
+
+
+def shrunk_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width with a short side of 256 px, both even."""
+    scale = SHORT_SIDE / min(height, width)
+    return 2 * round(height * scale / 2), 2 * round(width * scale / 2)
 
 
 def write_all(clips: Iterable[np.ndarray], folder: Path) -> tuple[int, dict[str, str]]:
@@ -94,7 +103,11 @@ def write_all(clips: Iterable[np.ndarray], folder: Path) -> tuple[int, dict[str,
         (folder / name).mkdir()
     count = frames_in_all = 0
     squares: dict[str, list[float]] = {name: [] for name in ("shards", *MP4)}
-    for number, frames in enumerate(clips):
+    for number, own_size in enumerate(clips):
+        height, width = shrunk_size(*own_size.shape[1:3])
+        frames = np.stack(
+            [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in own_size]
+        )
         row: dict[str, Any] = {
             "clip_id": f"{number:04d}",
             "video_id": f"{number:04d}",
@@ -117,8 +130,8 @@ def write_all(clips: Iterable[np.ndarray], folder: Path) -> tuple[int, dict[str,
         copies = {"shards": np.stack([simplejpeg.decode_jpeg(row["rgb"][at]) for at in probe])}
         for name, options in MP4.items():
             path = folder / name / f"{number:04d}.mp4"
-            write_mp4(path, frames, options)
-            copies[name] = read_mp4(path, probe)
+            write_mp4(path, own_size if name == OWN_SIZE else frames, options)
+            copies[name] = read_mp4(path, probe, (height, width))
         for name, copy in copies.items():
             squares[name].append(float(np.square(copy.astype(float) - frames[probe]).mean()))
         count += 1
@@ -143,8 +156,8 @@ def write_mp4(path: Path, frames: np.ndarray, options: dict[str, str]) -> None:
         container.mux(stream.encode())
 
 
-def read_mp4(path: Path, indices: np.ndarray) -> np.ndarray:
-    """The frames at ``indices`` (ascending), ``uint8 [T, H, W, 3]``."""
+def read_mp4(path: Path, indices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The frames at ``indices`` (ascending), ``uint8 [T, *shape, 3]``."""
     wanted = set(indices.tolist())
     frames: dict[int, np.ndarray] = {}
     with av.open(str(path)) as container:
@@ -155,7 +168,8 @@ def read_mp4(path: Path, indices: np.ndarray) -> np.ndarray:
         for frame in container.decode(stream):
             index = round(frame.pts / ticks)
             if index in wanted:
-                frames[index] = frame.to_ndarray(format="rgb24")
+                height, width = shape
+                frames[index] = frame.to_ndarray(width=width, height=height, format="rgb24")
             if index >= indices[-1]:
                 break
     return np.stack([frames[index] for index in indices.tolist()])
@@ -183,7 +197,8 @@ class Samples(Dataset[Any]):
             return self.dataset._decode(
                 clip, encoded, "rgb", indices, count=clip.frames, shape=shape, colorspace="RGB"
             )
-        frames = read_mp4(self.folder / self.way / f"{clip.clip_id}.mp4", indices)
+        path = self.folder / self.way / f"{clip.clip_id}.mp4"
+        frames = read_mp4(path, indices, (clip.height, clip.width))
         if self.kind == "read":
             return frames
         geometry = augment.train_geometry(clip.height, clip.width, settings, rng)

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmark.checkpoint import save_weights
+from benchmark.clips import MissingModality
 from benchmark.dropped import check_drop, score_without, with_dropped
 from benchmark.evaluate import read_predictions
 from benchmark.models import MODELS
@@ -19,6 +20,7 @@ from benchmark.settings import Settings
 from benchmark.tables import format_table
 from benchmark.teacher import teacher_name, teacher_settings
 from musclemap_data.errors import UserError
+from tests.benchmark.conftest import make_row, write_dataset
 
 
 @pytest.fixture
@@ -37,6 +39,14 @@ def never(step: int, loss: float) -> None:
 
 def teachers(runs_dir: Path) -> list[Path]:
     return sorted((runs_dir / "teachers").glob("*"))
+
+
+def test_no_teacher_is_trained_for_clips_without_rgb(smallest, tmp_path):
+    rows = {"train": [make_row("a", "hop", "train", without=("rgb",))]}
+    data = write_dataset(tmp_path / "data", rows)
+    with pytest.raises(MissingModality, match="1 of 1 clips have no rgb"):
+        benchmark_run(data, "transm3e", smallest(pretrain_teacher=True), on_step=never)
+    assert not teachers(data / "runs")
 
 
 @pytest.mark.parametrize("variant", ["skeleton", "rgb-diff"])
