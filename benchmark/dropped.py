@@ -8,7 +8,6 @@ that modality. The scores go into the run's ``metrics.json`` under ``dropped``, 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ from benchmark.data import ClipDataset
 from benchmark.evaluate import (
     EVALUATION_SPLITS,
     compare_predictions,
-    predict,
     read_predictions,
-    score_predictions,
+    score_model,
     write_predictions,
 )
 from benchmark.models import MODELS
-from benchmark.results import count_multiply_adds, read_metrics
+from benchmark.results import read_metrics
 from benchmark.settings import Settings
 from benchmark.train import choose_device, join_processes, prepare_torch
 from musclemap_data.errors import UserError
@@ -99,25 +97,18 @@ def score_without(
                 f"{len(whole.clips) - len(testing.clips)} clips that {run_dir} was scored on are "
                 f"not in {data_dir} any more; build them again, or run the benchmark with --fresh"
             )
-        started = time.monotonic()
-        predictions = predict(
+        predictions, scores = score_model(
             model,
             testing,
             settings,
+            {split: values["planned"] for split, values in result["splits"].items()},
             device=device,
             processes=processes,
             progress_bar=progress_bar,
         )
-        seconds = time.monotonic() - started
-        planned = {split: values["planned"] for split, values in result["splits"].items()}
         entry = {
             "modalities": list(testing.modalities),
-            "multiply_adds_per_view": count_multiply_adds(model, testing, device),
-            "scoring": {
-                "seconds": round(seconds, 3),
-                "clips_per_s": round(len(testing.clips) / max(seconds, 1e-9), 3),
-            },
-            **score_predictions(predictions, planned),
+            **scores,
             "difference": compare_predictions(predictions, whole),
         }
         result["dropped"] = {**result.get("dropped", {}), modality: entry}

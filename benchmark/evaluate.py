@@ -8,6 +8,7 @@ the score does not depend on batches or processes.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,16 @@ from tqdm import tqdm
 
 from benchmark import metrics
 from benchmark.clips import Clip
-from benchmark.data import ClipDataset, evaluation_batches, make_loader, read_batches
+from benchmark.data import (
+    Batch,
+    ClipDataset,
+    collate,
+    evaluation_batches,
+    make_loader,
+    read_batches,
+)
 from benchmark.settings import Settings
-from benchmark.train import Processes, autocast, to_device
+from benchmark.train import Processes, autocast, is_trainable, to_device
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
 
@@ -230,6 +238,54 @@ def compare_predictions(
         }
         for name, point in points.items()
     }  # fmt: skip
+
+
+def score_model(
+    model: nn.Module,
+    testing: ClipDataset,
+    settings: Settings,
+    planned: Mapping[str, int | None],
+    *,
+    device: torch.device,
+    processes: Processes,
+    progress_bar: bool = False,
+) -> tuple[Predictions, dict[str, Any]]:
+    """Predict and score, with what it took.
+
+    Args:
+        planned: clips that the manifest lists for each split; gives the coverage.
+
+    Returns:
+        The predictions; and :func:`score_predictions` of them with ``multiply_adds_per_view`` and
+        ``scoring`` (seconds, clips a second, all views).
+    """
+    multiply_adds = count_multiply_adds(model, testing, device)
+    started = time.monotonic()
+    predictions = predict(
+        model, testing, settings, device=device, processes=processes, progress_bar=progress_bar
+    )
+    seconds = time.monotonic() - started
+    return predictions, {
+        "multiply_adds_per_view": multiply_adds,
+        "scoring": {
+            "seconds": round(seconds, 3),
+            "clips_per_s": round(len(testing.clips) / max(seconds, 1e-9), 3),
+        },
+        **score_predictions(predictions, planned),
+    }
+
+
+def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.device) -> int | None:
+    """Multiply-adds of one view of one clip (matrix products, convolutions and attention)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if not len(dataset) or not is_trainable(model):
+        return 0 if len(dataset) else None
+    batch: Batch = to_device(collate([dataset[0]]), device)
+    model.eval()
+    with FlopCounterMode(display=False) as counter:  # it does not work without gradients
+        model(batch)
+    return int(counter.get_total_flops()) // 2
 
 
 def score_predictions(

@@ -17,7 +17,6 @@ import json
 import platform
 import re
 import shutil
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,12 @@ from torch import nn
 
 from benchmark.checkpoint import save_weights
 from benchmark.clips import Clip, check_modalities, read_clips
-from benchmark.data import Batch, ClipDataset, collate
+from benchmark.data import ClipDataset
 from benchmark.evaluate import (
     EVALUATION_SPLITS,
     compare_predictions,
-    predict,
     read_predictions,
-    score_predictions,
+    score_model,
     write_predictions,
 )
 from benchmark.folds import fold_splits
@@ -47,7 +45,6 @@ from benchmark.train import (
     is_trainable,
     join_processes,
     prepare_torch,
-    to_device,
     train,
 )
 from musclemap_data.catalog import SPLITS
@@ -251,17 +248,15 @@ def _run(
             progress_bar=progress_bar,
             on_step=on_step,
         )
-    multiply_adds = count_multiply_adds(model, testing, device)
-    started = time.monotonic()
-    predictions = predict(
+    predictions, scores = score_model(
         model,
         testing,
         settings,
+        {split: numbers.get("planned") for split, numbers in planned.items()},
         device=device,
         processes=processes,
         progress_bar=progress_bar,
     )
-    seconds = time.monotonic() - started
     parameters = list(model.parameters())
     result = {
         "version": METRICS_VERSION,
@@ -276,21 +271,14 @@ def _run(
         "train_clips": len(training.clips),
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        "multiply_adds_per_view": multiply_adds,
         "training": trained,
-        "scoring": {
-            "seconds": round(seconds, 3),
-            "clips_per_s": round(len(testing.clips) / max(seconds, 1e-9), 3),
-        },
         "machine": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "processes": processes.count,
             "python": platform.python_version(),
             "torch": torch.__version__,
         },
-        **score_predictions(
-            predictions, {split: numbers.get("planned") for split, numbers in planned.items()}
-        ),
+        **scores,
     }
     result = json.loads(json.dumps(result))  # tuples to lists: the same as when read back
     if processes.first:
@@ -381,19 +369,6 @@ def _differences(earlier: Mapping[str, Any], identity: Mapping[str, Any]) -> lis
     if earlier.get("teacher") != identity.get("teacher"):
         found.append("the weights of the teacher have changed")
     return found
-
-
-def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.device) -> int | None:
-    """Multiply-adds of one view of one clip (matrix products, convolutions and attention)."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    if not len(dataset) or not is_trainable(model):
-        return 0 if len(dataset) else None
-    batch: Batch = to_device(collate([dataset[0]]), device)
-    model.eval()
-    with FlopCounterMode(display=False) as counter:  # it does not work without gradients
-        model(batch)
-    return int(counter.get_total_flops()) // 2
 
 
 def find_run(runs_dir: Path, name: str) -> Path:

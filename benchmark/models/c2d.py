@@ -3,6 +3,8 @@
 The only exchange along time is a pooling of frame pairs after the first stage.
 """
 
+from functools import partial
+
 from benchmark.models.resnet3d import ResNet3D, resnet3d
 from benchmark.settings import Settings
 
@@ -12,4 +14,4 @@ TEMPORAL_KERNELS = (1, (1,), (1,), (1,), (1,))
 
 def c2d(settings: Settings) -> ResNet3D:
     """C2D on `settings.frames` frames."""
-    return resnet3d(settings, TEMPORAL_KERNELS, pool_after_first=True)
+    return resnet3d(settings, partial(ResNet3D, TEMPORAL_KERNELS, pool_after_first=True))

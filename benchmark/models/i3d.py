@@ -2,6 +2,8 @@
 in the ResNet form of Wang et al., CVPR 2018).
 """
 
+from functools import partial
+
 from benchmark.models.resnet3d import ResNet3D, resnet3d
 from benchmark.settings import Settings
 
@@ -11,4 +13,4 @@ TEMPORAL_KERNELS = (5, (3,), (3, 1), (3, 1), (1, 3))
 
 def i3d(settings: Settings) -> ResNet3D:
     """I3D on `settings.frames` frames."""
-    return resnet3d(settings, TEMPORAL_KERNELS, pool_after_first=True)
+    return resnet3d(settings, partial(ResNet3D, TEMPORAL_KERNELS, pool_after_first=True))

@@ -4,7 +4,8 @@ One bottleneck network; the baselines differ in where their kernels reach along 
 `[batch, channels, frames, height, width]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from benchmark.settings import Settings
 
 EXPANSION = 4  # a bottleneck's output channels over its inner ones
 BLOCKS = (3, 4, 6, 3)  # ResNet-50
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class ConvNorm(nn.Sequential):
@@ -147,17 +150,15 @@ def stage_blocks(settings: Settings) -> tuple[int, ...]:
     return tuple(max(1, round(count * min(settings.model_depth, 16) / 16)) for count in BLOCKS)
 
 
-def resnet3d(
-    settings: Settings,
-    temporal: tuple[int, Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
-    *,
-    pool_after_first: bool,
-) -> ResNet3D:
-    """A `ResNet3D` for these settings: ResNet-50 in preset base, narrower and shallower below."""
+def resnet3d(settings: Settings, network: Callable[..., Network]) -> Network:
+    """A network for these settings: ResNet-50 in preset base, narrower and shallower below.
+
+    Args:
+        settings: of the run.
+        network: takes the arguments of `ResNet3D` from `width` on, by name.
+    """
     modality, channels = video_input(settings)
-    model = ResNet3D(
-        temporal,
-        pool_after_first=pool_after_first,
+    model = network(
         width=stem_width(settings),
         blocks=stage_blocks(settings),
         in_channels=channels,

@@ -3,6 +3,8 @@
 Frames meet only in the last two stages.
 """
 
+from functools import partial
+
 from benchmark.models.resnet3d import ResNet3D, resnet3d
 from benchmark.settings import Settings
 
@@ -12,4 +14,4 @@ TEMPORAL_KERNELS = (1, (1,), (1,), (3,), (3,))
 
 def slow(settings: Settings) -> ResNet3D:
     """Slow on `settings.frames` frames."""
-    return resnet3d(settings, TEMPORAL_KERNELS, pool_after_first=False)
+    return resnet3d(settings, partial(ResNet3D, TEMPORAL_KERNELS, pool_after_first=False))

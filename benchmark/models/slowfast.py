@@ -11,13 +11,10 @@ from benchmark.models.resnet3d import (
     BLOCKS,
     EXPANSION,
     ConvNorm,
+    resnet3d,
     stage,
-    stage_blocks,
     stem,
-    stem_width,
 )
-from benchmark.models.video import video_input
-from benchmark.models.weights import start_from
 from benchmark.settings import Settings
 
 ALPHA = 4  # fast frames for one slow frame (8 x 8 model of the paper)
@@ -89,14 +86,5 @@ class SlowFast(nn.Module):
 
 
 def slowfast(settings: Settings) -> SlowFast:
-    """SlowFast on `settings.frames` fast frames; ResNet-50 in preset base."""
-    modality, channels = video_input(settings)
-    model = SlowFast(
-        width=stem_width(settings),
-        blocks=stage_blocks(settings),
-        in_channels=channels,
-        dropout=settings.dropout,
-        modality=modality,
-    )
-    start_from(model, settings)
-    return model
+    """SlowFast on `settings.frames` fast frames."""
+    return resnet3d(settings, SlowFast)

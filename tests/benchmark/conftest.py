@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
+import torch
+from torch import nn
 
+from benchmark import results
 from benchmark.settings import Settings
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
 
@@ -158,3 +161,23 @@ def tiny() -> Callable[..., Settings]:
         return Settings.from_preset("tiny", **{**defaults, **changes})
 
     return make
+
+
+class MeanColour(nn.Module):
+    """Mean colour to logits."""
+
+    modalities = ("rgb",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 20)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.layer(self.dropout(batch["rgb"].mean(dim=(2, 3, 4))))
+
+
+@pytest.fixture
+def toy_model(monkeypatch) -> None:
+    """The model name ``toy`` for one test."""
+    monkeypatch.setitem(results.MODELS, "toy", lambda settings: MeanColour())

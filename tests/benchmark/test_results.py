@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
-import torch
-from torch import nn
 
 from benchmark import results
 from benchmark.clips import MissingModality
@@ -17,24 +15,7 @@ from benchmark.tables import format_table
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_row, write_dataset
 
-
-class Toy(nn.Module):
-    """Mean colour to logits."""
-
-    modalities = ("rgb",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3, 20)
-        self.dropout = nn.Dropout(0.2)
-
-    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return self.layer(self.dropout(batch["rgb"].mean(dim=(2, 3, 4))))
-
-
-@pytest.fixture(autouse=True)
-def toy_model(monkeypatch):
-    monkeypatch.setitem(results.MODELS, "toy", lambda settings: Toy())
+pytestmark = pytest.mark.usefixtures("toy_model")
 
 
 @pytest.mark.parametrize("model", ["random", "all-ones", "label-prior", "toy"])

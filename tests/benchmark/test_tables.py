@@ -7,32 +7,13 @@ import io
 from xml.etree import ElementTree
 
 import pytest
-import torch
-from torch import nn
 
 from benchmark import results, tables
 from benchmark.results import benchmark_run, default_run_name
 from benchmark.tables import format_table
 from tests.benchmark.conftest import make_rows, write_dataset
 
-
-class Toy(nn.Module):
-    """Mean colour to logits."""
-
-    modalities = ("rgb",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3, 20)
-        self.dropout = nn.Dropout(0.2)
-
-    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return self.layer(self.dropout(batch["rgb"].mean(dim=(2, 3, 4))))
-
-
-@pytest.fixture(autouse=True)
-def toy_model(monkeypatch):
-    monkeypatch.setitem(results.MODELS, "toy", lambda settings: Toy())
+pytestmark = pytest.mark.usefixtures("toy_model")
 
 
 @pytest.fixture
