@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+MMPOSE_VENV ?= .venv-mmpose
+MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	-c constraints.txt -c constraints-mmpose.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-quick lint format bench bench-flow bench-extract bench-memory \
-	bench-pose bench-loader bench-model real-clips images clean
+.PHONY: help install quickstart test test-quick test-faults bench-scale lint format bench bench-flow bench-extract bench-memory \
+	mmpose test-mmpose bench-pose bench-loader bench-model real-clips sample-seeds images clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,14 +20,42 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 install: $(VENV)/installed  ## a virtual environment in .venv with the tested versions
 
+# Its own environment on top of $(VENV), whose packages it sees through a .pth file: torch is not
+# installed twice. mmpose, mmengine and mmcv ask for packages that do not build (chumpy) or are a
+# second OpenCV, hence --no-deps; xtcocotools' wheel is for numpy 1, hence from source.
+$(MMPOSE_VENV)/installed: $(VENV)/installed constraints-mmpose.txt
+	$(BIN)/python -m venv $(MMPOSE_VENV)
+	$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+		> $$(echo $(MMPOSE_VENV)/lib/python3*/site-packages)/packages-of-main-environment.pth
+	$(MMPOSE_PIP) setuptools cython addict json-tricks matplotlib munkres pyyaml six termcolor yapf
+	$(MMPOSE_PIP) --no-deps --no-build-isolation --no-binary xtcocotools \
+		mmpose mmcv-lite mmengine xtcocotools
+	$(MMPOSE_PIP) --no-deps -e .
+	touch $@
+
+mmpose: $(MMPOSE_VENV)/installed  ## mmpose's own environment in .venv-mmpose, see docs/pose.md
+
+test-mmpose: mmpose  ## the pose tests that need mmpose
+	$(MMPOSE_VENV)/bin/python -m pytest -q tests/data/test_mmpose.py tests/data/test_rtmpose.py
+
 quickstart: install  ## render the synthetic sample and run the three commands on it
 	$(BIN)/musclemap quickstart
+
+sample-seeds: quickstart  ## three seeds of TransM3E on the synthetic sample, against random and label-prior
+	$(BIN)/musclemap benchmark --model random,label-prior,transm3e --preset tiny --seed 0 --seed 1 --seed 2 \
+		--data data/quickstart/data
+	for seed in 0 1 2; do for other in random label-prior; do \
+		$(BIN)/musclemap results --data data/quickstart/data \
+			--compare transm3e-tiny-seed$$seed $$other-tiny-seed$$seed; done; done
 
 test: install  ## the whole test suite (2 processes)
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-quick: install  ## the tests without the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+
+test-faults: install  ## 200 random kills of builds, then compare rows and bytes (10 min)
+	$(BIN)/python -m tests.faults.kill
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -46,6 +77,9 @@ bench-extract: install  ## extraction end to end against a plain pipeline
 bench-memory: install  ## peak memory: ten-minute against ten-second clip
 	$(BIN)/python -m tests.bench.bench_memory
 
+bench-scale: install  ## time a clip and memory from 1,000 to 20,000 clips
+	$(BIN)/python -m tests.bench.bench_scale
+
 bench-pose: install  ## skeletons on real clips: found, jitter, lag
 	$(BIN)/python -m tests.bench.bench_pose ../shared/real_clips
 
@@ -62,4 +96,4 @@ images: install  ## the README's picture, from the quickstart's data
 	$(BIN)/python -m tests.bench.draw_modalities data/quickstart/data docs/images/modalities.jpg
 
 clean:  ## remove the environment and caches (never data)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MMPOSE_VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,12 +17,15 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from musclemap_data.download import DownloadReport, Estimate
     from musclemap_data.ledger import Failure
+    from musclemap_data.pacing import DownloadSettings
 
 DEFAULT_DATA = Path("data/musclemap")
 EXIT_SOME_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+SKELETONS = "Skeletons (see docs/pose.md)"
 
 
 class Verbs(TyperGroup):
@@ -35,7 +40,8 @@ class Verbs(TyperGroup):
             typer.secho(f"Error: {error}", fg="red", err=True)
             raise typer.Exit(EXIT_USER_ERROR) from error
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            kinds = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+            if error.errno not in kinds:
                 raise
             where = f" ({error.filename})" if error.filename else ""
             typer.secho(
@@ -65,11 +71,71 @@ app = typer.Typer(
     "on a synthetic sample.",
 )
 
+
+def _data_folder(data: str | Path) -> Path:
+    """The folder of ``--data``; of a remote data set an up-to-date local copy."""
+    if "://" in str(data):
+        from musclemap_data.storage import local_copy
+
+        return local_copy(str(data))
+    if Path(data).is_file():
+        raise typer.BadParameter(f"{data} is a file; it must be a folder.")
+    return Path(data)
+
+
 Data = Annotated[
     Path,
     typer.Option(
-        "--data", "-d", envvar="MUSCLEMAP_DATA", help="The data set's folder.", file_okay=False
+        "--data",
+        "-d",
+        envvar="MUSCLEMAP_DATA",
+        parser=_data_folder,
+        metavar="FOLDER|URL",
+        help="The data set's folder, or s3://bucket/name.",
     ),
+]
+_PACE = "How the sites are asked"
+_ACCESS = "Access"
+Workers = Annotated[
+    int, typer.Option(min=1, max=32, help="Videos fetched at once.", rich_help_panel=_PACE)
+]
+PerHost = Annotated[
+    int, typer.Option(min=1, max=32, help="Of these, from one host.", rich_help_panel=_PACE)
+]
+Pause = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Mean seconds between two videos of a host, varied by chance; 0: none.",
+        rich_help_panel=_PACE,
+    ),
+]
+VideoTimeout = Annotated[
+    float,
+    typer.Option(min=0.01, help="Most minutes for one video, retries too.", rich_help_panel=_PACE),
+]
+MaxBytes = Annotated[
+    int, typer.Option(min=1, help="Most bytes of one video.", rich_help_panel=_PACE)
+]
+Now = Annotated[
+    bool,
+    typer.Option("--now", help="Also ask hosts that asked for a pause.", rich_help_panel=_PACE),
+]
+Cookies = Annotated[
+    Path | None,
+    typer.Option(
+        help="Netscape cookies file; read only, kept nowhere.",
+        dir_okay=False,
+        rich_help_panel=_ACCESS,
+    ),
+]
+CookiesFromBrowser = Annotated[
+    str | None,
+    typer.Option(help="Use the cookies of firefox, chrome, ...", rich_help_panel=_ACCESS),
+]
+Proxy = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="http, https, socks4 or socks5.", rich_help_panel=_ACCESS),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -147,6 +213,8 @@ def _say(command: str) -> None:
     epilog="Examples:\n\n"
     "`musclemap download` (the bundled list of YouTube segments)\n\n"
     "`musclemap download --sample 200 --workers 4` (200 clips of it, the same ones each time)\n\n"
+    "`musclemap download --sample 200 --dry-run` (how much would that be?)\n\n"
+    "`musclemap download --cookies-from-browser firefox --pause 10` (where the site is strict)\n\n"
     "`musclemap download --manifest my_videos.csv --data data/mine`",
 )
 def download(
@@ -157,7 +225,6 @@ def download(
         ),
     ] = None,
     data: Data = DEFAULT_DATA,
-    workers: Annotated[int, typer.Option(min=1, max=32, help="Videos fetched at once.")] = 2,
     activity: Annotated[
         list[str] | None, typer.Option(help="Only clips of this activity; can be repeated.")
     ] = None,
@@ -174,18 +241,36 @@ def download(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also try what failed for good before.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only list what would be fetched, with sizes; write nothing."
+        ),
+    ] = False,
+    workers: Workers = 2,
+    per_host: PerHost = 2,
+    pause: Pause = 2.0,
+    video_timeout: VideoTimeout = 30.0,
+    max_bytes: MaxBytes = 8 * 2**30,
+    now: Now = False,
+    cookies: Cookies = None,
+    cookies_from_browser: CookiesFromBrowser = None,
+    proxy: Proxy = None,
 ) -> None:
     """Fetch the source videos of a manifest (yt-dlp), once each.
 
-    Exit code 0: every video asked for is there. 1: some failed, each with a line and its reason
-    in the ledger. 2: the manifest or an option is wrong, and nothing was touched.
+    A host that refuses three times in a row is not asked again until the time it gave; its videos
+    stay planned. Exit code 0: every video asked for is there. 1: some failed or were not tried,
+    with the reason in the ledger. 2: the manifest or an option is wrong, and nothing was touched.
     """
-    from tqdm import tqdm
-
     from musclemap_data.catalog import load_table
-    from musclemap_data.download import download_videos
+    from musclemap_data.download import download_videos, estimate_downloads, needs_javascript
     from musclemap_data.manifest import read_manifest, select_clips
+    from musclemap_data.storage import writing
 
+    settings = _download_settings(
+        workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy
+    )
     path = manifest or _bundled_manifest()
     clips = read_manifest(path, load_table(activities))
     chosen = select_clips(
@@ -193,11 +278,70 @@ def download(
     )
     if len(chosen) < len(clips):
         typer.echo(f"{len(chosen)} of the {len(clips)} clips of the manifest")
-    with tqdm(total=0, unit="video", desc="download", dynamic_ncols=True) as bar:
-        failures = 0
+    missing = needs_javascript(chosen)
+    if missing:
+        typer.secho(f"WARNING: {missing}", fg="yellow", err=True)
+    if dry_run:
+        with _video_bar("look") as progress:
+            estimate = estimate_downloads(
+                chosen,
+                path.parent,
+                data,
+                settings=settings,
+                retry_failed=retry_failed,
+                now=now,
+                **progress,
+            )
+        _print_estimate(estimate)
+        return
+    with writing(data), _video_bar("download") as progress:
+        report = download_videos(
+            chosen,
+            path.parent,
+            data,
+            settings=settings,
+            keep=[clip.clip_id for clip in clips],
+            activity_table=activities,
+            retry_failed=retry_failed,
+            now=now,
+            **progress,
+        )
+    _report_download(report, data)
+    if report.failed or report.not_tried:
+        raise typer.Exit(EXIT_SOME_FAILED)
 
-        def on_total(total: int) -> None:
-            bar.reset(total)
+
+def _download_settings(
+    workers: int,
+    per_host: int,
+    pause: float,
+    video_timeout: float,
+    max_bytes: int,
+    cookies: Path | None,
+    cookies_from_browser: str | None,
+    proxy: str | None,
+) -> DownloadSettings:
+    from musclemap_data.pacing import DownloadSettings
+
+    return DownloadSettings(
+        workers=workers,
+        per_host=per_host,
+        pause_s=pause,
+        video_timeout_s=60 * video_timeout,
+        max_bytes=max_bytes,
+        cookies=cookies,
+        cookies_from_browser=cookies_from_browser,
+        proxy=proxy,
+    )
+
+
+@contextmanager
+def _video_bar(description: str) -> Iterator[dict[str, Any]]:
+    """A progress bar over videos; gives the arguments that move it."""
+    from tqdm import tqdm
+
+    with tqdm(total=0, unit="video", desc=description, dynamic_ncols=True) as bar:
+        failures = 0
 
         def on_video(video_id: str, failure: Failure | None) -> None:
             nonlocal failures
@@ -205,30 +349,109 @@ def download(
             bar.set_postfix(failed=failures, refresh=False)
             bar.update()
 
-        report = download_videos(
-            chosen,
-            path.parent,
-            data,
-            workers=workers,
-            keep=[clip.clip_id for clip in clips],
-            activity_table=activities,
-            retry_failed=retry_failed,
-            on_total=on_total,
-            on_video=on_video,
-        )
+        yield {"on_total": bar.reset, "on_video": on_video}
+
+
+def _report_download(report: DownloadReport, data: Path) -> None:
     _report_failures(report.failed, "videos")
+    for rest in report.resting:
+        left = report.not_tried.get(rest.host, 0)
+        typer.secho(
+            f"PAUSE {rest}\n  {left} of its videos were not tried and stay planned: run the same "
+            "command after that time (or now, with --now)",
+            fg="yellow",
+            err=True,
+        )
+    not_tried = sum(report.not_tried.values())
     typer.echo(
         f"{report.downloaded} videos downloaded, {report.present} were there, "
-        f"{len(report.failed)} failed; {report.total_bytes / 1e6:.1f} MB in {data / 'videos'}"
+        f"{len(report.failed)} failed{f', {not_tried} not tried' if not_tried else ''}; "
+        f"{report.total_bytes / 1e6:.1f} MB in {data / 'videos'}"
     )
-    if report.failed:
+
+
+def _print_estimate(estimate: Estimate) -> None:
+    for video_id, size in sorted(estimate.sizes.items()):
+        typer.echo(f"{video_id}  {'size unknown' if size is None else f'{size / 1e6:.1f} MB'}")
+    for video_id, failure in sorted(estimate.failed.items()):
+        typer.echo(f"{video_id}  {failure.failure_class}: {failure.reason}")
+    for rest in estimate.resting:
+        typer.echo(f"PAUSE {rest}; {estimate.not_tried.get(rest.host, 0)} videos not looked at")
+    known = [size for size in estimate.sizes.values() if size is not None]
+    unknown = len(estimate.sizes) - len(known)
+    typer.echo(
+        f"{len(estimate.sizes)} videos to fetch, {sum(known) / 1e6:.1f} MB"
+        f"{f' and {unknown} of unknown size' if unknown else ''}; {estimate.present} are there, "
+        f"{len(estimate.failed)} cannot be had. Nothing was written."
+    )
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap retry` (what failed with a class that may pass)\n\n"
+    "`musclemap retry --class blocked --cookies-from-browser firefox`",
+)
+def retry(
+    failure_class: Annotated[
+        str, typer.Option("--class", help="Failure classes with commas between; see `status`.")
+    ] = "network,rate-limited",
+    data: Data = DEFAULT_DATA,
+    workers: Workers = 2,
+    per_host: PerHost = 2,
+    pause: Pause = 2.0,
+    video_timeout: VideoTimeout = 30.0,
+    max_bytes: MaxBytes = 8 * 2**30,
+    now: Now = False,
+    cookies: Cookies = None,
+    cookies_from_browser: CookiesFromBrowser = None,
+    proxy: Proxy = None,
+) -> None:
+    """Fetch the videos and extract the clips again that failed with one of these classes.
+
+    The ledger knows them; no manifest is needed. What is there is not touched. Exit code 0: all of
+    them are there now. 1: some failed again or were not tried.
+    """
+    from musclemap_data.download import retry_videos
+    from musclemap_data.errors import UserError
+    from musclemap_data.ledger import FailureClass
+    from musclemap_data.modalities import ExtractionSettings, describe
+    from musclemap_data.shards import read_dataset_info
+    from musclemap_data.storage import writing
+
+    names = [name.strip() for name in failure_class.split(",") if name.strip()]
+    unknown = [name for name in names if name not in list(FailureClass)]
+    if unknown or not names:
+        raise UserError(
+            f"failure class {', '.join(unknown) or '(none)'}: choose from {', '.join(FailureClass)}"
+        )
+    settings = _download_settings(
+        workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy
+    )
+    with writing(data), _video_bar("download") as progress:
+        report, clip_ids = retry_videos(
+            data, [FailureClass(name) for name in names], settings=settings, now=now, **progress
+        )
+    _report_download(report, data)
+    incomplete = bool(report.failed or report.not_tried)
+    made = read_dataset_info(data)["modalities"] if (data / "dataset.json").exists() else {}
+    # With other settings than the ones there, every row would be made anew.
+    same = all(made[name] == describe(name, ExtractionSettings()) for name in made)
+    if (report.downloaded or clip_ids) and made and same:
+        extract_modalities(data=data, modalities=",".join(made))
+    elif report.downloaded or clip_ids:
+        typer.echo(f"next: musclemap extract-modalities --data {data}, with the options of before")
+    if incomplete:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @app.command(
     epilog="Examples:\n\n"
     "`musclemap extract-modalities`\n\n"
-    "`musclemap extract-modalities --modalities rgb,skeleton --workers 8`",
+    "`musclemap extract-modalities --modalities rgb,skeleton --workers 8`\n\n"
+    "`musclemap extract-modalities --pose rtmpose --weights rtmpose-m.zip`\n\n"
+    "`musclemap extract-modalities --engine ray --address ray://head:10001` (docs/cluster.md)\n\n"
+    "`.venv-mmpose/bin/musclemap extract-modalities --pose mmpose "
+    "--config rtmpose-m_8xb256-420e_coco-256x192 --checkpoint rtmpose-m.pth` (after `make mmpose`)",
 )
 def extract_modalities(
     data: Data = DEFAULT_DATA,
@@ -238,21 +461,101 @@ def extract_modalities(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one a core.")
     ] = None,
+    engine: Annotated[str, typer.Option(help="local (this machine) or ray (a cluster).")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="ray: auto (default), ray://HOST:PORT, or local (started for this run)."),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also try clips that failed for good before.")
     ] = False,
+    pose: Annotated[
+        str, typer.Option(help="blazepose, rtmpose or mmpose.", rich_help_panel=SKELETONS)
+    ] = "blazepose",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|URL", help="RTMPose's ONNX file or its zip.", rich_help_panel=SKELETONS
+        ),
+    ] = None,
+    weights_sha256: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX", help="Of --weights; a URL needs it.", rich_help_panel=SKELETONS
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="mmpose: a file, or the name of one of its own.",
+            rich_help_panel=SKELETONS,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="mmpose: the weights.", rich_help_panel=SKELETONS),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|URL",
+            help="rtmpose, mmpose: what finds the person: blazepose (default), frame (the whole "
+            "frame) or an ONNX detector.",
+            rich_help_panel=SKELETONS,
+        ),
+    ] = None,
+    detector_sha256: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX", help="Of --detector; a URL needs it.", rich_help_panel=SKELETONS
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="rtmpose, mmpose: cpu or cuda; default: a GPU where there is one.",
+            rich_help_panel=SKELETONS,
+        ),
+    ] = None,
+    pose_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="mmpose: frames at once.", rich_help_panel=SKELETONS),
+    ] = None,
+    require_person: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Fail clips that show a person in less than this share of their frames.",
+            rich_help_panel=SKELETONS,
+        ),
+    ] = None,
 ) -> None:
     """Cut the clips and write RGB, RGB difference, TV-L1 flow and skeletons into Parquet shards.
 
     Only what is missing is computed. Exit code 0: all clips are in the shards. 1: some clips or
     their videos failed, each with a line and its reason in the ledger.
     """
-    import os
-
     from tqdm import tqdm
 
     from musclemap_data import build
+    from musclemap_data.modalities import ExtractionSettings
+    from musclemap_data.modalities.skeleton import clips_without_person
+    from musclemap_data.pose import check_options
 
+    pose_options = {
+        "weights": weights,
+        "weights_sha256": weights_sha256,
+        "config": config,
+        "checkpoint": checkpoint,
+        "detector": detector,
+        "detector_sha256": detector_sha256,
+        "device": device,
+        "pose_batch": pose_batch,
+    }
+    settings = ExtractionSettings(
+        pose=pose, pose_options=check_options(pose, pose_options), require_person=require_person
+    )
     names = [name.strip() for name in modalities.split(",") if name.strip()]
     with tqdm(total=0, unit="clip", desc="extract", dynamic_ncols=True, smoothing=0.1) as bar:
         frames = failures = 0
@@ -271,7 +574,10 @@ def extract_modalities(
         report = build.extract_modalities(
             data,
             modalities=names,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers,
+            engine=engine,
+            address=address,
+            settings=settings,
             retry_failed=retry_failed,
             on_total=on_total,
             on_clip=on_clip,
@@ -279,6 +585,14 @@ def extract_modalities(
     _report_failures(report.failed, "clips")
     for clip_id, share in sorted(report.clipped.items()):
         typer.echo(f"WARNING {clip_id}: {share:.2%} of the flow is beyond ±20 px", err=True)
+    empty, count = clips_without_person(data) if "skeleton" in names else ([], 0)
+    if empty:
+        some = ", ".join(empty[:5]) + (" ..." if len(empty) > 5 else "")
+        typer.echo(
+            f"WARNING {len(empty)} of {count} clips show no person in any frame, their skeletons "
+            f"are empty: {some}",
+            err=True,
+        )
     waiting = f", {report.waiting} wait for their video" if report.waiting else ""
     typer.echo(
         f"{report.built} clips extracted, {report.present} were there, "
@@ -504,6 +818,193 @@ def results(
     typer.echo(f"{len(found)} runs written to {out}")
 
 
+RunName = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[RUN]",
+        help="A finished run: its name in DATA/runs, or its folder; default: the one with the "
+        "highest validation mAP.",
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(help="Muscle region that Grad-CAM explains; default: one active in about half."),
+]
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap report --open` (the best run of DATA)\n\n"
+    "`musclemap report transm3e-base-seed0 --out transm3e.html --region glutes`\n\n"
+    "`musclemap report data/quickstart/data/runs/stgcn-tiny-seed0 --data data/quickstart/data`",
+)
+def report(
+    run: RunName = None,
+    data: Data = DEFAULT_DATA,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="HTML file; default: RUN/report.html.")
+    ] = None,
+    region: Region = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write all about one finished run into one HTML file that needs no network.
+
+    Scores with intervals, every muscle region, confusions, calibration, training, best and worst
+    clips with their modalities, Grad-CAM, coverage, settings. Prints the file's path.
+    """
+    from benchmark.predict import choose_run
+    from benchmark.report import write_report
+
+    folder, why = choose_run(data, run)
+    typer.echo(f"run {folder.name}: {why}", err=True)
+    path = write_report(folder, data, out or folder / "report.html", region=region)
+    typer.echo(path)
+    if open_page:
+        typer.launch(str(path))
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap figures` (of the best run of DATA, into figures/)\n\n"
+    "`musclemap figures transm3e-base-seed0 --out paper/figures --region quads`",
+)
+def figures(
+    run: RunName = None,
+    data: Data = DEFAULT_DATA,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path(
+        "figures"
+    ),
+    region: Region = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's figures as PDF for a paper (fonts embedded), and its table as LaTeX.
+
+    3.5 inches wide, one column; gradcam.pdf and a large confusion.pdf are 7, the page.
+    """
+    from benchmark.figures import write_figures
+    from benchmark.predict import choose_run
+
+    folder, why = choose_run(data, run)
+    typer.echo(f"run {folder.name}: {why}", err=True)
+    written, left_out = write_figures(folder, data, out, region=region)
+    if as_json:
+        paths = [str(path) for path in written]
+        typer.echo(json.dumps({"written": paths, "left_out": left_out}, indent=2))
+        return
+    for path in written:
+        typer.echo(path)
+    for name, reason in left_out.items():
+        typer.echo(f"SKIPPED {name}: {reason}", err=True)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap predict my_squats.mp4 --data data/quickstart/data`\n\n"
+    "`musclemap predict my_squats.mp4 --checkpoint data/musclemap/runs/transm3e-base-seed0 "
+    "--out squats`\n\n"
+    "`musclemap predict workout.mov --window-s 4 --step-s 4 --json` (a long video, half the work)",
+)
+def predict(
+    video: Annotated[Path, typer.Argument(help="A video of one person, of any kind and length.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="A finished run: its folder, its name, or its model.safetensors; default: the "
+            "run in DATA/runs with the highest validation mAP.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write to; default: predictions/NAME."),
+    ] = None,
+    data: Data = DEFAULT_DATA,
+    window_s: Annotated[float, typer.Option(help="Seconds judged at a time.")] = 3.0,
+    step_s: Annotated[float, typer.Option(help="Seconds from one window to the next.")] = 1.5,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one a core.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which muscle regions a person in your own video works, and when.
+
+    Writes `prediction.json`, `body_map.svg` and `.png`, `timeline.png` and `overlay.mp4` (the
+    video with skeleton and probabilities). **Not a medical device**: see docs/predict.md.
+
+    Exit code 0: the whole video was judged. 1: parts of it could not be read and are left out.
+    """
+    from tqdm import tqdm
+
+    from benchmark import predict as runs
+    from benchmark.prediction import describe_prediction, format_prediction
+    from musclemap_data import windows
+    from musclemap_data.figures import write_figures
+    from musclemap_data.overlay import write_overlay
+    from musclemap_data.shards import write_text_atomically
+
+    source = windows.read_video(video)
+    windows.plan_windows(source.seconds, window_s, step_s)  # mistakes before the slow part
+    run = runs.load_run(*runs.choose_run(data, checkpoint))
+    folder = out or Path("predictions") / video.stem
+    with windows.working_folder(folder) as work:
+        with tqdm(unit="window", desc="extract", dynamic_ncols=True, disable=as_json) as bar:
+            found = windows.extract_windows(
+                source,
+                work,
+                run.modalities,
+                window_s=window_s,
+                step_s=step_s,
+                workers=workers,
+                on_total=bar.reset,
+                on_window=bar.update,
+            )
+        scores = runs.score_windows(run, work, windows.SPLIT, progress_bar=not as_json)
+        prediction = describe_prediction(
+            run,
+            scores,
+            found.windows,
+            found.person_shares,
+            source.facts(found),
+            fps=found.fps,
+            failed=found.failed,
+            differing=runs.made_differently(run, work, windows.SPLIT),
+        )
+        keep = [window["counted"] for window in prediction["windows"]]
+        means = [region["mean"] for region in prediction["regions"].values()]
+        note = "a guess, not a measurement"
+        if run.synthetic:
+            note = "model trained on synthetic videos only"
+        with tqdm(unit="frame", desc="overlay", dynamic_ncols=True, disable=as_json) as bar:
+            write_overlay(
+                folder / "overlay.mp4",
+                video,
+                found,
+                scores,
+                keep,
+                run.threshold,
+                note=note,
+                work_dir=work,
+                on_total=bar.reset,
+                on_frame=bar.update,
+            )
+        name = video.name if len(video.name) <= 40 else f"{video.name[:37]}..."
+        write_figures(
+            folder,
+            found.windows,
+            scores,
+            means,
+            keep,
+            found.person_shares,
+            run.threshold,
+            title=f"{name}: muscle regions ({note})",
+        )
+        text = json.dumps(prediction, indent=2)
+        write_text_atomically(folder / "prediction.json", text + "\n")
+    typer.echo(text if as_json else format_prediction(prediction))
+    typer.echo(f"written to {folder}: prediction.json, body_map, timeline, overlay.mp4", err=True)
+    if found.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
 @app.command()
 def validate(
     data: Data = DEFAULT_DATA,
@@ -542,20 +1043,37 @@ def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
 
     Exit code 0: everything is in the shards. 1: something failed or is still to be done.
     """
-    from musclemap_data.ledger import NEXT_STEP, FailureClass, Ledger
+    from musclemap_data.download import resting_hosts
+    from musclemap_data.ledger import Ledger
 
     with Ledger(data, read_only=True) as ledger:
-        counts = ledger.summary()
+        counts: dict[str, Any] = ledger.summary()
+        counts |= {"failures": ledger.failures(), "resting_hosts": resting_hosts(ledger)}
     if as_json:
         typer.echo(json.dumps(counts, indent=2))
     else:
-        for what, states in (("videos", counts["videos"]), ("clips", counts["clips"])):
-            listing = ", ".join(f"{count} {state}" for state, count in states.items())
-            typer.echo(f"{what}: {listing}")
-        for kind, count in counts["failed_clips"].items():
-            typer.echo(f"  {count} clips {kind}: {NEXT_STEP[FailureClass(kind)]}")
+        _print_status(counts)
     if set(counts["clips"]) != {"built"}:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _print_status(counts: dict[str, Any]) -> None:
+    states = sorted({*counts["videos"], *counts["clips"]})
+    typer.echo(f"{'':<8}" + "".join(f"{state:>12}" for state in states))
+    for what in ("videos", "clips"):
+        row = "".join(f"{counts[what].get(state, 0):>12}" for state in states)
+        typer.echo(f"{what:<8}{row}")
+    if counts["failures"]:
+        typer.echo(f"\n{'failure class':<14}{'clips':>6}  what to do")
+    for group in counts["failures"]:
+        example = group["example"]
+        typer.echo(f"{group['class']:<14}{group['clips']:>6}  {group['next_step']}")
+        typer.echo(f"{'':<22}e.g. {example['id']} ({example['stage']}): {example['reason']}")
+    for host in counts["resting_hosts"]:
+        typer.echo(
+            f"\nPAUSE {host['host']} until {host['until']} ({host['videos_left']} videos left): "
+            f"{host['reason']}"
+        )
 
 
 @app.command()
@@ -606,6 +1124,91 @@ def _print_annotation_stats(counts: dict[str, Any], as_json: bool) -> None:
     typer.echo(f"{'bundled clips':<20}{'clips':>7}{'videos':>8}{'activities':>12}")
     for split, entry in counts["splits"].items():
         typer.echo(f"{split:<20}{entry['clips']:>7}{entry['videos']:>8}{entry['activities']:>12}")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap browse` (opens the page; Ctrl-C ends it)\n\n"
+    "`musclemap browse --data data/quickstart/data --port 0 --no-open`\n\n"
+    "`ssh -L 8000:127.0.0.1:8000 HOST musclemap browse --no-open` (on another machine)",
+)
+def browse(
+    data: Data = DEFAULT_DATA,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another one lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="0: any free one; default: 8000, or a free one if it is taken."
+        ),
+    ] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
+    ] = True,
+) -> None:
+    """Look at a data set in the browser: filter, play all modalities in step, count. Read only.
+
+    Also during a build: shards appear as they are written.
+    """
+    from musclemap_data.browse.server import run_server
+
+    def on_ready(address: str) -> None:
+        typer.echo(f"{data} at {address} (Ctrl-C ends it)")
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            typer.secho(
+                f"WARNING: everyone who reaches {host} can see this data set: no password.",
+                fg="yellow",
+                err=True,
+            )
+
+    run_server(data, host, port, open_page=open_page, on_ready=on_ready)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`musclemap export --format hf --out exports/hf` (for `datasets.load_dataset`)\n\n"
+    "`musclemap export --format mmaction2,pyskl --out exports/openmmlab`\n\n"
+    "`musclemap export --format all --out exports/all --overwrite`",
+)
+def export(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write; new or empty.", file_okay=False)
+    ],
+    format_names: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="hf, croissant, mmaction2, pyskl, card (commas between), or all.",
+        ),
+    ] = "all",
+    data: Data = DEFAULT_DATA,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")
+    ] = False,
+) -> None:
+    """Write the data set for other tools: Hugging Face, Croissant, MMAction2, PYSKL; and a card.
+
+    Shards are hard links where the file system can. Exit code 2: nothing was written.
+    """
+    from tqdm import tqdm
+
+    from musclemap_data.export import FORMATS, export_dataset
+
+    names = [name.strip() for name in format_names.split(",") if name.strip()]
+    with tqdm(total=0, unit="shard", desc="export", dynamic_ncols=True, delay=0.5) as bar:
+        report = export_dataset(
+            data,
+            out,
+            FORMATS if names == ["all"] else tuple(dict.fromkeys(names)),
+            overwrite=overwrite,
+            on_total=bar.reset,
+            on_shard=bar.update,
+        )
+    for line in report:
+        typer.echo(line)
+    typer.echo(f"written to {out}")
 
 
 @app.command(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
@@ -196,6 +197,7 @@ def body_map_svg(
     labels: bool = True,
     legend: bool = True,
     id_prefix: str = "",
+    label_from: float = LABEL_FROM,
 ) -> str:
     """The body map as SVG text, complete in itself.
 
@@ -206,9 +208,10 @@ def body_map_svg(
     Args:
         values: see ``region_values``: 0 is inactive (grey), 1 fully active.
         title: shown above the figure and told by screen readers.
-        labels: name the regions of value 0.5 and more, in the margins.
+        labels: name the regions of value ``label_from`` and more, in the margins.
         legend: show the colour scale below.
         id_prefix: put before every id; needed where one HTML page holds several maps.
+        label_from: a model's threshold: from this value on a region has a dark edge and a label.
 
     Raises:
         ValueError: see ``region_values``.
@@ -219,7 +222,7 @@ def body_map_svg(
     margin = LABEL_MARGIN if labels else 0.0
     top = TITLE_HEIGHT if title else 0.0
     width, height = WIDTH + 2 * margin, top + HEIGHT + (LEGEND_HEIGHT if legend else 0.0)
-    active = [names[slug] for slug, value in found.items() if value >= LABEL_FROM]
+    active = [names[slug] for slug, value in found.items() if value >= label_from]
     spoken = f"{title + ': ' if title else ''}muscle regions {', '.join(active) or 'none'}"
     box = f"{0 - margin:g} {0 - top:g} {width:g} {height:g}"
     parts = [
@@ -245,29 +248,33 @@ def body_map_svg(
             f'<g transform="matrix(.25 0 0 .25 {CENTRES[view]:g} 0)" stroke-width="3">',
             body if view == "front" else f'<use href="#{id_prefix}body"/>',
             f'<g id="{id_prefix}{view}" stroke="{EDGE}" fill="{INACTIVE_COLOUR}">',
-            *_region_paths(view, found, told if labels else {}, id_prefix),
+            *_region_paths(view, found, told if labels else {}, id_prefix, label_from),
             f'</g><use href="#{id_prefix}{view}" transform="scale(-1 1)"/>',
             f'<path fill="none" stroke="{BODY_EDGE}" d="{_path_data(lines, closed=False)}"/></g>',
         ]
     if labels:
-        parts += _labels(found, names, binary)
+        parts += _labels(found, label_from)
     if legend:
-        parts += _legend(binary, id_prefix)
+        parts += _legend(binary, id_prefix, label_from)
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
 
 def _region_paths(
-    view: str, found: Mapping[str, float], told: Mapping[str, str], id_prefix: str
+    view: str,
+    found: Mapping[str, float],
+    told: Mapping[str, str],
+    id_prefix: str,
+    label_from: float,
 ) -> list[str]:
     """The regions of one view, right half. Those with a dark edge come last, on top."""
     parts = []
-    for slug, value in sorted(found.items(), key=lambda item: item[1] >= LABEL_FROM):
+    for slug, value in sorted(found.items(), key=lambda item: item[1] >= label_from):
         curves = half_shapes()[view].get(slug, [])
         if not curves:
             continue
         paint = f' fill="{region_colour(value)}"' if value > 0 else ""
-        paint += f' stroke="{ACTIVE_EDGE}"' if value >= LABEL_FROM else ""
+        paint += f' stroke="{ACTIVE_EDGE}"' if value >= label_from else ""
         suffix = "-back" if view == "back" and slug in shapes()["front"] else ""
         parts.append(
             f'<path id="{id_prefix}{slug}{suffix}" data-region="{slug}"{paint} '
@@ -302,18 +309,38 @@ def _numbers(*points: npt.NDArray[np.int64]) -> str:
     return " ".join(str(value) for value in np.concatenate(points))
 
 
-def _labels(found: Mapping[str, float], names: Mapping[str, str], binary: bool) -> list[str]:
-    """Names beside the figure: regions of the front view on the left, the others on the right."""
-    parts = []
+@dataclass(frozen=True)
+class Label:
+    """A name beside the figure, and the line from it to its region; drawing units.
+
+    Attributes:
+        text: the region's name, with its value where values are not only 0 and 1.
+        left: whether it stands in the left margin, and ends at ``line[0]``.
+        line: from the text, over a bend, to a point in the region: three (x, y).
+    """
+
+    text: str
+    left: bool
+    line: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+def place_labels(values: Values, label_from: float = LABEL_FROM) -> list[Label]:
+    """Labels of the regions of value ``label_from`` and more, none over another.
+
+    Regions of the front view stand on the left, the others on the right.
+
+    Raises:
+        ValueError: see ``region_values``.
+    """
+    found = region_values(values)
+    names = {muscle.slug: muscle.name for muscle in load_muscles()}
+    binary = set(found.values()) <= {0.0, 1.0}
+    labels = []
     for view, sign in (("front", -1.0), ("back", 1.0)):
-        parts.append(
-            f'<text x="{CENTRES[view]:g}" y="{HEIGHT + 8:g}" font-size="13" fill="{BODY_EDGE}" '
-            f'text-anchor="middle">{view}</text>'
-        )
         anchors = []
         for slug, value in found.items():
             seen = shapes()[view].get(slug)
-            if value < LABEL_FROM or seen is None or (view == "back" and slug in shapes()["front"]):
+            if value < label_from or seen is None or (view == "back" and slug in shapes()["front"]):
                 continue
             outer = max((polygon(c) for c in seen), key=lambda p: (p[:, 0] * sign).max())
             y = outer[:, 1].mean()
@@ -321,16 +348,29 @@ def _labels(found: Mapping[str, float], names: Mapping[str, str], binary: bool) 
             text = names[slug] if binary else f"{names[slug]} {value:.0%}"
             anchors.append((float(y), float(x) + CENTRES[view], text))
         anchors.sort()
+        near, far = (-4.0, 8.0) if sign < 0 else (WIDTH + 4, WIDTH - 8)
         for text_y, (y, x, text) in zip(_spread([a[0] for a in anchors]), anchors, strict=True):
-            near, far = (-4.0, 8.0) if sign < 0 else (WIDTH + 4, WIDTH - 8)
-            parts.append(
-                f'<path d="M{near:g} {text_y:.1f}L{far:g} {text_y:.1f}L{x:.1f} {y:.1f}" '
-                f'fill="none" stroke="{TEXT}" stroke-width=".7"/>'
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6" fill="{TEXT}"/>'
-                f'<text x="{near + 4 * sign:g}" y="{text_y + 4.5:.1f}" font-size="12.5" '
-                f'fill="{TEXT}" text-anchor="{"end" if sign < 0 else "start"}">'
-                f"{escape(text)}</text>"
-            )
+            labels.append(Label(text, sign < 0, ((near, text_y), (far, text_y), (x, y))))
+    return labels
+
+
+def _labels(found: Mapping[str, float], label_from: float) -> list[str]:
+    """The views' names, and the labels of :func:`place_labels`."""
+    parts = [
+        f'<text x="{CENTRES[view]:g}" y="{HEIGHT + 8:g}" font-size="13" fill="{BODY_EDGE}" '
+        f'text-anchor="middle">{view}</text>'
+        for view in VIEWS
+    ]
+    for label in place_labels(found, label_from):
+        (near, text_y), (far, _), (x, y) = label.line
+        parts.append(
+            f'<path d="M{near:g} {text_y:.1f}L{far:g} {text_y:.1f}L{x:.1f} {y:.1f}" '
+            f'fill="none" stroke="{TEXT}" stroke-width=".7"/>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6" fill="{TEXT}"/>'
+            f'<text x="{near + (-4 if label.left else 4):g}" y="{text_y + 4.5:.1f}" '
+            f'font-size="12.5" fill="{TEXT}" text-anchor="{"end" if label.left else "start"}">'
+            f"{escape(label.text)}</text>"
+        )
     return parts
 
 
@@ -347,7 +387,7 @@ def _spread(heights: Sequence[float]) -> list[float]:
     return placed
 
 
-def _legend(binary: bool, id_prefix: str) -> list[str]:
+def _legend(binary: bool, id_prefix: str, label_from: float) -> list[str]:
     y, parts = HEIGHT + 22, []
     text = f'font-size="13" fill="{TEXT}"'
     if binary:
@@ -373,6 +413,13 @@ def _legend(binary: bool, id_prefix: str) -> list[str]:
         f"{share:.0%}</text>"
         for share in (0.0, 0.5, 1.0)
     ]
+    if label_from != LABEL_FROM:
+        x = left + width * label_from
+        parts.append(
+            f'<path d="M{x:.1f} {y - 3:g}v18" stroke="{ACTIVE_EDGE}" stroke-width="2.5"/>'
+            f'<text x="{left + width + 14:g}" y="{y + 11:g}" {text}>active from '
+            f"{label_from:.0%}</text>"
+        )
     return parts
 
 
@@ -380,7 +427,11 @@ def _legend(binary: bool, id_prefix: str) -> list[str]:
 
 
 def body_map_png(
-    values: Values, height_px: int = 480, *, background: tuple[int, int, int] = (255, 255, 255)
+    values: Values,
+    height_px: int = 480,
+    *,
+    background: tuple[int, int, int] = (255, 255, 255),
+    label_from: float = LABEL_FROM,
 ) -> npt.NDArray[np.uint8]:
     """The two figures as a picture, ``uint8 [height_px, W, 3]`` RGB, without text.
 
@@ -388,6 +439,7 @@ def body_map_png(
         values: see ``region_values``.
         height_px: 16 or more.
         background: RGB.
+        label_from: regions of at least this value get a dark edge.
 
     Raises:
         ValueError: see ``region_values``, or a height under 16.
@@ -410,24 +462,25 @@ def body_map_png(
 
     def draw(points: npt.NDArray[np.int32], fill: str, edge: str, edge_width: float) -> None:
         thickness = max(1, round(edge_width * scale))
-        cv2.fillPoly(image, [points], _rgb(fill), cv2.LINE_AA, fraction)
-        cv2.polylines(image, [points], True, _rgb(edge), thickness, cv2.LINE_AA, fraction)
+        cv2.fillPoly(image, [points], rgb(fill), cv2.LINE_AA, fraction)
+        cv2.polylines(image, [points], True, rgb(edge), thickness, cv2.LINE_AA, fraction)
 
     for view in VIEWS:
         draw(pixels(outline(), view), BODY_COLOUR, BODY_EDGE, 1.0)
-        for slug, value in sorted(found.items(), key=lambda item: item[1] >= LABEL_FROM):
+        for slug, value in sorted(found.items(), key=lambda item: item[1] >= label_from):
             for curve in shapes()[view].get(slug, []):
-                edge = ACTIVE_EDGE if value >= LABEL_FROM else EDGE
+                edge = ACTIVE_EDGE if value >= label_from else EDGE
                 draw(pixels(curve, view), region_colour(value), edge, 0.7)
         for line in [c * side for c in detail_lines()[view] for side in (1.0, _MIRROR)]:
             points = pixels(line, view, closed=False)
             thickness = max(1, round(0.8 * scale))
-            cv2.polylines(image, [points], False, _rgb(BODY_EDGE), thickness, cv2.LINE_AA, fraction)
+            cv2.polylines(image, [points], False, rgb(BODY_EDGE), thickness, cv2.LINE_AA, fraction)
     small = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
+def rgb(colour: str) -> tuple[int, int, int]:
+    """``#rrggbb`` as three numbers of 0 to 255."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 

@@ -1,45 +1,38 @@
 """From downloaded videos to shards: plan what is missing, run it in processes, commit by shard.
 
-A worker turns one clip into a staged row in ``work/``; the main process puts the finished rows
-of a shard together, in the order of clip ids, and renames the shard into place. A killed build
-leaves whole rows in ``work/`` and whole shards in ``shards/``; the next run goes on from there and
-ends with the same bytes as an undisturbed one.
+A worker (``engines``) turns one clip into a staged row in ``work/``; the main process puts the
+finished rows of a shard together, in the order of clip ids, and renames the shard into place. A
+killed build leaves whole rows in ``work/`` and whole shards in ``shards/``; the next run goes on
+from there and ends with the same bytes as an undisturbed one.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import multiprocessing
-import os
 import shutil
 import sqlite3
-import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from musclemap_data import storage
 from musclemap_data.catalog import SPLITS, load_table
+from musclemap_data.clip_job import ClipJob, Outcome, tool_versions
+from musclemap_data.engines import check_engine, run_jobs
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import (
     RETRIED_BY_DEFAULT,
     Failure,
     FailureClass,
     Ledger,
-    StageError,
     lock_data_dir,
 )
-from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe, extract
+from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.shards import (
     MODALITY_COLUMNS,
@@ -53,29 +46,10 @@ from musclemap_data.shards import (
     write_dataset_info,
     write_shard,
 )
-from musclemap_data.staging import JpegSpool, read_staged, write_staged
+from musclemap_data.staging import read_staged
 
 CLIPS_PER_SHARD = 64
-FRAMES_PER_WINDOW = 320
-"""Frames in memory at the same time, of clips of any length: ten seconds and a little."""
-MOST_ATTEMPTS_PER_RUN = 2
-"""A clip whose worker process died is tried once more, in case a neighbour was the cause."""
-
-
-@dataclass(frozen=True)
-class ClipJob:
-    """One clip to extract: plain values only, so that it can go to another process."""
-
-    clip_id: str
-    video: str
-    staged: str
-    cut: str
-    start_s: float
-    end_s: float | None
-    modalities: tuple[str, ...]
-    settings: ExtractionSettings
-    fixed: Mapping[str, Any]
-    """Columns that are known before: ids, labels, source sha256."""
+LEDGER_UPLOADED_EVERY_S = 600
 
 
 @dataclass
@@ -105,7 +79,9 @@ def extract_modalities(
     data_dir: Path,
     *,
     modalities: Sequence[str] = MODALITIES,
-    workers: int = 2,
+    workers: int | None = 2,
+    engine: str = "local",
+    address: str | None = None,
     settings: ExtractionSettings | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     retry_failed: bool = False,
@@ -119,7 +95,9 @@ def extract_modalities(
     Args:
         data_dir: where ``musclemap download`` put the videos.
         modalities: which of ``MODALITIES`` the rows must have; others already there are kept.
-        workers: processes.
+        workers: clips at once; None: one a core.
+        engine: where clips are extracted, see ``engines.run_jobs``.
+        address: of the engine ``ray``.
         settings: how modalities are made.
         clips_per_shard: rows of a full shard.
         retry_failed: try again clips that failed before for good.
@@ -130,32 +108,33 @@ def extract_modalities(
         A report.
 
     Raises:
-        UserError: nothing was downloaded here, an unknown modality, or the directory is in use.
+        UserError: nothing was downloaded here, an unknown modality, the directory is in use, or
+            the engine cannot be used.
     """
     unknown = [name for name in modalities if name not in MODALITIES]
     if unknown or not modalities:
         raise UserError(
             f"modalities are {', '.join(modalities) or 'none'}; choose from {', '.join(MODALITIES)}"
         )
-    if workers < 1:
-        raise UserError(f"workers is {workers}; it must be 1 or more")
+    check_engine(engine, workers, address)
     if not (data_dir / "ledger.sqlite").exists():
         raise UserError(f"Nothing was downloaded to {data_dir}. Run `musclemap download` first.")
-    with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
+    with lock_data_dir(data_dir), storage.writing(data_dir), Ledger(data_dir) as ledger:
         ledger.assign_shards(clips_per_shard)
+        storage.upload(data_dir)
         build = _Build(data_dir, ledger, tuple(modalities), settings or ExtractionSettings())
         jobs = build.plan(retry_failed)
         if on_total:
             on_total(len(jobs))
-        build.commit_ready()
-        for job, outcome in run_jobs(jobs, workers):
-            build.finish(job, outcome)
+        build.commit_complete()
+        outcomes = run_jobs(build.with_videos(jobs), workers, engine=engine, address=address)
+        for job, outcome in outcomes:
             frames, failure = (
                 (0, outcome) if isinstance(outcome, Failure) else (outcome["frames"], None)
             )
             if on_clip:
                 on_clip(job.clip_id, frames, failure)
-            build.commit_ready()
+            build.finish(job, outcome)
         build.close()
         return build.report
 
@@ -199,6 +178,7 @@ class _Build:
         self.staged: dict[tuple[str, int], list[str]] = defaultdict(list)
         self.pending: dict[tuple[str, int], int] = defaultdict(int)
         self.timings: dict[str, dict[str, float]] = {}
+        self.ledger_uploaded = time.monotonic()
         self.sources: dict[str, str] = {}
         earlier = read_dataset_info(data_dir) if (data_dir / "dataset.json").exists() else {}
         self.shard_hashes: dict[str, dict[str, Any]] = earlier.get("shards", {})
@@ -339,15 +319,28 @@ class _Build:
 
     # -- running ----------------------------------------------------------------------------
 
-    def finish(self, job: ClipJob, outcome: dict[str, Any] | Failure) -> None:
-        place = self._place(job.clip_id)
-        self.pending[place] -= 1
+    def with_videos(self, jobs: Iterable[ClipJob]) -> Iterator[ClipJob]:
+        """Jobs as they are asked for, their videos fetched where the data set is a remote one."""
+        for job in jobs:
+            storage.fetch_video(self.data_dir, Path(job.video), job.fixed["source_sha256"])
+            yield job
+
+    def finish(self, job: ClipJob, outcome: Outcome) -> None:
+        """Record how a job ended; the last one of a shard has the shard written."""
         if isinstance(outcome, Failure):
             self.ledger.clip_failed(job.clip_id, outcome)
             self.report.failed[job.clip_id] = outcome
             self._keep_old_row(job.clip_id)
-            return
-        self.staged[place].append(job.clip_id)
+        else:
+            self._count(job, outcome)
+        place = self._place(job.clip_id)
+        self.pending[place] -= 1
+        if not self.pending[place]:
+            del self.pending[place]
+            self._commit(place)
+
+    def _count(self, job: ClipJob, outcome: dict[str, Any]) -> None:
+        self.staged[self._place(job.clip_id)].append(job.clip_id)
         self.report.built += 1
         self.report.frames += outcome["frames"]
         self.timings[job.clip_id] = outcome["seconds"]
@@ -356,8 +349,8 @@ class _Build:
         if outcome["clipped_share"] > CLIPPED_SHARE_WARNING:
             self.report.clipped[job.clip_id] = outcome["clipped_share"]
 
-    def commit_ready(self) -> None:
-        """Write every shard that waits for no clip any more."""
+    def commit_complete(self) -> None:
+        """Write every shard that waits for no clip."""
         for place in [place for place, count in self.pending.items() if count == 0]:
             del self.pending[place]
             self._commit(place)
@@ -366,14 +359,14 @@ class _Build:
         path = shard_path(self.data_dir, *place)
         present, staged = self.present[place], self.staged[place]
         clip_ids = sorted([*present, *staged])
+        changed = bool(clip_ids) and not self._is_current(path, place, clip_ids)
+        if (changed or not clip_ids) and path.name in self.shard_hashes:
+            del self.shard_hashes[path.name]
+            self._write_info()  # a crash must not leave the old hash beside the new shard
         if not clip_ids:
-            if self.shard_hashes.pop(path.name, None):
-                self._write_info()
             path.unlink(missing_ok=True)
             return
-        if not self._is_current(path, place, clip_ids):
-            if self.shard_hashes.pop(path.name, None):
-                self._write_info()  # a crash must not leave the old hash beside the new shard
+        if changed:
             sha256 = write_shard(path, self._rows(path, place, clip_ids))
             self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": sha256}
         elif path.name not in self.shard_hashes:
@@ -381,6 +374,17 @@ class _Build:
         self.ledger.shard_written(*place, clip_ids, self.sources, self.timings)
         for clip_id in staged:
             (self.work_dir / f"{clip_id}.arrow").unlink(missing_ok=True)
+            self.timings.pop(clip_id, None)
+        if changed:
+            self._write_info()
+            self._upload()
+
+    def _upload(self) -> None:
+        """For a remote data set: the shard at once, the ledger, which grows, now and then."""
+        now = time.monotonic()
+        with_ledger = now - self.ledger_uploaded > LEDGER_UPLOADED_EVERY_S
+        self.ledger_uploaded = now if with_ledger else self.ledger_uploaded
+        storage.upload(self.data_dir, shards_only=not with_ledger)
 
     def _is_current(self, path: Path, place: tuple[str, int], clip_ids: Sequence[str]) -> bool:
         """Whether the shard already holds just these rows with today's labels."""
@@ -417,16 +421,15 @@ class _Build:
                 yield replace_columns(row, labels)
 
     def close(self) -> None:
-        self.commit_ready()
         shutil.rmtree(self.work_dir, ignore_errors=True)
         self._write_info()
 
     def _write_info(self) -> None:
-        splits = {split: {"planned": 0, "built": 0} for split in SPLITS}
-        for clip in self.ledger.clips():
-            splits[clip["split"]]["planned"] += 1
-            splits[clip["split"]]["built"] += clip["shard_row"] is not None
-        tools = ("av", "imageio-ffmpeg", "numba", "numpy", "opencv-contrib-python-headless")
+        counts = self.ledger.split_counts()
+        splits = {
+            split: dict(zip(("planned", "built"), counts.get(split, (0, 0)), strict=True))
+            for split in SPLITS
+        }
         write_dataset_info(
             self.data_dir,
             {
@@ -435,7 +438,7 @@ class _Build:
                 "splits": splits,
                 "modalities": self.recorded,
                 "cut": asdict(self.settings.cut),
-                "tools": {name: version(name) for name in (*tools, "pyarrow", "simplejpeg")},
+                "tools": tool_versions(),
                 "shards": dict(sorted(self.shard_hashes.items())),
             },
         )
@@ -461,161 +464,3 @@ def _staged_is_current(path: Path, job: ClipJob) -> bool:
         return row is not None and all(
             row[name][0].as_py() == job.fixed[name] for name in ("provenance", "source_sha256")
         )
-
-
-# -- processes ----------------------------------------------------------------------------------
-
-
-def run_jobs(
-    jobs: Sequence[ClipJob], workers: int
-) -> Iterator[tuple[ClipJob, dict[str, Any] | Failure]]:
-    """Run jobs in processes; yields each with its outcome as it ends.
-
-    A worker that dies (out of memory, say) takes the pool with it: the jobs that were left are
-    then run again, one process each for those that were running.
-    """
-    if not jobs:
-        return
-    attempts: dict[str, int] = defaultdict(int)
-    left = list(jobs)
-    while left:
-        context = multiprocessing.get_context("spawn")
-        count = min(workers, len(left))
-        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
-        futures: dict[Future[dict[str, Any] | Failure], ClipJob] = {}
-        retry: list[ClipJob] = []
-        try:
-            with _one_thread_each():
-                futures = {pool.submit(run_job, job): job for job in left}
-            for future in as_completed(futures):
-                job = futures[future]
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    retry.append(job)
-                    continue
-                yield job, outcome
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        left = []
-        # The first `count` unfinished jobs may have been the ones that were running.
-        for index, job in enumerate(retry):
-            attempts[job.clip_id] += index < count
-            if attempts[job.clip_id] >= MOST_ATTEMPTS_PER_RUN:
-                reason = "its worker process died twice (out of memory?); try fewer --workers"
-                yield job, Failure("extract", FailureClass.BUG, reason)
-            else:
-                left.append(job)
-        workers = 1 if retry else workers
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started here use one thread each: clips are the unit of parallel work.
-
-    Numerical libraries read these variables when they are loaded, so they must be set before a
-    process starts, not in it.
-    """
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _start_worker() -> None:
-    """One thread for OpenCV; and a worker ends with its parent."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        # A killed main process cannot tell its workers: they watch it.
-        def watch() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=watch, daemon=True).start()
-    import cv2
-
-    cv2.setNumThreads(1)
-
-
-def run_job(job: ClipJob) -> dict[str, Any] | Failure:
-    """Cut, decode and extract one clip into its staged row; every failure becomes a ``Failure``."""
-    try:
-        return _extract_clip(job)
-    except StageError as error:
-        return error.failure
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-        kind = FailureClass.DISK if full else FailureClass.BUG
-        return Failure("extract", kind, error.strerror or str(error))
-    except UserError as error:
-        return Failure("extract", FailureClass.BUG, str(error))
-    except MemoryError:
-        return Failure("extract", FailureClass.BUG, "out of memory; try fewer --workers")
-    except Exception as error:
-        return Failure("extract", FailureClass.BUG, f"{type(error).__name__}: {error}"[:500])
-
-
-def _extract_clip(job: ClipJob) -> dict[str, Any]:
-    import time
-
-    from musclemap_data.trim import cut_clip
-
-    began = time.perf_counter()
-    video, cut = Path(job.video), Path(job.cut)
-    if not video.is_file():
-        raise StageError("cut", FailureClass.GONE, f"{video.name} is no longer in videos/")
-    fps = cut_clip(video, cut, job.start_s, job.end_s, job.settings.cut)
-    cut_s = time.perf_counter() - began
-    pictures = {"rgb": "rgb", "rgb-diff": "rgb_diff", "flow": "flow"}
-    with ExitStack() as stack:
-        spools = {
-            name: stack.enter_context(JpegSpool(Path(job.staged).parent))
-            for name in pictures
-            if name in job.modalities
-        }
-        columns, seconds = extract(_windows(cut), job.modalities, job.settings, spools)
-        if not columns["frames"]:
-            raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
-        began = time.perf_counter()
-        row = {
-            **job.fixed,
-            **columns,
-            **{
-                pictures[name]: stack.enter_context(spool.to_arrow())
-                for name, spool in spools.items()
-            },
-            "start_s": job.start_s,
-            "end_s": round(job.start_s + float(columns["frames"] / fps), 6),
-            "fps": float(fps),
-        }
-        write_staged(Path(job.staged), row)
-    return {
-        "frames": columns["frames"],
-        "clipped_share": columns.get("flow_clipped_share", 0.0),
-        "seconds": {"cut": cut_s, **seconds, "write": time.perf_counter() - began},
-    }
-
-
-def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    """The frames of a clip in pieces; the same array is used for each piece."""
-    from musclemap_data.decode import iterate_frames
-
-    window: npt.NDArray[np.uint8] | None = None
-    filled = 0
-    for frame in iterate_frames(path):
-        if window is None:
-            window = np.empty((FRAMES_PER_WINDOW, *frame.shape), np.uint8)
-        window[filled] = frame
-        filled += 1
-        if filled == FRAMES_PER_WINDOW:
-            yield window
-            filled = 0
-    if window is not None and filled:
-        yield window[:filled]

@@ -30,6 +30,9 @@ MUSCLE_COLUMNS = ("index", "slug", "name", "description", "anatomy", "side", "al
 ACTIVITY_COLUMNS_BEFORE = ("slug", "name", "aliases", "description", "family", "new")
 ACTIVITY_COLUMNS_AFTER = ("sources", "confidence")
 
+SYNTHETIC_PREFIX = "synthetic_"
+"""The video ids of the embedded sample begin so."""
+
 _SLUG = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -293,3 +296,9 @@ def _parse_activity(row: Mapping[str, str], regions: tuple[str, ...]) -> tuple[A
 def _raise_problems(path: Path, problems: list[str]) -> None:
     if problems:
         raise UserError(f"{path}: {len(problems)} problem(s)\n  " + "\n  ".join(problems))
+
+
+def is_synthetic(video_ids: Iterable[str]) -> bool:
+    """Whether all videos are of the embedded sample, which is rendered; False for no video."""
+    ids = list(video_ids)
+    return bool(ids) and all(name.startswith(SYNTHETIC_PREFIX) for name in ids)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,49 @@ import numpy.typing as npt
 from musclemap_data.ledger import FailureClass, StageError
 
 # What a source may be: plain containers. A playlist (concat, HLS, DASH) could make ffmpeg open
-# other files or addresses, a still picture is no video: neither is in the list.
+# other files or addresses, a still picture is no video, a bare H.264 stream has no time stamps to
+# cut at: none of them is in the list.
 INPUT_OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo,"
-    "m4v,ogg,h264,hevc,ivf,dv,mxf,rm,swf,vob,wtv,nut",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,ogg,ivf,dv,"
+    "mxf,rm,swf,vob,wtv,nut",
 }
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
+_BY_FIRST_BYTES = (
+    (b"\x89PNG", "a still picture"),
+    (b"\xff\xd8\xff", "a still picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"BM", "a still picture"),
+    (b"PK\3\4", "an archive"),
+    (b"\x1f\x8b", "an archive"),
+    (b"7z\xbc\xaf", "an archive"),
+    (b"Rar!", "an archive"),
+    (b"%PDF", "a PDF document"),
+    (b"ID3", "a sound file"),
+    (b"fLaC", "a sound file"),
+    (b"\0\0\0\1", "a bare stream without time stamps"),
+    (b"#EXTM3U", "a playlist"),
+    (b"ffconcat", "a playlist"),
+    (b"<", "a web page"),
+)
+_RIFF = {b"WEBP": "a still picture", b"WAVE": "a sound file"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a video may ask for. They decide which clips are built, not what is in them.
+
+    Attributes:
+        most_pixels: of one frame; the default is twice 8K.
+        most_frames: of one clip; the default is nine hours at 30 frames/s.
+        most_cut_s: seconds that ffmpeg may take for one cut.
+    """
+
+    most_pixels: int = 2**26
+    most_frames: int = 1_000_000
+    most_cut_s: float = 4 * 3600.0
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -27,7 +64,7 @@ class VideoFacts:
     """What a video file says of itself.
 
     Attributes:
-        duration_s: seconds, None where the container does not say.
+        duration_s: seconds, None where the container does not say, or says nonsense.
         fps: average frame rate, frames a second.
         width: pixels, as stored (before rotation).
         height: pixels, as stored (before rotation).
@@ -39,33 +76,58 @@ class VideoFacts:
     height: int
 
 
-def probe(path: Path, *, stage: str) -> VideoFacts:
+def probe(path: Path, *, stage: str, limits: Limits = LIMITS) -> VideoFacts:
     """Open a file, decode its first frame and report on it.
 
     Args:
         path: a local file.
         stage: named in the error.
+        limits: a larger frame is not decoded.
 
     Raises:
-        StageError: class ``not-a-video`` (no video stream, or a still picture) or ``decode``.
+        StageError: class ``not-a-video`` (no video stream, or a still picture), ``too-large`` or
+            ``decode``.
     """
     import av
 
     try:
-        with av.open(f"file:{path}", options=INPUT_OPTIONS) as container:
-            if not container.streams.video:
+        with open_video(path) as container:
+            # The cover of a song is a video stream of one picture.
+            cover = av.stream.Disposition.attached_pic
+            streams = [s for s in container.streams.video if not s.disposition & cover]
+            if not streams:
                 raise StageError(stage, FailureClass.NOT_A_VIDEO, "no video stream in the file")
-            stream = container.streams.video[0]
+            stream = streams[0]
+            codec = stream.codec_context
+            if codec is None:
+                raise StageError(stage, FailureClass.DECODE, "there is no decoder for its codec")
+            if codec.width * codec.height > limits.most_pixels:
+                reason = f"{codec.width} x {codec.height} pixels; {limits.most_pixels} may be"
+                raise StageError(stage, FailureClass.TOO_LARGE, reason)
+            # The frames may be larger than the container says.
+            codec.options = {"max_pixels": str(limits.most_pixels)}
             frame = next(container.decode(stream), None)
             if frame is None:
                 raise StageError(stage, FailureClass.DECODE, "the video stream holds no frame")
-            duration = container.duration / av.time_base if container.duration else None
-            rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-            return VideoFacts(duration, Fraction(rate), frame.width, frame.height)
+            duration = (container.duration or 0) / av.time_base
+            rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+            return VideoFacts(duration if duration > 0 else None, rate, frame.width, frame.height)
     except av.FFmpegError as error:
         what = _what_it_is(path)
         kind = FailureClass.NOT_A_VIDEO if what else FailureClass.DECODE
         raise StageError(stage, kind, what or _reason(error)) from error
+
+
+def open_video(path: Path) -> Any:
+    """A video file, opened by PyAV as a plain container only; to be used in a ``with`` block.
+
+    Raises:
+        av.FFmpegError: it cannot be opened.
+    """
+    import av
+
+    # Titles may be in any encoding; we read none of them.
+    return av.open(f"file:{path}", options=INPUT_OPTIONS, metadata_errors="ignore")
 
 
 def read_frames(path: Path) -> npt.NDArray[np.uint8]:
@@ -92,7 +154,7 @@ def iterate_frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
     import av
 
     try:
-        with av.open(f"file:{path}", options=INPUT_OPTIONS) as container:
+        with open_video(path) as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):
@@ -112,8 +174,9 @@ def _what_it_is(path: Path) -> str | None:
         head = file.read(512)
     if not head:
         return "the file is empty"
-    if head.startswith(_PICTURES) and not head[8:].startswith(b"AVI"):
-        return "a still picture, not a video"
-    if head.lstrip()[:1] == b"<":
-        return "a web page, not a video"
-    return "a text file, not a video" if head.isascii() and b"\0" not in head else None
+    what = _RIFF.get(head[8:12]) if head.startswith(b"RIFF") else None
+    for start, name in _BY_FIRST_BYTES:
+        what = what or (name if head.lstrip().startswith(start) else None)
+    if what is None and head.isascii() and b"\0" not in head:
+        what = "a text file"
+    return f"{what}, not a video" if what else None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from musclemap_data import ytdlp
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.decode import probe
 from musclemap_data.errors import UserError
@@ -22,57 +22,61 @@ from musclemap_data.ledger import (
     Failure,
     FailureClass,
     Ledger,
+    Rest,
     StageError,
     lock_data_dir,
 )
-from musclemap_data.manifest import Clip, is_remote
+from musclemap_data.manifest import Clip
+from musclemap_data.own_process import OwnProcesses
+from musclemap_data.pacing import DownloadSettings, Hosts, VideoTask, host_of, is_youtube, run_tasks
 from musclemap_data.shards import file_sha256
 
-# The smallest picture whose shorter side is still 256 or more; sound is not wanted. `?` lets
-# formats through that do not tell their size, such as a plain file on a server.
-FORMAT = "bv*[height>=?256][width>=?256][vcodec!=none]/b[height>=?256][width>=?256]/bv*/b/best"
-FORMAT_SORT = ["+res", "+fps", "+size", "+br"]
-
-_BY_STATUS = {
-    401: FailureClass.BLOCKED,
-    403: FailureClass.BLOCKED,
-    404: FailureClass.GONE,
-    410: FailureClass.GONE,
-    429: FailureClass.RATE_LIMITED,
-    451: FailureClass.BLOCKED,
-}
-# First match wins: a private video also asks to sign in, a blocked one is also "unavailable".
-_BY_TEXT = (
-    (r"private video|removed|deleted|terminated|no longer|does not exist", FailureClass.GONE),
-    (
-        r"not a bot|sign in|log ?in|age.restrict|in your country|geo.?restrict|cookies",
-        FailureClass.BLOCKED,
-    ),
-    (r"too many requests|rate.?limit|session has been", FailureClass.RATE_LIMITED),
-    (r"unavailable", FailureClass.GONE),
-    (
-        r"unsupported url|no video|not a valid url|no formats|playlist|empty|did not get any data",
-        FailureClass.NOT_A_VIDEO,
-    ),
-    (r"no space left|read-only file system|permission denied", FailureClass.DISK),
-)
+_KEEPS_PARTIAL = (FailureClass.NETWORK, FailureClass.RATE_LIMITED, FailureClass.DISK)
+"""Failures after which the next run goes on with what is there of the file."""
 
 
 @dataclass
 class DownloadReport:
-    """What one run of ``download_videos`` did.
+    """What one run did. Every video asked for is in exactly one of the first four counts.
 
     Attributes:
         downloaded: videos fetched by this run.
         present: videos that were there already.
         failed: video id -> failure, of this run and of earlier ones that were not tried again.
+        not_tried: host -> videos that were left out because the host asked for a pause.
+        resting: hosts that asked for a pause, in this run or before.
         total_bytes: bytes of all videos present.
     """
 
     downloaded: int = 0
     present: int = 0
     failed: dict[str, Failure] = field(default_factory=dict)
+    not_tried: dict[str, int] = field(default_factory=dict)
+    resting: list[Rest] = field(default_factory=list)
     total_bytes: int = 0
+
+
+@dataclass
+class Estimate:
+    """What a download would do.
+
+    Attributes:
+        sizes: video id -> bytes to fetch, None where the site does not say.
+        failed: video id -> failure, where a video cannot be had, or failed before for good.
+        present: videos that are there already.
+        not_tried: host -> videos not looked at because the host asked for a pause.
+        resting: hosts that asked for a pause.
+    """
+
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    present: int = 0
+    not_tried: dict[str, int] = field(default_factory=dict)
+    resting: list[Rest] = field(default_factory=list)
+
+
+OnVideo = Callable[[str, Failure | None], None]
+OnTotal = Callable[[int], None]
 
 
 def download_videos(
@@ -80,121 +84,277 @@ def download_videos(
     manifest_dir: Path,
     data_dir: Path,
     *,
-    workers: int = 2,
+    settings: DownloadSettings | None = None,
     keep: Collection[str] = (),
     activity_table: str = DEFAULT_TABLE,
     retry_failed: bool = False,
-    on_video: Callable[[str, Failure | None], None] | None = None,
-    on_total: Callable[[int], None] | None = None,
+    now: bool = False,
+    on_video: OnVideo | None = None,
+    on_total: OnTotal | None = None,
 ) -> DownloadReport:
     """Fetch the video of every clip that is not there yet, and record each in the ledger.
 
     The clips become the plan of the data directory; clips of an earlier plan are withdrawn. A
-    video that failed for good (gone, blocked, ...) is tried again only with ``retry_failed``.
+    video that failed for good (gone, blocked, ...) is tried again only with ``retry_failed``. A
+    host that refuses several times in a row is left alone for the time it asked for, also by later
+    runs; its videos stay planned.
 
     Args:
         clips: a checked manifest, or a part of one.
         manifest_dir: local urls are relative to it.
         data_dir: the data set's folder; created if need be.
-        workers: videos fetched at the same time.
+        settings: how many at once, which pauses, limits, cookies and proxy.
         keep: ids of clips that are not withdrawn: the rest of the manifest.
         activity_table: where the labels come from, see ``catalog.load_table``.
         retry_failed: try again whatever failed before.
+        now: ask also hosts that asked for a pause that is not over.
         on_video: called with (video id, failure or None) as each attempt ends.
         on_total: called once with the number of videos about to be tried.
 
     Returns:
-        A report; every video of ``clips`` is in exactly one of its counts.
+        A report.
 
     Raises:
-        UserError: the data directory is in use or cannot be written.
+        UserError: the data directory is in use or cannot be written, or cookies cannot be read.
     """
-    if workers < 1:
-        raise UserError(f"workers is {workers}; it must be 1 or more")
+    settings = settings or DownloadSettings()
+    cookies = ytdlp.read_cookies(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         ledger.sync(clips, manifest_dir, keep=keep, activity_table=activity_table)
-        videos_dir = data_dir / "videos"
-        (videos_dir / ".partial").mkdir(parents=True, exist_ok=True)
-        chosen = {clip.video_id for clip in clips}
         report = DownloadReport()
-        tasks = []
-        for video in ledger.videos():
-            video_id = video["video_id"]
-            if video_id not in chosen:
-                continue
-            if video["state"] == "downloaded" and (data_dir / video["file"]).is_file():
-                report.present += 1
-                report.total_bytes += video["bytes"] or 0
-                continue
-            if video["state"] == "downloaded":
-                ledger.video_missing(video_id)
-            elif video["state"] == "failed" and not retry_failed:
-                failure = Failure(
-                    video["failure_stage"],
-                    FailureClass(video["failure_class"]),
-                    video["failure_reason"],
-                )
-                if failure.failure_class not in RETRIED_BY_DEFAULT:
-                    report.failed[video_id] = failure
-                    continue
-            tasks.append((video_id, video["url"], video["local_path"]))
-        if on_total:
-            on_total(len(tasks))
-        _run(tasks, videos_dir, workers, ledger, report, on_video)
+        tasks = _plan(ledger, {clip.video_id for clip in clips}, data_dir, retry_failed, report)
+        _fetch_all(tasks, ledger, data_dir, settings, cookies, now, report, on_video, on_total)
     return report
 
 
-def _run(
-    tasks: Sequence[tuple[str, str, str | None]],
-    videos_dir: Path,
-    workers: int,
+def retry_videos(
+    data_dir: Path,
+    classes: Collection[FailureClass],
+    *,
+    settings: DownloadSettings | None = None,
+    now: bool = False,
+    on_video: OnVideo | None = None,
+    on_total: OnTotal | None = None,
+) -> tuple[DownloadReport, list[str]]:
+    """Plan again what failed with one of these classes, and fetch those videos; no others.
+
+    Args:
+        data_dir: an earlier data set; its ledger knows the videos and where they are.
+        classes: failure classes.
+        settings: as for ``download_videos``, like all that follow.
+
+    Returns:
+        (report on those videos, ids of the clips that were planned again)
+
+    Raises:
+        UserError: as ``download_videos``; or nothing was downloaded here.
+    """
+    if not (data_dir / "ledger.sqlite").exists():
+        raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
+    settings = settings or DownloadSettings()
+    cookies = ytdlp.read_cookies(settings)
+    with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
+        video_ids, clip_ids = ledger.plan_again(classes)
+        report = DownloadReport()
+        tasks = _plan(ledger, set(video_ids), data_dir, True, report)
+        _fetch_all(tasks, ledger, data_dir, settings, cookies, now, report, on_video, on_total)
+    return report, clip_ids
+
+
+def estimate_downloads(
+    clips: Sequence[Clip],
+    manifest_dir: Path,
+    data_dir: Path,
+    *,
+    settings: DownloadSettings | None = None,
+    retry_failed: bool = False,
+    now: bool = False,
+    on_video: OnVideo | None = None,
+    on_total: OnTotal | None = None,
+) -> Estimate:
+    """What ``download_videos`` would fetch, and how much; nothing is written to ``data_dir``.
+
+    Remote sites are asked for each video's size, with the same pauses as in a download.
+
+    Args:
+        clips: as for ``download_videos``, like all others.
+    """
+    settings = settings or DownloadSettings()
+    cookies = ytdlp.read_cookies(settings)
+    report, estimate = DownloadReport(), Estimate()
+
+    def look(task: VideoTask, time_limit_s: float, stop: threading.Event) -> int | None:
+        if task.local_path is not None:
+            return _local_source(task).stat().st_size
+        return ytdlp.estimate_bytes(processes, task.url, settings, cookies, time_limit_s, stop)
+
+    with TemporaryDirectory() as scratch:
+        if (data_dir / "ledger.sqlite").exists():
+            with Ledger(data_dir, read_only=True) as ledger:
+                ledger.copy_to(Path(scratch))
+        with Ledger(Path(scratch)) as ledger:
+            ledger.sync(clips, manifest_dir)
+            chosen = {clip.video_id for clip in clips}
+            tasks = _plan(ledger, chosen, data_dir, retry_failed, report)
+            hosts = Hosts(settings, {} if now else ledger.resting_hosts())
+    if on_total:
+        on_total(len(tasks))
+    with (
+        OwnProcesses(ytdlp.PRELOAD) as processes,
+        closing(run_tasks(tasks, look, settings, hosts)) as outcomes,
+    ):
+        for task, outcome, _ in outcomes:
+            failure = outcome.failure if isinstance(outcome, StageError) else None
+            if failure:
+                estimate.failed[task.video_id] = failure
+            else:
+                estimate.sizes[task.video_id] = outcome
+            if on_video:
+                on_video(task.video_id, failure)
+    estimate.failed |= report.failed
+    estimate.present = report.present
+    tried = {*estimate.sizes, *estimate.failed}
+    estimate.not_tried = _count_hosts(task for task in tasks if task.video_id not in tried)
+    estimate.resting = list(hosts.resting.values())
+    return estimate
+
+
+def needs_javascript(clips: Sequence[Clip]) -> str | None:
+    """What to install if these clips are of YouTube and yt-dlp's JavaScript runtime is missing."""
+    if not any(is_youtube(clip.url) for clip in clips) or ytdlp.javascript_runtime():
+        return None
+    return (
+        "YouTube needs a JavaScript runtime and none was found: most of its videos will fail. "
+        "Install one with `pip install deno`, or Node.js 22 or later."
+    )
+
+
+def resting_hosts(ledger: Ledger) -> list[dict[str, Any]]:
+    """Hosts that asked for a pause: host, until (UTC), reason, videos_left (not downloaded yet)."""
+    rests = ledger.resting_hosts()
+    left = [host_of(video["url"]) for video in ledger.videos() if _is_left(video)]
+    return [
+        {
+            "host": rest.host,
+            "until": rest.until.isoformat(),
+            "reason": rest.reason,
+            "videos_left": left.count(rest.host),
+        }
+        for rest in rests.values()
+    ]
+
+
+def _is_left(video: Any) -> bool:
+    retried = {str(kind) for kind in RETRIED_BY_DEFAULT}
+    return video["state"] == "planned" or video["failure_class"] in retried
+
+
+def _plan(
     ledger: Ledger,
+    chosen: Collection[str],
+    data_dir: Path,
+    retry_failed: bool,
     report: DownloadReport,
-    on_video: Callable[[str, Failure | None], None] | None,
+) -> list[VideoTask]:
+    """The chosen videos that are to be fetched; the others go into the report."""
+    tasks = []
+    for video in ledger.videos():
+        video_id = video["video_id"]
+        if video_id not in chosen:
+            continue
+        if video["state"] == "downloaded" and (data_dir / video["file"]).is_file():
+            report.present += 1
+            report.total_bytes += video["bytes"] or 0
+            continue
+        if video["state"] == "downloaded":
+            ledger.video_missing(video_id)
+        elif video["state"] == "failed" and not retry_failed:
+            failure = Failure(
+                video["failure_stage"],
+                FailureClass(video["failure_class"]),
+                video["failure_reason"],
+            )
+            if failure.failure_class not in RETRIED_BY_DEFAULT:
+                report.failed[video_id] = failure
+                continue
+        tasks.append(VideoTask(video_id, video["url"], video["local_path"]))
+    return tasks
+
+
+def _fetch_all(
+    tasks: Sequence[VideoTask],
+    ledger: Ledger,
+    data_dir: Path,
+    settings: DownloadSettings,
+    cookies: str | None,
+    now: bool,
+    report: DownloadReport,
+    on_video: OnVideo | None,
+    on_total: OnTotal | None,
 ) -> None:
-    stop = threading.Event()
-    waiting = iter(tasks)
-    with ThreadPoolExecutor(workers, thread_name_prefix="download") as pool:
-        running: dict[Future[tuple[dict[str, Any] | Failure, float]], str] = {}
-        try:
-            while True:
-                while len(running) < workers and (task := next(waiting, None)) is not None:
-                    running[pool.submit(_attempt, *task, videos_dir, stop)] = task[0]
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    video_id = running.pop(future)
-                    outcome, seconds = future.result()
-                    if isinstance(outcome, Failure):
-                        ledger.video_failed(video_id, outcome, seconds)
-                        report.failed[video_id] = outcome
-                    else:
-                        ledger.video_downloaded(video_id, outcome, seconds)
-                        report.downloaded += 1
-                        report.total_bytes += outcome["bytes"]
-                    if on_video:
-                        on_video(video_id, outcome if isinstance(outcome, Failure) else None)
-        finally:
-            stop.set()
+    """Fetch videos; each outcome goes into the ledger at once, and into the report."""
+    videos_dir = data_dir / "videos"
+    (videos_dir / ".partial").mkdir(parents=True, exist_ok=True)
+    hosts = Hosts(settings, {} if now else ledger.resting_hosts())
+    ledger.set_resting_hosts(hosts.resting.values())
+    known_rests = len(hosts.resting)
+    left = {task.video_id: task for task in tasks}
+    if on_total:
+        on_total(sum(host_of(task.url) not in hosts.resting for task in tasks))
+
+    def work(task: VideoTask, time_limit_s: float, stop: threading.Event) -> dict[str, Any]:
+        def fetch() -> tuple[dict[str, Any], Path]:
+            where = (task.video_id, task.url, videos_dir / ".partial")
+            return ytdlp.fetch(processes, *where, settings, cookies, time_limit_s, stop)
+
+        return _fetch_one(task, videos_dir, fetch)
+
+    with (
+        OwnProcesses(ytdlp.PRELOAD) as processes,
+        closing(run_tasks(tasks, work, settings, hosts)) as outcomes,
+    ):
+        for task, outcome, seconds in outcomes:
+            failure = outcome.failure if isinstance(outcome, StageError) else None
+            if failure:
+                ledger.video_failed(task.video_id, failure, seconds)
+                report.failed[task.video_id] = failure
+            else:
+                ledger.video_downloaded(task.video_id, outcome, seconds)
+                report.downloaded += 1
+                report.total_bytes += outcome["bytes"]
+            del left[task.video_id]
+            if len(hosts.resting) > known_rests:
+                known_rests = len(hosts.resting)
+                ledger.set_resting_hosts(hosts.resting.values())
+            if on_video:
+                on_video(task.video_id, failure)
+    report.resting = list(hosts.resting.values())
+    report.not_tried = _count_hosts(left.values())
 
 
-def _attempt(
-    video_id: str, url: str, local_path: str | None, videos_dir: Path, stop: threading.Event
-) -> tuple[dict[str, Any] | Failure, float]:
-    """Fetch one video; every way it can go wrong becomes a ``Failure``."""
-    began = time.monotonic()
+def _count_hosts(tasks: Iterable[VideoTask]) -> dict[str, int]:
+    return dict(Counter(host_of(task.url) for task in tasks))
+
+
+def _fetch_one(
+    task: VideoTask, videos_dir: Path, fetch: Callable[[], tuple[dict[str, Any], Path]]
+) -> dict[str, Any]:
+    """Fetch one video into ``videos_dir``: a remote one by ``fetch``, a local one by a copy.
+
+    Returns:
+        Facts for the ledger.
+
+    Raises:
+        StageError: for every way it can go wrong.
+    """
+    folder = videos_dir / ".partial"
     try:
-        if is_remote(url):
-            facts, fetched = _fetch_remote(video_id, url, videos_dir / ".partial", stop)
+        if task.local_path is None:
+            facts, fetched = fetch()
         else:
-            facts, fetched = _copy_local(video_id, Path(str(local_path)), videos_dir / ".partial")
-        try:
-            video = probe(fetched, stage="download")
-        except StageError:
-            fetched.unlink(missing_ok=True)
-            raise
-        final = videos_dir / f"{video_id}{fetched.suffix}"
+            facts, fetched = _copy_local(task, folder)
+        video = probe(fetched, stage="download")
+        final = videos_dir / f"{task.video_id}{_safe_suffix(fetched.suffix)}"
         facts |= {
             "bytes": fetched.stat().st_size,
             "sha256": file_sha256(fetched),
@@ -202,136 +362,40 @@ def _attempt(
             "file": f"videos/{final.name}",
         }
         fetched.replace(final)
-        return facts, time.monotonic() - began
     except StageError as error:
-        outcome = error.failure
+        if error.failure.failure_class not in _KEEPS_PARTIAL:
+            _drop_partial(task, folder)
+        raise
     except OSError as error:
-        outcome = Failure("download", FailureClass.DISK, error.strerror or str(error))
+        reason = error.strerror or str(error)
+        raise StageError("download", FailureClass.DISK, reason) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        outcome = Failure("download", FailureClass.BUG, reason)
-    return outcome, time.monotonic() - began
+        raise StageError("download", FailureClass.BUG, reason) from error
+    _drop_partial(task, folder)
+    return facts
 
 
-def _copy_local(video_id: str, source: Path, folder: Path) -> tuple[dict[str, Any], Path]:
+def _drop_partial(task: VideoTask, folder: Path) -> None:
+    start = ytdlp.partial_name(task.video_id, task.url)
+    for path in folder.iterdir():
+        if path.name.startswith(start):
+            path.unlink(missing_ok=True)
+
+
+def _local_source(task: VideoTask) -> Path:
+    source = Path(str(task.local_path))
     if not source.is_file():
         raise StageError("download", FailureClass.GONE, f"there is no file {source.name!r}")
-    target = folder / f"{video_id}{_safe_suffix(source.suffix)}"
+    return source
+
+
+def _copy_local(task: VideoTask, folder: Path) -> tuple[dict[str, Any], Path]:
+    source = _local_source(task)
+    target = folder / f"{ytdlp.partial_name(task.video_id, task.url)}{source.suffix.lstrip('.')}"
     shutil.copyfile(source, target)
     return {"tool": "copy"}, target
 
 
 def _safe_suffix(suffix: str) -> str:
     return suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", suffix) else ".video"
-
-
-class _Messages:
-    """Keeps yt-dlp's own words for the failure; prints nothing."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-
-    def debug(self, message: str) -> None: ...
-
-    def info(self, message: str) -> None: ...
-
-    def warning(self, message: str) -> None: ...
-
-    def error(self, message: str) -> None:
-        self.errors.append(message)
-
-
-def _fetch_remote(
-    video_id: str, url: str, folder: Path, stop: threading.Event
-) -> tuple[dict[str, Any], Path]:
-    import yt_dlp
-
-    def give_way(_: Mapping[str, Any]) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-
-    messages = _Messages()
-    options = _yt_dlp_options(video_id, folder, messages) | {"progress_hooks": [give_way]}
-    try:
-        with yt_dlp.YoutubeDL(options) as session:
-            info = session.extract_info(url, download=False)
-            if info is None or info.get("_type") == "playlist" or "entries" in info:
-                raise StageError(
-                    "download", FailureClass.NOT_A_VIDEO, "the url is a playlist or a page of links"
-                )
-            info = session.process_ie_result(info, download=True)
-            requested = info.get("requested_downloads") or [{}]
-            fetched = Path(requested[0].get("filepath") or "")
-    except yt_dlp.utils.YoutubeDLError as error:
-        reason = messages.errors[-1] if messages.errors else str(error)
-        raise StageError("download", classify(error, reason), _tidy(reason)) from error
-    if not fetched.is_file() or not fetched.resolve().is_relative_to(folder.resolve()):
-        raise StageError("download", FailureClass.NOT_A_VIDEO, "yt-dlp left no file")
-    safe = fetched.with_name(f"{video_id}{_safe_suffix(fetched.suffix)}")
-    fetched.replace(safe)
-    facts = {
-        "title": info.get("title"),
-        "uploader": info.get("uploader"),
-        "licence": info.get("license"),
-        "tool": f"yt-dlp {yt_dlp.version.__version__}",
-    }
-    return facts, safe
-
-
-def _deno() -> str | None:
-    """The JavaScript runtime that YouTube needs: on the path, or beside this Python (its wheel)."""
-    folders = os.pathsep.join(
-        [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
-    )
-    return shutil.which("deno", path=folders)
-
-
-def _yt_dlp_options(video_id: str, folder: Path, messages: _Messages) -> dict[str, Any]:
-    from musclemap_data.trim import ffmpeg_binary
-
-    template = str(folder / video_id).replace("%", "%%") + ".%(ext)s"
-    return {
-        "outtmpl": {"default": template},
-        "format": FORMAT,
-        "format_sort": FORMAT_SORT,
-        "noplaylist": True,
-        "playlist_items": "1",
-        "quiet": True,
-        "no_warnings": True,
-        "noprogress": True,
-        "logger": messages,
-        "continuedl": True,
-        "overwrites": True,
-        "retries": 3,
-        "fragment_retries": 3,
-        "socket_timeout": 30,
-        "cachedir": False,
-        "ffmpeg_location": ffmpeg_binary(),
-        "enable_file_urls": False,
-        "js_runtimes": {"deno": {"path": _deno()}, "node": {}},
-        "allow_unplayable_formats": False,
-        "max_filesize": 8 * 2**30,
-        "color": "never",
-    }
-
-
-def classify(error: BaseException, reason: str) -> FailureClass:
-    """The failure class of an error of yt-dlp: by HTTP status if it has one, else by its words."""
-    cause: BaseException | None = error
-    while cause is not None:
-        inner = getattr(cause, "exc_info", None)
-        for candidate in (cause, inner[1] if inner else None):
-            status = getattr(candidate, "status", None)
-            if isinstance(status, int):
-                default = FailureClass.NETWORK if status >= 500 else FailureClass.BLOCKED
-                return _BY_STATUS.get(status, default)
-        cause = inner[1] if inner and inner[1] is not cause else cause.__cause__
-    lowered = reason.lower()
-    matches = (kind for pattern, kind in _BY_TEXT if re.search(pattern, lowered))
-    return next(matches, FailureClass.NETWORK)
-
-
-def _tidy(reason: str) -> str:
-    """yt-dlp's message without its prefix and its request to report a bug."""
-    reason = re.sub(r"^ERROR:\s*(\[[^\]]+\]\s*)?", "", reason.strip())
-    return re.split(r";? ?please report this issue|\. Set --|;? ?\(caused by", reason)[0].strip()

@@ -7,11 +7,12 @@ Every change is one transaction, so a killed run leaves the state before or afte
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,26 @@ class FailureClass(StrEnum):
     TOO_SHORT = "too-short"
     TOO_LONG = "too-long"
     DECODE = "decode"
+    TOO_LARGE = "too-large"
+    NO_PERSON = "no-person"
     DISK = "disk"
     BUG = "bug"
 
 
 NEXT_STEP: dict[FailureClass, str] = {
     FailureClass.GONE: "deleted or private: nothing to do; it counts against the coverage",
-    FailureClass.BLOCKED: "the site refused (age, region, bot check): try another network",
-    FailureClass.RATE_LIMITED: "the site asked for a pause: run `musclemap download` again later",
-    FailureClass.NETWORK: "the connection failed: run `musclemap download` again",
+    FailureClass.BLOCKED: "the site refused (age, region, bot check): try `musclemap retry "
+    "--class blocked` with --cookies-from-browser or --proxy",
+    FailureClass.RATE_LIMITED: "the site asked for a pause: run `musclemap retry --class "
+    "rate-limited` after it",
+    FailureClass.NETWORK: "the connection failed: run `musclemap retry --class network`",
     FailureClass.NOT_A_VIDEO: "the url leads to no video: correct it in the manifest",
     FailureClass.TOO_SHORT: "the video ends before the clip does: correct start_s and end_s",
     FailureClass.TOO_LONG: "a row cannot hold so many frames: divide the clip in the manifest",
     FailureClass.DECODE: "the file is damaged: delete it from videos/ and download it again",
+    FailureClass.TOO_LARGE: "run `musclemap retry --class too-large` with a larger --max-bytes",
+    FailureClass.NO_PERSON: "nobody was found: correct the times, or choose another --pose and "
+    "run with --retry-failed",
     FailureClass.DISK: "no space or no permission: free some and run the same command again",
     FailureClass.BUG: "a fault of MuscleMap: please report it with this message",
 }
@@ -55,6 +63,28 @@ RETRIED_BY_DEFAULT = frozenset(
     {FailureClass.RATE_LIMITED, FailureClass.NETWORK, FailureClass.DISK, FailureClass.BUG}
 )
 """Failures that the same command tries again; the others cannot succeed without a change."""
+
+
+LONGEST_REST_S = 24 * 3600
+"""A host is left alone for a day at most, whatever it asked for and wherever the clock is set."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A host that asked for a pause.
+
+    Attributes:
+        host: its name.
+        until: when to come back, UTC.
+        reason: its last answer.
+    """
+
+    host: str
+    until: datetime
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.host} is left alone until {self.until:%Y-%m-%d %H:%M} UTC: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -70,12 +100,22 @@ class Failure:
 
 
 class StageError(Exception):
-    """Raised inside a stage (download, cut, decode, extract) with the class of the failure."""
+    """Raised inside a stage (download, cut, decode, extract) with the class of the failure.
 
-    def __init__(self, stage: str, failure_class: FailureClass, reason: str) -> None:
+    ``retry_after_s`` is the pause in seconds that a host asked for before the next try, if any.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        failure_class: FailureClass,
+        reason: str,
+        retry_after_s: float | None = None,
+    ) -> None:
         # All three go to Exception so that the error survives pickling between processes.
         super().__init__(stage, failure_class, reason)
         self.failure = Failure(stage, FailureClass(failure_class), " ".join(reason.split())[:500])
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return str(self.failure)
@@ -132,7 +172,10 @@ class Ledger:
         if read_only and not self.path.exists():
             raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
         try:
-            self._db = sqlite3.connect(self.path, isolation_level=None)
+            address = self.path.resolve().as_uri()
+            if read_only and not _may_have_neighbours(self.path):
+                address += "?immutable=1"
+            self._db = sqlite3.connect(address, isolation_level=None, uri=True)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
             if read_only:
@@ -288,6 +331,14 @@ class Ledger:
             ORDER BY c.split, c.shard_number, c.clip_id"""
         ).fetchall()
 
+    def split_counts(self) -> dict[str, tuple[int, int]]:
+        """Split -> (clips in the plan, of these in a shard)."""
+        rows = self._db.execute(
+            """SELECT split, COUNT(*) AS planned, COUNT(shard_row) AS built FROM clips
+            WHERE state != 'withdrawn' GROUP BY split"""
+        )
+        return {row["split"]: (row["planned"], row["built"]) for row in rows}
+
     def summary(self) -> dict[str, dict[str, int]]:
         """Counts of the plan: videos and clips by state, failed clips by class.
 
@@ -307,10 +358,62 @@ class Ledger:
                 add("failed_clips", clip["video_failure_class"] or clip["failure_class"])
         return counts
 
+    def failures(self) -> list[dict[str, Any]]:
+        """Failed clips by class, the most frequent first, each class with one example.
+
+        A clip of a failed video counts with the video's class; the example is then the video.
+
+        Returns:
+            One dict a class: class, clips, next_step, example (id, stage, reason).
+        """
+        groups: dict[str, dict[str, Any]] = {}
+        for clip in self.clips():
+            of_video = clip["video_state"] == "failed" and clip["shard_row"] is None
+            if not of_video and clip["state"] != "failed":
+                continue
+            prefix, name = ("video_", "video_id") if of_video else ("", "clip_id")
+            kind = FailureClass(clip[f"{prefix}failure_class"])
+            example = {
+                "id": clip[name],
+                "stage": clip[f"{prefix}failure_stage"],
+                "reason": clip[f"{prefix}failure_reason"],
+            }
+            group = groups.setdefault(
+                kind,
+                {"class": str(kind), "clips": 0, "next_step": NEXT_STEP[kind], "example": example},
+            )
+            group["clips"] += 1
+        return sorted(groups.values(), key=lambda group: (-group["clips"], group["class"]))
+
+    def resting_hosts(self) -> dict[str, Rest]:
+        """Hosts that asked for a pause that is not over, by name.
+
+        A clock that was set back cannot make the pause longer than a day from now.
+        """
+        now = datetime.now(UTC)
+        latest = now + timedelta(seconds=LONGEST_REST_S)
+        rows = self._db.execute("SELECT name, value FROM facts WHERE name LIKE 'rest:%'")
+        rests = {}
+        for row in rows.fetchall():
+            value = json.loads(row["value"])
+            host = row["name"].removeprefix("rest:")
+            until = min(datetime.fromisoformat(value["until"]), latest)
+            if until > now:
+                rests[host] = Rest(host, until, value["reason"])
+        return rests
+
     def activity_table(self) -> str:
         """The activity table of the manifest in force."""
         row = self._db.execute("SELECT value FROM facts WHERE name = 'activity_table'").fetchone()
         return row["value"] if row else DEFAULT_TABLE
+
+    def copy_to(self, folder: Path) -> None:
+        """A copy of the ledger in another folder, to plan on without changing this one."""
+        target = sqlite3.connect(folder / self.path.name)
+        try:
+            self._db.backup(target)
+        finally:
+            target.close()
 
     # -- what happened ----------------------------------------------------------------------
 
@@ -345,6 +448,44 @@ class Ledger:
                 (_now(), video_id),
             )
 
+    def set_resting_hosts(self, rests: Collection[Rest]) -> None:
+        """Record which hosts are to be left alone, and until when; forget all others."""
+        with self._transaction():
+            self._db.execute("DELETE FROM facts WHERE name LIKE 'rest:%'")
+            self._db.executemany(
+                "INSERT INTO facts VALUES (?, ?)",
+                (
+                    (
+                        f"rest:{rest.host}",
+                        json.dumps({"until": rest.until.isoformat(), "reason": rest.reason}),
+                    )
+                    for rest in rests
+                ),
+            )
+
+    def plan_again(self, classes: Collection[FailureClass]) -> tuple[list[str], list[str]]:
+        """Plan again what failed with one of these classes; nothing else is changed.
+
+        Returns:
+            (ids of the videos, ids of the clips) planned again. A clip whose video failed is
+            planned already: it is in the plan as soon as its video is there.
+        """
+        marks = ", ".join("?" * len(classes))
+        kinds = [str(kind) for kind in classes]
+        planned = []
+        with self._transaction():
+            for table, name in (("videos", "video_id"), ("clips", "clip_id")):
+                rows = self._db.execute(
+                    f"""UPDATE {table} SET state = 'planned', failure_class = NULL,
+                    failure_stage = NULL, failure_reason = NULL, updated_at = ?
+                    WHERE state = 'failed' AND failure_class IN ({marks}) AND video_id IN
+                    (SELECT video_id FROM clips WHERE state != 'withdrawn')
+                    RETURNING {name}""",  # noqa: S608
+                    (_now(), *kinds),
+                ).fetchall()
+                planned.append(sorted(row[0] for row in rows))
+        return planned[0], planned[1]
+
     def clip_failed(self, clip_id: str, failure: Failure) -> None:
         with self._transaction():
             self._db.execute(
@@ -378,6 +519,14 @@ class Ledger:
                     (row, source_sha256[clip_id], int(spent is not None))
                     + (json.dumps(spent) if spent is not None else None, _now(), clip_id),
                 )
+
+
+def _may_have_neighbours(path: Path) -> bool:
+    """Whether SQLite can keep its two side files, without which it reads no WAL database.
+
+    In a folder that cannot be written nobody else writes either: the file is read as it is.
+    """
+    return os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
 
 
 def _now() -> str:

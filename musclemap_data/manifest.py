@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from musclemap_data.catalog import SPLITS, Activity
@@ -21,6 +22,13 @@ OPTIONAL_COLUMNS = ("source", "licence")
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 _LONGEST_MANIFEST_BYTES = 512 * 2**20
+_MOST_ROWS = 10_000_000
+_MOST_COLUMNS = 100
+_MOST_PROBLEMS_SHOWN = 200
+_LONGEST_WORD = 100
+"""Longer cells are cut in messages, and not compared with what might have been meant."""
+LONGEST_TIME_S = 10.0**6
+"""Eleven days: where a clip may end at the latest."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,9 @@ class ManifestError(UserError):
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
-        listing = "\n".join(f"  {problem}" for problem in self.problems)
+        listing = "\n".join(f"  {problem}" for problem in self.problems[:_MOST_PROBLEMS_SHOWN])
+        if count > _MOST_PROBLEMS_SHOWN:
+            listing += f"\n  and {count - _MOST_PROBLEMS_SHOWN} more"
         super().__init__(
             f"{path}: {count} mistake{'s' if count != 1 else ''}, nothing was changed.\n{listing}"
         )
@@ -156,17 +166,21 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 
 
 def _number(seconds: float) -> str:
-    return f"{seconds:.6f}".rstrip("0").rstrip(".")
+    text = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    return text if float(text) == seconds else repr(seconds)
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """(line number, column -> text) for each row; ManifestError if it is not a table like ours."""
     try:
-        if path.stat().st_size > _LONGEST_MANIFEST_BYTES:
+        # A device or a pipe does not tell its size before it is read.
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_MANIFEST_BYTES + 1)
+        if len(content) > _LONGEST_MANIFEST_BYTES:
             raise ManifestError(path, ["the manifest is larger than 512 MiB"])
         if path.suffix.lower() == ".parquet":
-            return _read_parquet(path)
-        text = path.read_text(encoding="utf-8-sig")
+            return _read_parquet(path, content)
+        text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ManifestError(path, ["there is no such file"]) from error
     except UnicodeDecodeError as error:
@@ -201,37 +215,68 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _read_parquet(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _read_parquet(path: Path, content: bytes) -> list[tuple[int, dict[str, str]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        # From memory: given a path, Arrow would take folders named `split=train` for columns.
+        file = pq.ParquetFile(pa.BufferReader(content))
+        _check_header(path, file.schema_arrow.names)
+        wrong_types = [
+            f"column {field.name!r} is {field.type}: it must be text or numbers"
+            for field in file.schema_arrow
+            if not _is_plain(field.type)
+        ]
+        if wrong_types:
+            raise ManifestError(path, wrong_types)
+        if file.metadata.num_rows > _MOST_ROWS:
+            raise ManifestError(path, [f"the manifest has more than {_MOST_ROWS:,} rows"])
+        rows = [row for batch in file.iter_batches(10_000) for row in batch.to_pylist()]
     except (pa.ArrowException, OSError) as error:
-        raise ManifestError(path, [f"not a Parquet file: {error}"]) from error
-    _check_header(path, table.column_names)
+        reason = " ".join(str(error).split())[:_LONGEST_WORD]
+        raise ManifestError(path, [f"not a Parquet file: {reason}"]) from error
     # Row numbers stand in for line numbers; the first row is 1.
     return [
-        (number, {name: "" if value is None else str(value) for name, value in row.items()})
-        for number, row in enumerate(table.to_pylist(), start=1)
+        (number, {name: "" if value is None else str(value).strip() for name, value in row.items()})
+        for number, row in enumerate(rows, start=1)
     ]
 
 
+def _is_plain(kind: Any) -> bool:
+    """Whether an Arrow type is one that a cell of a CSV could hold: text or a number."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = ("is_string", "is_large_string", "is_integer", "is_floating", "is_decimal", "is_null")
+    return any(getattr(pa.types, test)(kind) for test in tests)
+
+
 def _check_header(path: Path, header: Sequence[str]) -> None:
+    if len(header) > _MOST_COLUMNS:
+        raise ManifestError(path, [f"line 1: {len(header)} columns; a manifest has {len(COLUMNS)}"])
     problems = []
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         problems.append(f"line 1: missing columns: {', '.join(missing)}")
     for name in header:
         if name not in COLUMNS + OPTIONAL_COLUMNS:
-            problems.append(f"line 1: unknown column {name!r}{_nearest(name, COLUMNS)}")
+            problems.append(f"line 1: unknown column {_shown(name)}{_nearest(name, COLUMNS)}")
     if len(set(header)) != len(header):
         problems.append("line 1: a column appears twice")
     if problems:
         raise ManifestError(path, problems)
 
 
+def _shown(text: str) -> str:
+    """A cell for a message: quoted, without control characters, not too long."""
+    return repr(text if len(text) <= _LONGEST_WORD else f"{text[:_LONGEST_WORD]}...")
+
+
 def _nearest(word: str, choices: Iterable[str]) -> str:
+    if len(word) > _LONGEST_WORD:
+        return ""
     found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 
@@ -258,13 +303,13 @@ class _Checker:
         for column in ("clip_id", "video_id"):
             if not _SAFE_ID.fullmatch(row[column]):
                 wrong(
-                    f"{column} {row[column]!r} must be 1 to 100 letters, digits, '_', '-' or '.' "
-                    "and not begin with '.'"
+                    f"{column} {_shown(row[column])} must be 1 to 100 letters, digits, '_', '-' "
+                    "or '.' and not begin with '.'"
                 )
         clip_id, video_id, url = row["clip_id"], row["video_id"], row["url"]
         first = self._clip_line.setdefault(clip_id, line)
         if first != line:
-            wrong(f"clip_id {clip_id!r} is already on line {first}")
+            wrong(f"clip_id {_shown(clip_id)} is already on line {first}")
         problem = self._url_problem(url)
         if problem:
             wrong(problem)
@@ -273,13 +318,14 @@ class _Checker:
                 video_id,
                 url,
                 self._video_url,
-                "video_id {key!r} has url {value!r} here but {other!r}",
+                "video_id {key} has url {value} here but {other}",
             ),
-            (url, video_id, self._url_video, "url {key!r} is video {value!r} here but {other!r}"),
+            (url, video_id, self._url_video, "url {key} is video {value} here but {other}"),
         ):
             other, first = seen.setdefault(key, (value, line))
             if other != value:
-                wrong(text.format(key=key, value=value, other=other) + f" on line {first}")
+                names = {"key": _shown(key), "value": _shown(value), "other": _shown(other)}
+                wrong(f"{text.format(**names)} on line {first}")
         start_s, end_s = self._times(row, wrong)
         self._check_labels(line, row, wrong)
         if len(self.problems) > before or start_s is None:
@@ -290,28 +336,33 @@ class _Checker:
         if not url:
             return "url is empty"
         if any(ord(character) < 32 or character == "\x7f" for character in url):
-            return f"url {url!r} holds control characters"
+            return f"url {_shown(url)} holds control characters"
         if is_remote(url):
             try:
-                host, _port = urlsplit(url).hostname, urlsplit(url).port
+                parts = urlsplit(url)
+                host, _port = parts.hostname, parts.port
             except ValueError as error:
-                return f"url {url!r} is not valid: {error}"
-            return None if host and " " not in url else f"url {url!r} has no valid host"
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
-            return f"url {url!r}: only http://, https:// or a relative path can be used"
+                return f"url {_shown(url)} is not valid: {error}"
+            if parts.username is not None:
+                where = f"url of host {_shown(host or '')}"
+                return f"{where} holds a user name, which every shard would show: use --cookies"
+            return None if host and " " not in url else f"url {_shown(url)} has no valid host"
+        if ":" in url.partition("/")[0]:  # whatever ffmpeg would take for a protocol
+            return f"url {_shown(url)}: only http://, https:// or a relative path can be used"
         relative = PurePosixPath(url)
         if relative.is_absolute() or ".." in relative.parts or "\\" in url:
-            return f"url {url!r} must be a path inside the manifest's folder"
+            return f"url {_shown(url)} must be a path inside the manifest's folder"
         target = self.folder / relative
         try:
             if not target.resolve().is_relative_to(self.folder.resolve()):
-                return f"url {url!r} leads out of the manifest's folder"
+                return f"url {_shown(url)} leads out of the manifest's folder"
             if target.is_dir():
-                return f"url {url!r} is a folder, not a video file"
+                return f"url {_shown(url)} is a folder, not a video file"
             if target.is_file() and target.stat().st_size == 0:
-                return f"url {url!r} is an empty file"
-        except OSError as error:
-            return f"url {url!r} cannot be looked at: {error.strerror or error}"
+                return f"url {_shown(url)} is an empty file"
+        except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            reason = getattr(error, "strerror", None) or error
+            return f"url {_shown(url)} cannot be looked at: {reason}"
         return None
 
     @staticmethod
@@ -326,8 +377,8 @@ class _Checker:
                 seconds = float(text)
             except ValueError:
                 seconds = math.nan
-            if not math.isfinite(seconds) or seconds < 0:
-                wrong(f"{column} {text!r} must be seconds, 0 or more")
+            if not 0 <= seconds <= LONGEST_TIME_S:  # false for what is not a number, too
+                wrong(f"{column} {_shown(text)} must be seconds, 0 or more, at most 1,000,000")
                 return None, None
             values.append(seconds)
         start_s, end_s = values
@@ -339,17 +390,17 @@ class _Checker:
         split, slug, video_id = row["split"], row["activity"], row["video_id"]
         activity = self.activities.get(slug)
         if activity is None:
-            wrong(
-                f"activity {slug!r} is not in the activity table{_nearest(slug, self.activities)}"
-            )
+            shown = len(self.problems) < _MOST_PROBLEMS_SHOWN  # the search takes a millisecond
+            nearest = _nearest(slug, self.activities) if shown else ""
+            wrong(f"activity {_shown(slug)} is not in the activity table{nearest}")
         if split not in SPLITS:
-            wrong(f"split {split!r} must be one of {', '.join(SPLITS)}")
+            wrong(f"split {_shown(split)} must be one of {', '.join(SPLITS)}")
             return
         part, first = self._video_partition.setdefault(video_id, (partition(split), line))
         if part != partition(split):
             wrong(
-                f"video {video_id!r} is in {partition(split)} here but in {part} on line {first}: "
-                "all clips of a video belong to one of train, val and test"
+                f"video {_shown(video_id)} is in {partition(split)} here but in {part} on line "
+                f"{first}: all clips of a video belong to one of train, val and test"
             )
         if activity is None:
             return

@@ -316,10 +316,12 @@ def read_dataset_info(data_dir: Path) -> dict[str, Any]:
 
 def write_dataset_info(data_dir: Path, info: Mapping[str, Any]) -> None:
     """Write ``dataset.json`` (atomically)."""
-    write_text_atomically(
-        Path(data_dir) / "dataset.json",
-        json.dumps({"format_version": FORMAT_VERSION, **info}, indent=2, sort_keys=True) + "\n",
-    )
+    write_text_atomically(Path(data_dir) / "dataset.json", dataset_info_text(info))
+
+
+def dataset_info_text(info: Mapping[str, Any]) -> str:
+    """What ``dataset.json`` holds: with the format version, in a fixed order."""
+    return json.dumps({"format_version": FORMAT_VERSION, **info}, indent=2, sort_keys=True) + "\n"
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from musclemap_data.ledger import FailureClass, StageError
@@ -126,11 +127,22 @@ def write_staged(path: Path, row: Mapping[str, Any]) -> None:
             value = pa.array([value], field.type)
         arrays.append(value)
     batch = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    with _written_whole(path) as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        writer.write_batch(batch)
+
+
+def write_bytes(path: Path, data: npt.NDArray[np.uint8]) -> None:
+    """Write a staged row that was made on another machine, the same way."""
+    with _written_whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            with pa.ipc.new_file(file, SCHEMA) as writer:
-                writer.write_batch(batch)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from musclemap_data.decode import INPUT_OPTIONS, probe
+from musclemap_data.decode import INPUT_OPTIONS, LIMITS, Limits, open_video, probe
 from musclemap_data.ledger import FailureClass, StageError
 
 SHORTEST_SHARE = 0.9
 """A cut that has less than this share of the asked duration fails as ``too-short``."""
+SLOWEST_RATE = Fraction(1, 1001)
+"""Frames a second of a video that claims to be slower still."""
+_FILE_TOO_LARGE = getattr(signal, "SIGXFSZ", 0)  # Windows has none
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,12 @@ def ffmpeg_binary() -> str:
 
 
 def cut_clip(
-    video: Path, clip: Path, start_s: float, end_s: float | None, settings: CutSettings
+    video: Path,
+    clip: Path,
+    start_s: float,
+    end_s: float | None,
+    settings: CutSettings,
+    limits: Limits = LIMITS,
 ) -> Fraction:
     """Cut ``[start_s, end_s)`` out of a video, re-encoded so that the cut is exact to the frame.
 
@@ -52,14 +61,16 @@ def cut_clip(
         start_s: seconds from the start of the video.
         end_s: seconds, or None for the end of the video.
         settings: size, frame rate and quality.
+        limits: how much the video may ask for.
 
     Returns:
         The frame rate of the clip.
 
     Raises:
-        StageError: stage ``cut``, class ``too-short``, ``not-a-video``, ``decode`` or ``disk``.
+        StageError: stage ``cut``, class ``too-short``, ``too-long``, ``too-large``,
+            ``not-a-video``, ``decode`` or ``disk``.
     """
-    facts = probe(video, stage="cut")
+    facts = probe(video, stage="cut", limits=limits)
     if facts.duration_s is not None and start_s >= facts.duration_s:
         raise StageError(
             "cut",
@@ -67,12 +78,25 @@ def cut_clip(
             f"the clip starts at {start_s:g} s but the video is {facts.duration_s:.2f} s long",
         )
     rate = min(facts.fps.limit_denominator(1001), Fraction(settings.max_fps))
+    rate = max(rate, SLOWEST_RATE)
     length_s = None if end_s is None else end_s - start_s
+    # One more than allowed, to tell. A gap in the time stamps is filled with copies of a frame:
+    # a file of a few kilobytes could ask for days of them.
+    frames = limits.most_frames + 1 if length_s is None else max(1, round(length_s * rate))
+    if length_s is not None:
+        _check_length(frames, limits)
     temporary = clip.with_name(f".{clip.stem}.{os.getpid()}.tmp.mp4")
     try:
-        command = _command(video, temporary, start_s, length_s, rate, settings)
-        _run(command, time_limit_s=120 + 20 * (length_s or facts.duration_s or 600))
-        got_s = _written_s(temporary, rate)
+        command = _command(video, temporary, start_s, frames, rate, settings, limits)
+        time_limit_s = 120 + 20 * (length_s or facts.duration_s or 600)
+        _run(command, min(time_limit_s, limits.most_cut_s))
+        got = _count_frames(temporary)
+        if length_s is None and not got:
+            reason = f"there is no frame after {start_s:g} s"
+            kind = FailureClass.TOO_SHORT if start_s else FailureClass.DECODE
+            raise StageError("cut", kind, reason)
+        _check_length(got, limits)
+        got_s = float(got / rate)
         if length_s is not None and got_s < SHORTEST_SHARE * length_s:
             raise StageError(
                 "cut",
@@ -88,21 +112,32 @@ def cut_clip(
     return rate
 
 
+def _check_length(frames: int, limits: Limits) -> None:
+    if frames > limits.most_frames:
+        reason = f"more than {limits.most_frames} frames"
+        raise StageError("cut", FailureClass.TOO_LONG, reason)
+
+
 def _command(
     video: Path,
     output: Path,
     start_s: float,
-    length_s: float | None,
+    frames: int,
     rate: Fraction,
     settings: CutSettings,
+    limits: Limits,
 ) -> list[str]:
     import ffmpeg
 
     # Seeking before the input is exact when re-encoding, and does not decode what comes before.
-    source = ffmpeg.input(f"file:{video}", ss=f"{start_s:.6f}", threads=1, **INPUT_OPTIONS).video
+    options: dict[str, object] = {
+        "ss": f"{start_s:.6f}", "threads": 1, "max_pixels": limits.most_pixels, **INPUT_OPTIONS,
+    }  # fmt: skip
+    # The first video stream that is not the cover of a song.
+    source = ffmpeg.input(f"file:{video}", **options)["V"]
     # Square pixels, then shrink so that the shorter side is short_side; x264 wants even sides.
     shrink = f"min(1,{settings.short_side}/min(iw*sar,ih))"
-    frames = (
+    pictures = (
         source.filter(
             "scale",
             f"2*max(1,round(iw*sar*{shrink}/2))",
@@ -113,14 +148,12 @@ def _command(
         .filter("fps", f"{rate.numerator}/{rate.denominator}", start_time=0)
     )
     # Without its macroblock tree x264 gives the same bytes each time, also with AVX-512.
-    options: dict[str, object] = {
+    options = {
         "c:v": "libx264", "preset": "veryfast", "crf": settings.crf, "pix_fmt": "yuv420p",
         "x264-params": "mbtree=0", "threads": 1,
-        "map_metadata": -1, "movflags": "+faststart", "fflags": "+bitexact",
+        "map_metadata": -1, "movflags": "+faststart", "fflags": "+bitexact", "frames:v": frames,
     }  # fmt: skip
-    if length_s is not None:
-        options["frames:v"] = max(1, round(length_s * rate))
-    command = frames.output(f"file:{output}", **options).global_args(
+    command = pictures.output(f"file:{output}", **options).global_args(
         "-hide_banner", "-nostdin", "-loglevel", "error"
     )
     return command.compile(cmd=ffmpeg_binary(), overwrite_output=True)
@@ -135,19 +168,23 @@ def _run(command: list[str], time_limit_s: float) -> None:
         raise StageError(
             "cut", FailureClass.DECODE, f"ffmpeg did not end within {time_limit_s:.0f} s"
         ) from error
+    if result.returncode in (-signal.SIGTERM, -9):  # nothing wrong with the video: try it again
+        reason = f"ffmpeg was killed (signal {-result.returncode}; out of memory?)"
+        raise StageError("cut", FailureClass.BUG, reason)
+    if _FILE_TOO_LARGE and result.returncode == -_FILE_TOO_LARGE:
+        raise StageError("cut", FailureClass.DISK, "no file may be so large here (ulimit -f)")
     if result.returncode:
         message = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
         full = "No space left" in result.stderr
         raise StageError("cut", FailureClass.DISK if full else FailureClass.DECODE, message[0])
 
 
-def _written_s(path: Path, rate: Fraction) -> float:
-    """Seconds of video in a cut, from the count of its packets (one a frame)."""
+def _count_frames(path: Path) -> int:
+    """Frames of a cut, from its packets (one a frame)."""
     import av
 
     try:
-        with av.open(f"file:{path}", options=INPUT_OPTIONS) as container:
-            packets = sum(1 for packet in container.demux(video=0) if packet.size)
+        with open_video(path) as container:
+            return sum(1 for packet in container.demux(video=0) if packet.size)
     except (av.FFmpegError, IndexError, FileNotFoundError):
-        packets = 0
-    return float(packets / rate)
+        return 0

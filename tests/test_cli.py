@@ -117,11 +117,10 @@ def test_one_bad_video_does_not_stop_the_others(tmp_path, make_video, serve):
     assert musclemap("validate", "--data", data).returncode == 0
     done = musclemap("status", "--data", data, "--json")
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {
-        "videos": {"failed": 3, "downloaded": 1},
-        "clips": {"failed": 3, "built": 1},
-        "failed_clips": {"decode": 1, "gone": 1, "not-a-video": 1},
-    }
+    status = json.loads(done.stdout)
+    assert status["videos"] == {"failed": 3, "downloaded": 1}
+    assert status["clips"] == {"failed": 3, "built": 1}
+    assert status["failed_clips"] == {"decode": 1, "gone": 1, "not-a-video": 1}
 
 
 @pytest.mark.slow

@@ -32,11 +32,11 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.catalog import SPLITS, Activity, annotations_dir, load_activities
+from musclemap_data.coco import JOINTS
 from musclemap_data.errors import UserError
 from musclemap_data.importers.action_sets import split_of_lone_source
 from musclemap_data.importers.report import ImportReport, sorted_counts
 from musclemap_data.ledger import lock_data_dir
-from musclemap_data.pose.coco import JOINTS
 from musclemap_data.shards import (
     file_sha256,
     list_shards,

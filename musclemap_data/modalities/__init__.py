@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from musclemap_data.errors import UserError
+from musclemap_data.ledger import FailureClass, StageError
 from musclemap_data.staging import JpegSpool
 from musclemap_data.trim import CutSettings
 
@@ -32,6 +34,10 @@ class ExtractionSettings:
         flow_schedule: a name in ``tvl1.SCHEDULES``.
         flow_bound_px: flow is stored as uint8 over [-bound, bound], pixels a frame.
         pose: a name in ``pose.BACKENDS``.
+        pose_options: keyword arguments of that backend; hashable values.
+        require_person: the share of a clip's frames, in (0, 1], that must show a person; a clip
+            with fewer fails. None: a clip without a person is built all the same. It decides which
+            clips are built and not what is in them, so it is not part of the provenance.
     """
 
     cut: CutSettings = field(default_factory=CutSettings)
@@ -39,6 +45,15 @@ class ExtractionSettings:
     flow_schedule: str = "default"
     flow_bound_px: float = 20.0
     pose: str = "blazepose"
+    pose_options: Mapping[str, Any] = field(default_factory=dict)
+    require_person: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.require_person is not None and not 0 < self.require_person <= 1:
+            raise UserError(
+                f"--require-person is {self.require_person}; it is a share of frames over 0 and "
+                "up to 1, such as 0.5"
+            )
 
 
 def describe(name: str, settings: ExtractionSettings) -> dict[str, Any]:
@@ -57,7 +72,8 @@ def describe(name: str, settings: ExtractionSettings) -> dict[str, Any]:
         from musclemap_data.modalities import skeleton
 
         # Through JSON, as it will come back from a shard.
-        return json.loads(json.dumps(skeleton.estimator(settings.pose).provenance()))
+        made = skeleton.estimator(settings.pose, **settings.pose_options).provenance()
+        return json.loads(json.dumps(made))
     raise ValueError(f"modality is {name!r}; it must be one of {', '.join(MODALITIES)}")
 
 
@@ -79,10 +95,13 @@ def extract(
     Returns:
         The other shard columns of the modalities, with ``frames``, ``height`` and ``width``; and
         the seconds that each stage took.
+
+    Raises:
+        StageError: of class ``no-person``, where ``settings.require_person`` asks for more.
     """
     from musclemap_data.modalities import flow as tvl1_flow
     from musclemap_data.modalities.rgb_diff import rgb_difference
-    from musclemap_data.modalities.skeleton import compute_skeleton
+    from musclemap_data.modalities.skeleton import compute_skeleton, coverage
 
     names = tuple(names)
     columns: dict[str, Any] = {"frames": 0}
@@ -93,7 +112,7 @@ def extract(
     for window in windows:
         clock.lap("decode")
         if "skeleton" in names:
-            skeletons.append(compute_skeleton(window, backend=settings.pose))
+            skeletons.append(compute_skeleton(window, settings.pose, **settings.pose_options))
             clock.lap("skeleton")
         for start in range(0, len(window), FRAMES_AT_ONCE):
             frames = window[start : start + FRAMES_AT_ONCE]
@@ -122,6 +141,10 @@ def extract(
         columns["flow_clipped_share"] = clipped / max(1, columns["frames"] - 1)
     if "skeleton" in names and skeletons:
         skeleton = np.concatenate(skeletons)
+        share = coverage(skeleton)
+        if settings.require_person is not None and share < settings.require_person:
+            reason = f"{share:.0%} of its frames show a person, {settings.require_person:.0%} must"
+            raise StageError("extract", FailureClass.NO_PERSON, reason)
         columns["skeleton"] = skeleton.ravel()
         columns["skeleton_people"] = skeleton.shape[1]
     return columns, clock.seconds

@@ -1,13 +1,16 @@
 """The 2D skeleton modality: COCO-17 joints of the exercising person in every frame."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from musclemap_data.catalog import SPLITS
+from musclemap_data.coco import BONES, JOINT_COUNT
 from musclemap_data.pose import BACKENDS, PoseEstimator
-from musclemap_data.pose.coco import BONES, JOINT_COUNT
+from musclemap_data.shards import Shard, list_shards
 
 LEFT_COLOUR, RIGHT_COLOUR, MIDDLE_COLOUR = (255, 90, 70), (70, 150, 255), (255, 225, 80)
 
@@ -63,6 +66,26 @@ def coverage(skeleton: npt.NDArray[np.float32]) -> float:
         return 0.0
     found = np.isfinite(skeleton[..., :2]).all(axis=-1) & (skeleton[..., 2] > 0)
     return float(found.any(axis=(1, 2)).mean())
+
+
+def clips_without_person(data_dir: Path) -> tuple[list[str], int]:
+    """The clips of a data set whose skeleton shows nobody in any frame.
+
+    Returns:
+        Their ids, and how many clips have a skeleton at all.
+    """
+    empty, count = [], 0
+    for split in SPLITS:
+        for path in list_shards(data_dir, split):
+            with Shard(path) as shard:
+                table = shard.table(["clip_id", "skeleton"])
+            for clip_id, skeleton in zip(table["clip_id"], table["skeleton"], strict=True):
+                if skeleton.values is not None:
+                    count += 1
+                    scores = skeleton.values.to_numpy(zero_copy_only=False)[2::3]
+                    if not scores.any():
+                        empty.append(clip_id.as_py())
+    return empty, count
 
 
 def draw_skeleton(

@@ -1,10 +1,12 @@
 """2D pose estimation: one small interface, several backends, all answering in COCO-17."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from musclemap_data.errors import UserError
 
 
 class PoseEstimator(Protocol):
@@ -22,7 +24,7 @@ class PoseEstimator(Protocol):
 
         Returns:
             float32 [T, M, 17, 3]: x, y in pixels, score in [0, 1]; M people, joints as in
-            `musclemap_data.pose.coco.JOINTS`. A frame without a person: x = y = NaN, score 0.
+            `musclemap_data.coco.JOINTS`. A frame without a person: x = y = NaN, score 0.
 
         Raises:
             ValueError: not uint8 [T, H, W, 3].
@@ -46,8 +48,59 @@ def _rtmpose(**settings: Any) -> PoseEstimator:
     return RTMPose(**settings)
 
 
+def _mmpose(**settings: Any) -> PoseEstimator:
+    from musclemap_data.pose.mmpose import MMPose
+
+    return MMPose(**settings)
+
+
 # Name -> constructor, which takes the backend's own settings as keyword arguments.
-BACKENDS: dict[str, Callable[..., PoseEstimator]] = {"blazepose": _blazepose, "rtmpose": _rtmpose}
+BACKENDS: dict[str, Callable[..., PoseEstimator]] = {
+    "blazepose": _blazepose,
+    "rtmpose": _rtmpose,
+    "mmpose": _mmpose,
+}
+
+_TOP_DOWN = ("detector", "detector_sha256", "device")
+# Name -> the settings that a user must give, and those that they may give.
+OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "blazepose": ((), ()),
+    "rtmpose": (("weights",), ("weights_sha256", *_TOP_DOWN)),
+    "mmpose": (("config", "checkpoint"), ("pose_batch", *_TOP_DOWN)),
+}
+
+
+def check_options(backend: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A backend's settings from what a user gave, where None stands for not given.
+
+    Raises:
+        UserError: unknown backend, an option that it lacks, or one that it does not have.
+    """
+    if backend not in OPTIONS:
+        raise UserError(f"--pose is {backend!r}; choose one of {', '.join(OPTIONS)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    needed, allowed = OPTIONS[backend]
+    for name in needed:
+        if name not in given:
+            raise UserError(f"--pose {backend} needs {_flag(name)}: see docs/pose.md")
+    for name in given:
+        if name not in (*needed, *allowed):
+            raise UserError(f"{_flag(name)} is not an option of --pose {backend}: leave it away")
+    return given
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a device that no backend knows.
+
+    Raises:
+        UserError: neither None (a GPU where there is one) nor "cpu" nor "cuda".
+    """
+    if device not in (None, "cpu", "cuda"):
+        raise UserError(f"--device is {device!r}; choose cpu or cuda")
 
 
 def check_frames(frames: npt.NDArray[np.uint8]) -> None:

@@ -5,7 +5,6 @@ for each joint (SimCC: Li et al., ECCV 2022), and the joint is where they peak. 
 post-processing follow mmpose's TopdownAffine, GetBBoxCenterScale and get_simcc_maximum.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,41 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.errors import UserError
-from musclemap_data.pose import check_frames
-from musclemap_data.pose.coco import JOINT_COUNT
-from musclemap_data.pose.follow import FollowSettings, find_shots
-from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
-from musclemap_data.pose.weights import read_weights, sha256_of
+from musclemap_data.pose.boxes import box_finder, skeleton_in_boxes
+from musclemap_data.pose.onnx_model import load_session
+from musclemap_data.pose.smoothing import SmoothingSettings
+from musclemap_data.pose.weights import model_in, read_weights, sha256_of
 
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-# frames uint8 [T, H, W, 3] -> float32 [T, 4] as x0, y0, x1, y1 in pixels; NaN where nobody is.
-BoxFinder = Callable[[Frame], Floats]
 
 VERSION = "1"  # of this runner: raise it when the numbers it gives change
 PADDING = 1.25  # mmpose GetBBoxCenterScale
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # of RGB, mmpose PoseDataPreprocessor
 STD = np.array([58.395, 57.12, 57.375], np.float32)
-
-
-def frame_boxes(frames: Frame) -> Floats:
-    """The whole frame as everybody's box: right when the person fills the picture."""
-    height, width = frames.shape[1:3]
-    return np.tile(np.array([0, 0, width, height], np.float32), (len(frames), 1))
-
-
-def blazepose_boxes(frames: Frame) -> Floats:
-    """Boxes around the person that BlazePose follows, a tenth wider than their joints."""
-    from musclemap_data.modalities.skeleton import estimator
-
-    joints = estimator("blazepose")(frames)[:, 0, :, :2]
-    low, high = joints.min(axis=1), joints.max(axis=1)
-    margin = 0.1 * (high - low).max(axis=1, keepdims=True)
-    return np.concatenate([low - margin, high + margin], axis=1).astype(np.float32)
-
-
-BOX_FINDERS: dict[str, BoxFinder] = {"frame": frame_boxes, "blazepose": blazepose_boxes}
 
 
 def padded_box(box: Floats, aspect: float) -> tuple[npt.NDArray[np.float64], float, float]:
@@ -67,46 +45,32 @@ class RTMPose:
     Args:
         weights: path or http(s) URL of an ONNX model with SimCC outputs for COCO-17, or of a zip
             archive with one (as the official ones come in).
-        sha256: of that file; needed for a URL.
-        boxes: where the person is: "frame" (the whole frame), "blazepose" (around the person whom
-            BlazePose follows), or a function of the frames.
+        weights_sha256: of that file; needed for a URL.
+        detector: what finds the person: see `boxes.box_finder`.
+        detector_sha256: of the detector's file; needed for a URL.
+        device: "cpu" or "cuda"; None for the GPU where ONNX Runtime has one.
         smoothing: of the joints over time; None for the raw estimates.
-        providers: of ONNX Runtime, in order of preference.
 
     Raises:
         UserError: onnxruntime is not installed; the weights cannot be had or are another model.
-        ValueError: unknown `boxes`.
     """
 
     def __init__(
         self,
         *,
         weights: str | Path,
-        sha256: str | None = None,
-        boxes: str | BoxFinder = "frame",
+        weights_sha256: str | None = None,
+        detector: str | Path = "blazepose",
+        detector_sha256: str | None = None,
+        device: str | None = None,
         smoothing: SmoothingSettings | None = SmoothingSettings(),
-        providers: tuple[str, ...] = ("CPUExecutionProvider",),
     ) -> None:
-        if isinstance(boxes, str) and boxes not in BOX_FINDERS:
-            raise ValueError(f"unknown boxes {boxes!r}: choose one of {', '.join(BOX_FINDERS)}")
-        try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(
-                "the pose backend rtmpose needs onnxruntime: pip install 'musclemap[rtmpose]'"
-            ) from None
-        self.boxes, self.smoothing = boxes, smoothing
-        model = read_weights(weights, sha256)
+        self.smoothing = smoothing
+        model = model_in(read_weights(weights, weights_sha256), weights)
         self.weights_sha256 = sha256_of(model)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            # From bytes, so that a model cannot name other files of this machine as its data.
-            self._session = onnxruntime.InferenceSession(model, options, providers=list(providers))
-        except Exception as error:  # ONNX Runtime's own, of many classes
-            raise UserError(f"{weights} is not a model ONNX Runtime can load: {error}") from None
+        self._session = load_session(model, weights, device)
         self._input, self.input_width, self.input_height = self._check(weights)
+        self._find, self._found_by = box_finder(detector, detector_sha256, device)
 
     def _check(self, weights: str | Path) -> tuple[str, int, int]:
         inputs = self._session.get_inputs()
@@ -124,20 +88,10 @@ class RTMPose:
 
     def __call__(self, frames: Frame) -> Floats:
         """The skeleton of a clip: see `musclemap_data.pose.PoseEstimator`."""
-        check_frames(frames)
-        find = BOX_FINDERS[self.boxes] if isinstance(self.boxes, str) else self.boxes
-        skeleton = np.full((len(frames), JOINT_COUNT, 3), np.nan, np.float32)
-        skeleton[..., 2] = 0
-        boxes = find(frames) if len(frames) else np.empty((0, 4), np.float32)
-        if boxes.shape != (len(frames), 4):
-            raise ValueError(f"boxes must be [{len(frames)}, 4], got {list(boxes.shape)}")
-        for index, box in enumerate(boxes):
-            if np.isfinite(box).all() and (box[2:] - box[:2] >= 1).all():
-                skeleton[index] = self.measure(frames[index], box)
-        if self.smoothing is not None:
-            shots = find_shots(frames, FollowSettings().cut_contrast) if len(frames) else []
-            skeleton = smooth_skeleton(skeleton, self.smoothing, shots)
-        return skeleton[:, None]
+        # One frame a call: official models with a fixed batch have a batch of one.
+        return skeleton_in_boxes(
+            frames, self._find, lambda f, b: self.measure(f[0], b[0])[None], self.smoothing, batch=1
+        )
 
     def measure(self, frame: Frame, box: Floats) -> Floats:
         """Joints of the person in a box.
@@ -171,13 +125,12 @@ class RTMPose:
 
     def provenance(self) -> dict[str, Any]:
         """See `musclemap_data.pose.PoseEstimator`."""
-        boxes = self.boxes if isinstance(self.boxes, str) else self.boxes.__name__
         return {
             "extractor": "rtmpose-onnx",
             "version": VERSION,
             "weights_sha256": self.weights_sha256,
             "settings": {
-                "boxes": boxes,
+                "boxes": self._found_by,
                 "input": [self.input_width, self.input_height],
                 "smoothing": None if self.smoothing is None else asdict(self.smoothing),
             },

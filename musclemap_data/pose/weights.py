@@ -200,8 +200,6 @@ def _fill(folder: Path, fetch_wheel: Callable[[Path], Path]) -> None:
 def read_weights(source: str | Path, sha256: str | None, cache_dir: Path | None = None) -> bytes:
     """A weights file given by the user: a path, or an http(s) URL that is fetched once and cached.
 
-    A zip archive (as the official RTMPose models come in) stands for the one .onnx file in it.
-
     Args:
         source: path or URL.
         sha256: of the file as given (of the archive, for an archive). A URL must have one: what
@@ -209,7 +207,7 @@ def read_weights(source: str | Path, sha256: str | None, cache_dir: Path | None 
         cache_dir: in place of `cache_folder()`.
 
     Returns:
-        The bytes of the model.
+        The bytes of the file.
 
     Raises:
         UserError: missing, unreachable, too large, or another checksum than `sha256`.
@@ -221,7 +219,8 @@ def read_weights(source: str | Path, sha256: str | None, cache_dir: Path | None 
     if urllib.parse.urlsplit(source).scheme in ("http", "https"):
         if wanted is None:
             raise UserError(
-                f"give the sha256 of {source}: weights from the network are not run unchecked"
+                f"give the sha256 of {source} (--weights-sha256, --detector-sha256): weights from "
+                "the network are not run unchecked"
             )
         kept = (cache_dir or cache_folder()) / "weights" / wanted
         if _checked(kept, wanted):
@@ -239,7 +238,7 @@ def read_weights(source: str | Path, sha256: str | None, cache_dir: Path | None 
         data = path.read_bytes()
         if wanted is not None:
             _compare(data, wanted, source)
-    return _model_in_archive(data, source) if data[:4] == b"PK\x03\x04" else data
+    return data
 
 
 def _compare(data: bytes, wanted: str, source: str) -> None:
@@ -260,7 +259,14 @@ def _get(url: str) -> bytes:
     return data
 
 
-def _model_in_archive(data: bytes, source: str) -> bytes:
+def model_in(data: bytes, source: str | Path) -> bytes:
+    """The model in a weights file: of a zip archive the one .onnx file, else the file itself.
+
+    Raises:
+        UserError: a broken archive, or one without exactly one model of a sane size.
+    """
+    if not is_archive(data):
+        return data
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             models = [item for item in archive.infolist() if item.filename.endswith(".onnx")]
@@ -271,3 +277,7 @@ def _model_in_archive(data: bytes, source: str) -> bytes:
             return archive.read(models[0])
     except zipfile.BadZipFile as error:
         raise UserError(f"{source} is a broken zip archive: {error}") from None
+
+
+def is_archive(data: bytes) -> bool:
+    return data[:4] == b"PK\x03\x04"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from musclemap_data.catalog import SYNTHETIC_PREFIX
 from musclemap_data.sample.motions import EXERCISES
 
 
@@ -107,8 +108,7 @@ def plan_sample(size: SampleSize, seed: int) -> tuple[VideoPlan, ...]:
                     clips.append(ClipPlan(known[next_known % len(known)], f"{kind}_known"))
                     next_known += 1
                 is_new = not is_new
-            videos.append(
-                VideoPlan(f"synthetic_{kind}_{number:02d}", (seed, 1 + len(videos)), tuple(clips))
-            )
+            name = f"{SYNTHETIC_PREFIX}{kind}_{number:02d}"
+            videos.append(VideoPlan(name, (seed, 1 + len(videos)), tuple(clips)))
     order = {"train": 0, "val": 1, "test": 2}
     return tuple(sorted(videos, key=lambda video: order[video.video_id.split("_")[1]]))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
+from yt_dlp.networking.common import Response
+from yt_dlp.networking.exceptions import HTTPError
+from yt_dlp.utils import DownloadError
 
-from musclemap_data.download import _Messages, _yt_dlp_options, classify, download_videos
+from musclemap_data.catalog import load_activities
+from musclemap_data.download import download_videos, needs_javascript
 from musclemap_data.errors import UserError
-from musclemap_data.ledger import FailureClass, Ledger, lock_data_dir
-from musclemap_data.manifest import Clip
+from musclemap_data.ledger import FailureClass, Ledger, StageError, lock_data_dir
+from musclemap_data.manifest import Clip, ManifestError, read_manifest
+from musclemap_data.pacing import DownloadSettings, Hosts, VideoTask, host_of, run_tasks
+from musclemap_data.ytdlp import classify, javascript_runtime, retry_after_s
 
 
 def clip(name: str, url: str, **changes) -> Clip:
@@ -113,30 +124,6 @@ def test_the_rest_of_the_manifest_is_not_withdrawn(tmp_path, make_video):
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
-    [(403, "blocked"), (404, "gone"), (410, "gone"), (429, "rate-limited"), (500, "network")],
-)
-def test_http_errors_have_their_class(tmp_path, status, expected):
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(status)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_): ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_address[1]}/v.mp4"
-        report = download_videos([clip("v", url)], tmp_path, tmp_path / "data")
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert str(report.failed["v"].failure_class) == expected
-
-
-@pytest.mark.parametrize(
     ("message", "expected"),
     [
         ("Sign in to confirm you're not a bot", "blocked"),
@@ -169,8 +156,132 @@ def test_a_changed_url_is_fetched_anew_and_a_removed_clip_withdrawn(tmp_path, ma
     assert (data / "videos/a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
-def test_yt_dlp_finds_the_javascript_runtime_that_youtube_needs(tmp_path):
-    import yt_dlp
+def test_yt_dlp_finds_the_javascript_runtime_that_youtube_needs():
+    assert javascript_runtime()
 
-    session = yt_dlp.YoutubeDL(_yt_dlp_options("v", tmp_path, _Messages()))
-    assert any(runtime.info and runtime.info.supported for runtime in session._js_runtimes.values())
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("clip_id", "-o/tmp/x"),
+        ("video_id", "--exec=touch x"),
+        ("video_id", "-o x"),
+        ("url", "ytsearch:squat"),
+        ("url", "file:///etc/passwd"),
+        ("url", "-o/../../x.mp4"),
+    ],
+)
+def test_what_looks_like_an_option_is_refused(tmp_path, column, value):
+    row = dict(clip_id="c", video_id="v", url="https://example.org/v", start_s="0", end_s="1")
+    row |= dict(activity="squat", split="train") | {column: value}
+    path = tmp_path / "m.csv"
+    path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    with pytest.raises(ManifestError, match=column):
+        read_manifest(path, load_activities())
+
+
+def test_a_name_that_begins_with_a_dash_is_only_a_name(tmp_path, make_video, serve):
+    # Video ids of YouTube may begin so; a local path may too. Neither is ever an option.
+    make_video(tmp_path / "site" / "-o.mp4")
+    make_video(tmp_path / "--exec=x.mp4")
+    url = f"{serve(tmp_path / 'site')}/-o.mp4"
+    clips = [clip("-oHg5SJYRHA", url), clip("b", "--exec=x.mp4"), clip("c", "-o.mp4")]
+    report = download_videos(clips, tmp_path, tmp_path / "data")
+    assert (report.downloaded, set(report.failed)) == (2, {"c"})
+    assert (tmp_path / "data/videos/-oHg5SJYRHA.mp4").is_file()
+
+
+def test_youtube_without_a_javascript_runtime_is_warned_of(monkeypatch):
+    clips = [clip("a", "https://youtu.be/-oHg5SJYRHA")]
+    assert needs_javascript(clips) is None
+    monkeypatch.setattr("musclemap_data.ytdlp.javascript_runtime", lambda: None)
+    assert "pip install deno" in str(needs_javascript(clips))
+    assert needs_javascript([clip("a", "https://example.org/v.mp4")]) is None
+
+
+def test_requests_to_a_host_are_apart_and_those_to_this_machine_are_not():
+    hosts = Hosts(DownloadSettings(pause_s=0.2), {})
+
+    def seconds(url: str) -> float:
+        began = time.monotonic()
+        for _ in range(5):
+            hosts.wait_turn(url, threading.Event())
+        return time.monotonic() - began
+
+    assert 0.4 < seconds("https://example.org/v") < 1.4  # four pauses of 0.1 to 0.3 s
+    assert seconds("http://127.0.0.1:8000/v") < 0.1
+    assert seconds("http://localhost/v") < 0.1
+    hosts.hold("https://example.com/v", 0.3)
+    began = time.monotonic()
+    hosts.wait_turn("https://example.com/w", threading.Event())
+    assert time.monotonic() - began > 0.25
+
+
+def test_no_more_than_so_many_videos_of_a_host_at_once():
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def work(task, time_limit_s, stop):
+        for change in (1, -1):
+            with lock:
+                for name in (host_of(task.url), "all"):
+                    running[name] += change
+                    most[name] = max(most[name], running[name])
+            time.sleep(0.03)
+
+    urls = [f"https://www.youtube.com/{n}" for n in range(8)]
+    urls += [f"https://youtu.be/{n}" for n in range(2)]
+    urls += [f"https://example.org/{n}" for n in range(4)]
+    tasks = [VideoTask(url, url, None) for url in urls]
+    settings = DownloadSettings(workers=3, per_host=2, pause_s=0)
+    done = [task.url for task, _, _ in run_tasks(tasks, work, settings, Hosts(settings, {}))]
+    assert sorted(done) == sorted(urls)
+    assert (most["youtube.com"], most["example.org"] <= 2, most["all"]) == (2, True, 3)
+
+
+def test_bot_checks_in_a_row_let_a_host_rest():
+    hosts = Hosts(DownloadSettings(refusals_to_stop=3), {})
+    bot = StageError("download", FailureClass.BLOCKED, "Sign in to confirm you're not a bot")
+    age = StageError("download", FailureClass.BLOCKED, "Sign in to confirm your age")
+    lost = StageError("download", FailureClass.NETWORK, "timed out")
+    url = "https://www.youtube.com/watch?v=x"
+    for outcome in (bot, bot, age, bot, lost, bot):  # an answer to one video breaks the row
+        hosts.note(url, outcome)
+    assert hosts.resting == {}
+    hosts.note(url, bot)
+    assert set(hosts.resting) == {"youtube.com"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": 0}, "workers is 0"),
+        ({"pause_s": -1}, "pause_s is -1"),
+        ({"proxy": "ftp://h"}, "proxy must begin with"),
+        ({"cookies": Path("c"), "cookies_from_browser": "firefox"}, "not both"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        DownloadSettings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("120", 120, 120),
+        (timedelta(hours=1), 3590, 3600),
+        (timedelta(hours=-1), 0, 0),
+        ("soon", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_pause_that_a_server_asks_for_is_read(header, low, high):
+    if isinstance(header, timedelta):
+        header = format_datetime(datetime.now(UTC) + header, usegmt=True)
+    headers = {"Retry-After": header} if header else {}
+    answer = Response(io.BytesIO(), "http://h/", headers, status=429)
+    error = DownloadError("failed", (HTTPError, HTTPError(answer), None))
+    found = retry_after_s(error)
+    assert found is None if low is None else low <= found <= high

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musclemap_data import coco
 from musclemap_data.errors import UserError
 from musclemap_data.modalities.skeleton import (
     compute_skeleton,
@@ -21,7 +22,7 @@ from musclemap_data.modalities.skeleton import (
     draw_skeleton,
     estimator,
 )
-from musclemap_data.pose import BACKENDS, blazepose, check_frames, coco, follow, weights
+from musclemap_data.pose import BACKENDS, blazepose, check_frames, follow, weights
 from musclemap_data.pose.follow import Detection, FollowSettings, Pose, Roi
 from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
 

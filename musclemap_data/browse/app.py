@@ -1,0 +1,331 @@
+"""The web application: a few read-only JSON and picture routes, and the static page.
+
+It answers only requests whose Host header is ``localhost``, an IP address or the name it was told
+to listen on: a foreign name that an attacker points at this machine (DNS rebinding) gets no data.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from musclemap_data.body_map import body_map_svg
+from musclemap_data.browse import rows
+from musclemap_data.browse.clip_index import (
+    STATES,
+    ClipIndex,
+    Filters,
+    ListedClip,
+    LiveIndex,
+    parse_filters,
+)
+from musclemap_data.catalog import NEW_SPLITS, SPLITS, is_synthetic, load_muscles
+from musclemap_data.coco import BONES
+from musclemap_data.errors import UserError
+from musclemap_data.ledger import NEXT_STEP
+
+STATIC = Path(__file__).parent / "static"
+LARGEST_PAGE = 200
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_NO_PICTURE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 9">'
+    '<path d="M6 3h4v3H6zM6 6l1.4-1.4 1 1L9 5l1 1" fill="none" stroke="#8886" '
+    'stroke-width=".25"/></svg>'
+)
+
+
+def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
+    """The application for one data directory.
+
+    Args:
+        data_dir: a data set, or one that is being built.
+        host_names: names besides ``localhost`` under which it may be asked.
+
+    Raises:
+        UserError: there is no data set here.
+    """
+    live = LiveIndex(data_dir)
+    pictures = rows.PictureCache()
+
+    def dataset(request: Request) -> Response:
+        return JSONResponse(_describe_dataset(data_dir, live.get()))
+
+    def clips(request: Request) -> Response:
+        index = live.get()
+        filters = _filters(request, index)
+        offset = _integer(request, "offset", 0, 10**9)
+        limit = _integer(request, "limit", 48, LARGEST_PAGE)
+        numbers = index.select(filters).nonzero()[0]
+        return JSONResponse(
+            {
+                "version": index.version,
+                "total": len(numbers),
+                "clips": [
+                    _card(index.clips[n], index) for n in numbers[offset : offset + limit].tolist()
+                ],
+                "options": index.options(filters),
+                "region_shares": index.region_shares(filters),
+            }
+        )
+
+    def statistics(request: Request) -> Response:
+        index = live.get()
+        filters = _filters(request, index)
+        return JSONResponse(
+            {**index.statistics(filters), "region_shares": index.region_shares(filters)}
+        )
+
+    def clip(request: Request) -> Response:
+        index = live.get()
+        found = _find(request, index)
+        return JSONResponse(
+            _details(found, index, pictures) | _neighbours(found, index, _filters(request, index))
+        )
+
+    def frame(request: Request) -> Response:
+        column = request.path_params["column"]
+        if column not in rows.PICTURE_COLUMNS:
+            raise HTTPException(404, f"there is no modality {column[:60]!r}")
+        images = pictures.pictures(_find(request, live.get()), column)
+        number = request.path_params["number"]
+        if images is None or number >= len(images):
+            raise HTTPException(404, "there is no such frame")
+        return _cached(bytes(images[number].as_buffer()), "image/jpeg")
+
+    def skeleton(request: Request) -> Response:
+        return _cached(rows.skeleton_bytes(_find(request, live.get())), "application/octet-stream")
+
+    def thumbnail(request: Request) -> Response:
+        image = rows.thumbnail(_find(request, live.get()))
+        if image is None:
+            return _cached(_NO_PICTURE.encode(), "image/svg+xml")
+        return _cached(image, "image/jpeg")
+
+    def body_map(request: Request) -> Response:
+        text = request.query_params.get("values", "")
+        if not re.fullmatch(r"[01](\.\d{1,4})?(,[01](\.\d{1,4})?){19}", text):
+            raise HTTPException(400, "values must be 20 numbers from 0 to 1")
+        name = request.query_params.get("name", "")
+        if not re.fullmatch(r"[a-z]{1,20}", name):
+            raise HTTPException(400, "name must be 1 to 20 small letters")
+        try:
+            return _cached(_body_map(text, name).encode(), "image/svg+xml")
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
+
+    routes = [
+        Route("/", lambda request: FileResponse(STATIC / "index.html")),
+        Route("/api/dataset", dataset),
+        Route("/api/clips", clips),
+        Route("/api/statistics", statistics),
+        Route("/api/clips/{clip_id}", clip),
+        Route("/api/clips/{clip_id}/thumbnail", thumbnail),
+        Route("/api/clips/{clip_id}/skeleton", skeleton),
+        Route("/api/clips/{clip_id}/{column}/{number:int}", frame),
+        Route("/api/body-map", body_map),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    handlers: dict[Any, Callable[..., Response]] = {
+        HTTPException: lambda _, error: _error(error.status_code, str(error.detail)),
+        UserError: lambda _, error: _error(500, str(error)),
+        rows.MovedRow: lambda _, error: _error(409, "the data set has changed: load the page anew"),
+    }
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    return _guarded(app, {"localhost", *(name.lower() for name in host_names)})
+
+
+def _guarded(app: ASGIApp, names: set[str]) -> ASGIApp:
+    """The application with the check of the Host header before it and safe headers after it."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message["headers"]}
+                extra = SECURITY_HEADERS | {"cache-control": "no-cache"}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.encode(), value.encode())
+                        for name, value in extra.items()
+                        if name.encode() not in present
+                    ),
+                ]
+            await send(message)
+
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        if _is_own_host(host, names):
+            await app(scope, receive, send_with_headers)
+        else:
+            refusal = _error(421, "this server does not answer under that name")
+            await refusal(scope, receive, send_with_headers)
+
+    return guarded
+
+
+def _is_own_host(header: str, names: set[str]) -> bool:
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:\d{1,5})?", header)
+    if not found:
+        return False
+    name = found[1].strip("[]").lower()
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in names
+    return True
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)
+
+
+def _cached(content: bytes, media_type: str) -> Response:
+    """What never changes under its address: addresses carry the version of the shard."""
+    return Response(
+        content, media_type=media_type, headers={"cache-control": "private, max-age=3600"}
+    )
+
+
+@lru_cache(maxsize=256)
+def _body_map(values: str, name: str) -> str:
+    """The name goes before the ids: maps that are on the page together need different ones."""
+    numbers = [float(value) for value in values.split(",")]
+    return body_map_svg(numbers, labels=False, legend=False, id_prefix=f"{name}-")
+
+
+def _filters(request: Request, index: ClipIndex) -> Filters:
+    try:
+        return parse_filters(request.query_params, index)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error
+
+
+def _integer(request: Request, name: str, default: int, largest: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise HTTPException(400, f"{name} must be a whole number")
+    return min(int(text), largest)
+
+
+def _find(request: Request, index: ClipIndex) -> ListedClip:
+    """Ids are only looked up, never made into paths."""
+    clip = index.find(request.path_params["clip_id"])
+    if clip is None:
+        raise HTTPException(404, "there is no such clip")
+    return clip
+
+
+def _describe_dataset(data_dir: Path, index: ClipIndex) -> dict[str, Any]:
+    used = {clip.activity for clip in index.clips}
+    # A manifest may hold out more activities than the label table does.
+    new = {clip.activity for clip in index.clips if clip.split in NEW_SPLITS}
+    return {
+        "version": index.version,
+        "name": index.info.get("name") or data_dir.resolve().name,
+        "synthetic": is_synthetic(clip.video_id for clip in index.clips),
+        "complete": bool(index.info),
+        "problems": index.problems,
+        "clips": {state: sum(clip.state == state for clip in index.clips) for state in STATES},
+        "seconds": round(sum(clip.seconds for clip in index.clips), 1),
+        "splits": SPLITS,
+        "regions": [{"slug": m.slug, "name": m.name} for m in load_muscles()],
+        "activities": {
+            slug: {"name": activity.name, "new": slug in new, "family": activity.family}
+            for slug, activity in index.activities.items()
+            if slug in used
+        },
+        "failures": {kind: step for kind, step in NEXT_STEP.items()},
+        "bones": BONES,
+    }
+
+
+def _card(clip: ListedClip, index: ClipIndex) -> dict[str, Any]:
+    activity = index.activities.get(clip.activity)
+    card: dict[str, Any] = {
+        "clip_id": clip.clip_id,
+        "activity": clip.activity,
+        "activity_name": activity.name if activity else clip.activity,
+        "split": clip.split,
+        "state": clip.state,
+        "seconds": round(clip.seconds, 2),
+        "regions": [number for number, active in enumerate(clip.muscles) if active],
+        "version": clip.version,
+    }
+    if clip.failure:
+        kind, stage, reason = clip.failure
+        card["failure"] = {
+            "class": kind,
+            "stage": stage,
+            "reason": reason,
+            "next_step": NEXT_STEP[kind],
+        }
+    return card
+
+
+def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> dict[str, Any]:
+    activity = index.activities.get(clip.activity)
+    video = index.videos.get(clip.video_id, {})
+    details = _card(clip, index) | {
+        name: getattr(clip, name)
+        for name in ("video_id", "url", "start_s", "end_s", "frames", "height", "width", "fps")
+        + ("muscles", "attempts")
+    }
+    details["timings"] = json.loads(clip.timings) if clip.timings else {}
+    details["label"] = (
+        {name: value for name, value in asdict(activity).items() if name != "muscles"}
+        if activity
+        else None
+    )
+    details["video"] = {
+        name: video[name]
+        for name in ("title", "uploader", "licence", "duration_s", "tool", "state")
+        if video.get(name)
+    }
+    if clip.state == "built" and clip.shard is not None:
+        facts = rows.facts(clip)
+        facts["provenance"] = json.loads(facts["provenance"])
+        counts = {name: cache.pictures(clip, name) for name in rows.PICTURE_COLUMNS}
+        details |= facts | {
+            "shard": clip.shard.name,
+            "row": clip.row,
+            "pictures": {name: len(found) for name, found in counts.items() if found is not None},
+        }
+    return details
+
+
+def _neighbours(clip: ListedClip, index: ClipIndex, filters: Filters) -> dict[str, Any]:
+    """The clips before and after in the filtered list, and where in it this one is."""
+    numbers = index.select(filters).nonzero()[0].tolist()
+    own = index.position[clip.clip_id]
+    before = [n for n in numbers if n < own]
+    after = [n for n in numbers if n > own]
+    return {
+        "previous": index.clips[before[-1]].clip_id if before else None,
+        "next": index.clips[after[0]].clip_id if after else None,
+        "place": len(before) + 1 if own in numbers else None,
+        "total": len(numbers),
+    }

@@ -1,0 +1,198 @@
+"""A folder for Hugging Face ``datasets``, and its Croissant description."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from musclemap_data.catalog import load_muscles
+from musclemap_data.export.card import COLUMNS, DESCRIPTION, card_text
+from musclemap_data.export.contents import Contents
+from musclemap_data.shards import MODALITY_COLUMNS, SCHEMA, write_text_atomically
+
+APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
+_OF_MAKERS = "each on the terms of its maker and site, see the data set card"
+CROISSANT_VERSION = "http://mlcommons.org/croissant/1.0"
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+
+
+def exported_name(contents: Contents, path: Path) -> str:
+    """``data/SPLIT-00000-of-00003.parquet``: the name of a shard in the folder."""
+    split, number = path.stem.rsplit("-", 1)
+    return f"data/{split}-{number}-of-{len(contents.shards[split]):05d}.parquet"
+
+
+def place_shards(contents: Contents, out: Path, on_shard: Callable[[], None]) -> None:
+    """Put the shards into ``out/data``: hard links where the file system can, else copies.
+
+    A link costs no space and is safe: a shard is replaced, never written into.
+    """
+    (out / "data").mkdir(exist_ok=True)
+    for path in (path for found in contents.shards.values() for path in found):
+        target = out / exported_name(contents, path)
+        try:
+            os.link(path, target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(path, target)
+        on_shard()
+
+
+def write_hf_readme(contents: Contents, out: Path) -> None:
+    """``README.md``: the card, below the header that ``datasets`` and the Hub read."""
+    size = next((name for most, name in _SIZES if contents.clip_count < most), "100K<n<1M")
+    header = [
+        "---",
+        f"pretty_name: {json.dumps(contents.info.get('name', 'MuscleMap'))}",
+        "license: other",
+        "license_name: see-licences-and-sources",
+        "task_categories:",
+        "- video-classification",
+        "tags:",
+        "- muscle",
+        "- multi-label",
+        *(["- synthetic"] if contents.synthetic else []),
+        "size_categories:",
+        f"- {size}",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+    ]
+    for split in contents.shards:
+        header += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
+    text = "\n".join([*header, "---", "", card_text(contents)])
+    write_text_atomically(out / "README.md", text)
+
+
+def write_croissant(contents: Contents, out: Path) -> None:
+    """``croissant.json``: the Croissant 1.0 description of ``data/``, with a hash of every file.
+
+    Every file is a FileObject, all together are the FileSet that the records come from.
+    """
+    muscles = [muscle.slug for muscle in load_muscles()]
+    files = [
+        {
+            "@type": "cr:FileObject",
+            "@id": path.name,
+            "name": path.name,
+            "description": f"Clips of the split {split}.",
+            "contentUrl": exported_name(contents, path),
+            "encodingFormat": "application/x-parquet",
+            "sha256": contents.info["shards"][path.name]["sha256"],
+            "contentSize": f"{path.stat().st_size} B",
+        }
+        for split, found in contents.shards.items()
+        for path in found
+    ]
+    built = (contents.data_dir / "dataset.json").stat().st_mtime
+    document = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": CROISSANT_VERSION,
+        "name": re.sub(r"[^A-Za-z0-9_-]+", "-", str(contents.info.get("name", "musclemap"))),
+        "description": f"{DESCRIPTION} Regions in the order of the label vector: "
+        f"{', '.join(muscles)}."
+        + (" The videos are synthetic: drawn by a program." if contents.synthetic else ""),
+        "license": APACHE if contents.synthetic else f"labels: {APACHE}; videos: {_OF_MAKERS}",
+        "url": "https://arxiv.org/abs/2303.00952",
+        "citeAs": "Peng et al., Towards Activated Muscle Group Estimation in the Wild, ACM MM 2024 "
+        "(the task; this data set is an open rebuild, not the authors' release)",
+        "creator": {"@type": "sc:Organization", "name": "MuscleMap toolkit"},
+        "version": "1.0.0",
+        "datePublished": datetime.fromtimestamp(built, UTC).date().isoformat(),
+        "distribution": [
+            *files,
+            {
+                "@type": "cr:FileSet",
+                "@id": "shards",
+                "name": "shards",
+                "description": "All shards.",
+                "encodingFormat": "application/x-parquet",
+                "includes": "data/*.parquet",
+            },
+        ],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "clips",
+                "name": "clips",
+                "description": "One record is one clip.",
+                "key": {"@id": "clips/clip_id"},
+                "field": [_field(name) for name in _columns_there(contents)],
+            }
+        ],
+    }
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_text_atomically(out / "croissant.json", text)
+
+
+def _columns_there(contents: Contents) -> list[str]:
+    of_modalities = {name for columns in MODALITY_COLUMNS.values() for name in columns}
+    there = {c for modality in contents.modalities for c in MODALITY_COLUMNS.get(modality, ())}
+    return [name for name in SCHEMA.names if name not in of_modalities or name in there]
+
+
+def _field(name: str) -> dict[str, Any]:
+    kind = SCHEMA.field(name).type
+    is_list = hasattr(kind, "value_type")
+    inner = str(kind.value_type if is_list else kind)
+    types = {"string": "sc:Text", "bool": "sc:Boolean", "binary": "sc:ImageObject"}
+    data_type = types.get(inner, "sc:Integer" if inner.startswith("int") else "sc:Float")
+    field = {
+        "@type": "cr:Field",
+        "@id": f"clips/{name}",
+        "name": name,
+        "description": COLUMNS[name],
+        "dataType": data_type,
+        "source": {"fileSet": {"@id": "shards"}, "extract": {"column": name}},
+    }
+    return field | ({"repeated": True} if is_list else {})
+
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataBiases": "cr:dataBiases",
+    "dataCollection": "cr:dataCollection",
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "personalSensitiveInformation": "cr:personalSensitiveInformation",
+    "recordSet": "cr:recordSet",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The context that the Croissant 1.0 specification prescribes."""

@@ -1,1 +1,0 @@
-from musclemap_data.coco import *  # noqa: F403

@@ -1,0 +1,374 @@
+"""Data sets and sources in object storage (S3 and what fsspec reads besides).
+
+A data set at ``s3://bucket/name`` has a working copy in the cache folder: SQLite and memory maps
+need a file system. ``local_copy`` brings it up to date before a verb runs; what writes does so
+``with writing(folder)`` and calls ``upload`` now and then. An object is replaced in one piece or
+not at all, and ``dataset.json``, which lists the shards with their hashes, is sent after them: a
+reader never takes half a shard for a whole one. See docs/cluster.md.
+
+Where the storage is, and credentials, are fsspec's affair: for S3 the variables
+``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID`` and so on, or ``~/.aws``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from musclemap_data.catalog import SPLITS
+from musclemap_data.errors import UserError
+from musclemap_data.ledger import FailureClass, Ledger, StageError
+from musclemap_data.pose.weights import cache_folder
+from musclemap_data.shards import (
+    dataset_info_text,
+    file_sha256,
+    read_dataset_info,
+    write_text_atomically,
+)
+
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
+"""Protocol -> the package that fsspec reads it with. Others are refused: fsspec also knows
+protocols that run programs or read local files."""
+LOCK_REFRESHED_S = 60
+LOCK_EXPIRES_S = 600
+_LOCK = "musclemap.lock"
+_STATE = ".remote.json"
+_SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5}}\.parquet")
+
+
+def is_object_url(url: str) -> bool:
+    """Whether a url names something in object storage: ``s3://bucket/key``."""
+    return url.partition("://")[0].lower() in PACKAGES and "://" in url
+
+
+def fetch(url: str, target: Path, most_bytes: int | None = None) -> None:
+    """Fetch a source video; ``target`` is whole or not there.
+
+    Raises:
+        StageError: stage ``download``; class ``gone``, ``blocked``, ``too-large`` or ``network``.
+        UserError: not a url that can be used, or a package is missing.
+    """
+    files, key = _open(url)
+    try:
+        size = files.info(key)["size"]
+        if most_bytes is not None and size > most_bytes:
+            reason = f"{size} bytes, more than the {most_bytes} allowed"
+            raise StageError("download", FailureClass.TOO_LARGE, reason)
+        _get(files, key, target)
+    except FileNotFoundError as error:
+        raise StageError("download", FailureClass.GONE, f"there is no {url}") from error
+    except PermissionError as error:
+        raise StageError("download", FailureClass.BLOCKED, f"{url} is refused") from error
+    except StageError:
+        raise
+    except Exception as error:
+        reason = f"{url}: {type(error).__name__}: {error}"
+        raise StageError("download", FailureClass.NETWORK, reason) from error
+
+
+def local_copy(url: str) -> Path:
+    """The folder to work in for a remote data set: an up-to-date copy of it.
+
+    Videos are not copied before they are needed. While a run on this machine writes to the copy,
+    the copy is the newest there is and left alone.
+
+    Raises:
+        UserError: the storage cannot be read, or holds other bytes than it says.
+    """
+    url = url.rstrip("/")
+    files, root = _open(url)
+    place = cache_folder() / "data" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = place / root.rpartition("/")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".copy.lock"):  # processes of one training run arrive here together
+        try:
+            with FileLock(folder / ".lock", timeout=0), _told(url):
+                _copy(files, root, url, folder)
+        except Timeout:
+            pass
+    return folder
+
+
+def _copy(files: Any, root: str, url: str, folder: Path) -> None:
+    state = _read_state(folder) or {"url": url, "files": {}, "shards": {}}
+    (folder / "shards").mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=folder) as scratch:
+        found = {}
+        for name in ("ledger.sqlite", "dataset.json"):
+            with suppress(FileNotFoundError):
+                _get(files, f"{root}/{name}", Path(scratch) / name)
+                found[name] = file_sha256(Path(scratch) / name)
+        if state["files"] and not found:
+            raise UserError(
+                f"{url} was there before and is empty now: look at AWS_ENDPOINT_URL and the url. "
+                f"If it was deleted on purpose, delete {folder} too"
+            )
+        # As this copy left it: then the copy is as new, or newer after a killed run.
+        changed = found != state["files"]
+        if changed:
+            for name in ("ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite", "dataset.json"):
+                (folder / name).unlink(missing_ok=True)
+            for name in found:
+                (Path(scratch) / name).replace(folder / name)
+    listed = _listed_shards(folder)
+    for path in (folder / "shards").glob("*.parquet"):
+        if changed and path.name not in listed:
+            path.unlink()
+    for name, entry in listed.items():
+        path, sha256 = folder / "shards" / name, entry["sha256"]
+        if path.exists() and (not changed or file_sha256(path) == sha256):
+            continue
+        _get(files, f"{root}/shards/{name}", path, sha256)
+    if changed:
+        state["shards"] = {name: entry["sha256"] for name, entry in listed.items()}
+    _write_state(folder, state | {"files": found})
+
+
+def fetch_video(data_dir: Path, video: Path, sha256: str) -> None:
+    """Make sure that a source is in the copy of a remote data set, if the remote has it."""
+    state = None if video.exists() else _read_state(data_dir)
+    if state is None:
+        return
+    files, root = _open(state["url"])
+    video.parent.mkdir(exist_ok=True)
+    with _told(state["url"]), suppress(FileNotFoundError):
+        _get(files, f"{root}/videos/{video.name}", video, sha256)
+
+
+@contextmanager
+def writing(data_dir: Path) -> Iterator[None]:
+    """Hold a remote data set's lock while its copy is written, and upload at the end.
+
+    Nothing happens for a folder that is no copy. The lock is an object with host, process and
+    time, renewed every minute; one that was not renewed for ten minutes, or whose process on this
+    machine is dead, is taken over.
+
+    Raises:
+        UserError: another run holds it, or the storage cannot be written.
+    """
+    state = _read_state(data_dir)
+    if state is None:
+        yield
+        return
+    files, root = _open(state["url"])
+    lock = f"{root}/{_LOCK}"
+    with _told(state["url"]):
+        _take_lock(files, lock, state["url"])
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(LOCK_REFRESHED_S):
+            with suppress(Exception):  # the next renewal may succeed; an upload says what is wrong
+                files.pipe_file(lock, _lock_text())
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+        upload(data_dir)
+    finally:
+        done.set()
+        thread.join()
+        with suppress(Exception):
+            files.rm_file(lock)
+
+
+def upload(data_dir: Path, *, shards_only: bool = False) -> None:
+    """Send what changed in the copy of a remote data set; nothing for any other folder.
+
+    Videos and a snapshot of the ledger first, then shards, ``dataset.json`` last. A shard that is
+    replaced is taken off the remote list before.
+
+    Raises:
+        UserError: the storage cannot be written. The copy keeps everything for the next run.
+    """
+    state = _read_state(data_dir)
+    if state is None:
+        return
+    files, root = _open(state["url"])
+    with _told(state["url"]):
+        if not shards_only:
+            _upload_videos(files, root, data_dir)
+            _upload_ledger(files, root, data_dir, state)
+        if not (data_dir / "dataset.json").exists():
+            return
+        info = read_dataset_info(data_dir)
+        wanted = {name: entry["sha256"] for name, entry in info.get("shards", {}).items()}
+        same = {name for name, sha256 in wanted.items() if state["shards"].get(name) == sha256}
+        outdated = sorted(set(state["shards"]) - same)
+        if outdated:
+            kept = {name: info["shards"][name] for name in sorted(same)}
+            _upload_info(files, root, data_dir, state, info | {"shards": kept})
+        for name in outdated:
+            del state["shards"][name]
+            if name not in wanted:
+                with suppress(FileNotFoundError):
+                    files.rm_file(f"{root}/shards/{name}")
+        for name in sorted(set(wanted) - same):
+            files.put_file(str(data_dir / "shards" / name), f"{root}/shards/{name}")
+            state["shards"][name] = wanted[name]
+            _write_state(data_dir, state)
+        _upload_info(files, root, data_dir, state, info)
+
+
+def _upload_videos(files: Any, root: str, data_dir: Path) -> None:
+    try:
+        there = {entry["name"]: entry["size"] for entry in files.ls(f"{root}/videos", detail=True)}
+    except FileNotFoundError:
+        there = {}
+    for path in sorted((data_dir / "videos").glob("[!.]*")):
+        key = f"{root}/videos/{path.name}"
+        if path.is_file() and there.get(key) != path.stat().st_size:
+            files.put_file(str(path), key)
+
+
+def _upload_ledger(files: Any, root: str, data_dir: Path, state: dict[str, Any]) -> None:
+    if not (data_dir / "ledger.sqlite").exists():
+        return
+    with TemporaryDirectory(dir=data_dir) as scratch:
+        with Ledger(data_dir, read_only=True) as ledger:
+            ledger.copy_to(Path(scratch))
+        snapshot = Path(scratch) / "ledger.sqlite"
+        sha256 = file_sha256(snapshot)
+        if state["files"].get("ledger.sqlite") != sha256:
+            files.put_file(str(snapshot), f"{root}/ledger.sqlite")
+            state["files"]["ledger.sqlite"] = sha256
+            _write_state(data_dir, state)
+
+
+def _upload_info(
+    files: Any, root: str, data_dir: Path, state: dict[str, Any], info: Mapping[str, Any]
+) -> None:
+    content = dataset_info_text(info).encode()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if state["files"].get("dataset.json") != sha256:
+        files.pipe_file(f"{root}/dataset.json", content)
+        state["files"]["dataset.json"] = sha256
+    _write_state(data_dir, state)
+
+
+# -- the lock -----------------------------------------------------------------------------------
+
+
+def _lock_text() -> bytes:
+    holder = {"host": socket.gethostname(), "process": os.getpid(), "time": time.time()}
+    return json.dumps(holder).encode()
+
+
+def _take_lock(files: Any, lock: str, url: str) -> None:
+    try:
+        files.pipe_file(lock, _lock_text(), mode="create")
+    except FileExistsError:
+        holder = json.loads(files.cat_file(lock))
+        if not _is_over(holder):
+            raise UserError(
+                f"{url} is in use by process {holder['process']} on {holder['host']}. Wait for it; "
+                f"if it is dead, its lock ends {LOCK_EXPIRES_S // 60} minutes after its last sign"
+            ) from None
+        files.pipe_file(lock, _lock_text())
+
+
+def _is_over(holder: Mapping[str, Any]) -> bool:
+    if time.time() - holder["time"] > LOCK_EXPIRES_S:
+        return True
+    if holder["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(holder["process"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+# -- small parts --------------------------------------------------------------------------------
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """(fsspec file system, path in it) of a url.
+
+    Raises:
+        UserError: a protocol that is not allowed, no bucket, secrets in the url, no package.
+    """
+    protocol, _, path = url.partition("://")
+    parts = path.split("/")
+    if protocol not in PACKAGES:
+        known = ", ".join(f"{name}://" for name in PACKAGES)
+        raise UserError(f"{url}: storage must be one of {known}")
+    if len(parts) < 2 or not all(parts) or {".", ".."} & {*parts} or re.search(r"[@?#*\[\]]", path):
+        raise UserError(
+            f"{url} must look like {protocol}://bucket/name; credentials come from the "
+            "environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...)"
+        )
+    try:
+        import fsspec
+
+        # Listings are not kept: another machine may write meanwhile.
+        return fsspec.filesystem(protocol, use_listings_cache=False), path
+    except ImportError as error:
+        extra = "musclemap[s3]" if protocol == "s3" else PACKAGES[protocol]
+        raise UserError(f"{protocol}:// needs a package: `pip install {extra}`") from error
+
+
+def _get(files: Any, key: str, target: Path, sha256: str | None = None) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        files.get_file(key, str(temporary))
+        if sha256 is not None and file_sha256(temporary) != sha256:
+            raise UserError(
+                f"{key} is not what was recorded (sha256 differs). If a run is writing to it, try "
+                "again; else build it again with `musclemap extract-modalities`"
+            )
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """What goes wrong with the storage, as a message: each fsspec package has its own errors."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{url} cannot be used: {type(error).__name__}: {error}. What is finished is kept in "
+            "the local copy: run the same command to go on"
+        ) from error
+
+
+def _listed_shards(folder: Path) -> dict[str, Any]:
+    if not (folder / "dataset.json").exists():
+        return {}
+    shards: dict[str, Any] = read_dataset_info(folder).get("shards", {})
+    wrong = [name for name in shards if not _SHARD.fullmatch(name)]
+    if wrong:
+        raise UserError(f"{folder / 'dataset.json'} lists {wrong[0]!r}, which is no shard's name")
+    return shards
+
+
+def _read_state(folder: Path) -> dict[str, Any] | None:
+    """Of a copy: its url, and what the remote holds (name -> sha256); None for other folders."""
+    try:
+        state: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return state
+
+
+def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    write_text_atomically(folder / _STATE, json.dumps(state))

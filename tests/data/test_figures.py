@@ -1,0 +1,127 @@
+"""Pictures of a prediction: what is drawn is what the numbers say."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import cv2
+import numpy as np
+import pytest
+
+from musclemap_data.body_map import LABEL_FROM, body_map_svg, place_labels, region_colour, rgb
+from musclemap_data.catalog import load_muscles
+from musclemap_data.figures import (
+    NO_PERSON_COLOUR,
+    body_map_figure,
+    clock,
+    over_time,
+    timeline_figure,
+    write_figures,
+    write_text,
+)
+
+NAMES = [muscle.name for muscle in load_muscles()]
+WINDOWS = [(0.0, 2.0), (1.0, 3.0), (2.0, 4.0)]
+
+
+def scores(**of: list[float]) -> np.ndarray:
+    """``[3, 20]``: 10%, but for the named regions."""
+    values = np.full((3, len(NAMES)), 0.1)
+    for name, course in of.items():
+        values[:, NAMES.index(name)] = course
+    return values
+
+
+def test_overlapping_windows_are_averaged_where_they_overlap():
+    edges, course = over_time(WINDOWS, np.array([[0.0], [0.6], [1.0]]), [True, True, True])
+    assert edges.tolist() == [0, 1, 2, 3, 4]
+    assert course[:, 0] == pytest.approx([0.0, 0.3, 0.8, 1.0])
+    _, course = over_time(WINDOWS, np.array([[0.0], [0.6], [1.0]]), [True, False, False])
+    assert course[:2, 0].tolist() == [0.0, 0.0]
+    assert np.isnan(course[2:]).all()
+
+
+def test_text_stays_in_the_picture_and_any_letters_can_be_asked_for():
+    picture = np.full((40, 120, 3), 255, np.uint8)
+    write_text(picture, 60, 26, "triceps 43%", 14, anchor="m")
+    dark = np.argwhere(picture.min(axis=2) < 128)
+    assert 10 <= dark[:, 0].min() < 26 <= dark[:, 0].max() + 4
+    assert abs(dark[:, 1].mean() - 60) < 6
+    bold = np.full_like(picture, 255)
+    write_text(bold, 60, 26, "triceps 43%", 14, anchor="m", bold=True)
+    assert bold.sum() < picture.sum()
+    for x, y in ((-500, 20), (500, 20), (118, 20), (60, -90), (60, 400), (-20, 2)):
+        write_text(picture, x, y, "Übung 深蹲", 14)  # neither letters nor place do harm
+
+
+def test_the_timeline_shows_each_region_at_its_time():
+    values = scores(chest=[0.9, 0.9, 0.2])
+    means = values.mean(axis=0)
+    picture = timeline_figure(WINDOWS, values, means, [True] * 3, [1.0] * 3, 0.5)
+    _, course = over_time(WINDOWS, values, [True] * 3)
+    plot = range(176, 1200 - 74)
+    for second in range(4):
+        x = plot[round((second + 0.5) / 4 * len(plot))]
+        wanted = rgb(region_colour(float(course[second, NAMES.index("chest")])))
+        assert picture[64 + 13, x].tolist() == list(wanted)  # the first row: the highest mean
+        assert picture[64 + 10 * 27 + 13, x].tolist() == list(rgb(region_colour(0.1)))
+    framed = np.argwhere((picture[64 + 4] == rgb("#4a120c")).all(axis=1))[:, 0]
+    assert framed.min() == pytest.approx(176, abs=2)
+    assert framed.max() == pytest.approx(176 + 0.75 * len(plot), abs=3)  # 0.55 in the third second
+
+
+def test_time_without_a_person_is_left_empty_in_the_timeline():
+    values = scores()
+    picture = timeline_figure(
+        WINDOWS, values, values.mean(axis=0), [True, False, False], [1.0, 0.2, 0.0], 0.5
+    )
+    row = picture[64 + 13]
+    assert row[300].tolist() == list(rgb(region_colour(0.1)))
+    assert row[900].tolist() == list(rgb(NO_PERSON_COLOUR))
+
+
+def test_regions_are_named_from_the_threshold_on():
+    values = scores(chest=[0.42] * 3, calves=[0.3] * 3).mean(axis=0)
+    assert [label.text for label in place_labels(values, 0.4)] == ["chest 42%"]
+    assert [label.text for label in place_labels(values, 0.25)] == ["chest 42%", "calves 30%"]
+    assert place_labels(values, LABEL_FROM) == []
+    svg = body_map_svg(values, label_from=0.4)
+    said = "".join(ET.fromstring(svg).itertext())  # noqa: S314
+    assert "chest 42%" in said
+    assert "calves 30%" not in said.replace("calves: 30%", "")
+    assert "active from 40%" in said
+    assert "active from" not in body_map_svg(values)
+
+
+def test_the_body_map_picture_has_a_name_beside_each_active_region():
+    values = scores(chest=[0.42] * 3, calves=[0.3] * 3).mean(axis=0)
+
+    def ink(label_from: float) -> tuple[int, int]:
+        """Dark pixels in the left and the right margin, beside the two figures."""
+        picture = body_map_figure(values, label_from=label_from, height_px=470)
+        beside = picture[60:480].min(axis=2) < 100
+        return int(beside[:, :140].sum()), int(beside[:, -140:].sum())
+
+    assert ink(0.9) == (0, 0)
+    left, right = ink(0.4)
+    assert left > 100
+    assert right == 0
+    assert ink(0.25)[1] > 100  # calves are seen from behind
+
+
+def test_figures_are_written_and_leave_nothing_else(tmp_path):
+    values = scores()
+    write_figures(
+        tmp_path, WINDOWS, values, values.mean(axis=0), [True] * 3, [1.0] * 3, 0.5, title="Knie é"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "body_map.png", "body_map.svg", "timeline.png",
+    ]  # fmt: skip
+    assert cv2.imread(str(tmp_path / "timeline.png")).shape[1] == 1200
+    assert "Knie é" in (tmp_path / "body_map.svg").read_text(encoding="utf-8")
+
+
+def test_clock():
+    assert clock(65.25) == "1:05"
+    assert clock(65.24, tenths=True) == "1:05.2"
+    assert clock(0.3, tenths=True) == "0:00.3"
