@@ -13,7 +13,8 @@ import shutil
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def extract_modalities(
     settings: ExtractionSettings | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     retry_failed: bool = False,
+    only: Collection[str] | None = None,
     on_total: Callable[[int], None] | None = None,
     on_clip: Callable[[str, int, Failure | None], None] | None = None,
 ) -> BuildReport:
@@ -101,6 +103,7 @@ def extract_modalities(
         settings: how modalities are made.
         clips_per_shard: rows of a full shard.
         retry_failed: try again clips that failed before for good.
+        only: ids of the clips to extract; all others stay as they are. None: every clip.
         on_total: called once with the number of clips about to be extracted.
         on_clip: called with (clip id, frames, failure or None) as each clip ends.
 
@@ -123,18 +126,19 @@ def extract_modalities(
         ledger.assign_shards(clips_per_shard)
         storage.upload(data_dir)
         build = _Build(data_dir, ledger, tuple(modalities), settings or ExtractionSettings())
-        jobs = build.plan(retry_failed)
+        jobs = build.plan(retry_failed, only)
         if on_total:
             on_total(len(jobs))
         build.commit_complete()
-        outcomes = run_jobs(build.with_videos(jobs), workers, engine=engine, address=address)
-        for job, outcome in outcomes:
-            frames, failure = (
-                (0, outcome) if isinstance(outcome, Failure) else (outcome["frames"], None)
-            )
-            if on_clip:
-                on_clip(job.clip_id, frames, failure)
-            build.finish(job, outcome)
+        with_videos = build.with_videos(jobs)
+        with closing(run_jobs(with_videos, workers, engine=engine, address=address)) as outcomes:
+            for job, outcome in outcomes:
+                frames, failure = (
+                    (0, outcome) if isinstance(outcome, Failure) else (outcome["frames"], None)
+                )
+                if on_clip:
+                    on_clip(job.clip_id, frames, failure)
+                build.finish(job, outcome)
         build.close()
         return build.report
 
@@ -192,7 +196,7 @@ class _Build:
 
     # -- planning ---------------------------------------------------------------------------
 
-    def plan(self, retry_failed: bool) -> list[ClipJob]:
+    def plan(self, retry_failed: bool, only: Collection[str] | None = None) -> list[ClipJob]:
         by_shard: dict[tuple[str, int], list[sqlite3.Row]] = defaultdict(list)
         for clip in self.clips:
             if clip["video_state"] == "failed":
@@ -210,11 +214,16 @@ class _Build:
             rows = self._existing_rows(place)
             for clip in clips:
                 job = self._job(place, clip, rows, retry_failed)
-                if job is not None:
+                if job is not None and only is not None and job.clip_id not in only:
+                    self._keep_old_row(job.clip_id)
+                elif job is not None:
                     self.pending[place] += 1
                     jobs.append(job)
             self.pending.setdefault(place, 0)
         self._drop_unplanned_shards(by_shard)
+        if only is not None:
+            failed = self.report.failed
+            self.report.failed = {name: failed[name] for name in failed if name in only}
         return jobs
 
     def _existing_rows(self, place: tuple[str, int]) -> dict[str, dict[str, Any]]:

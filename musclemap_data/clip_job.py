@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.errors import UserError
+from musclemap_data.errors import DISK_ERRORS, UserError
 from musclemap_data.ledger import Failure, FailureClass, StageError
 from musclemap_data.modalities import ExtractionSettings, extract
 from musclemap_data.staging import JpegSpool, write_staged
@@ -43,6 +43,7 @@ class ClipJob:
     """Columns that are known before: ids, labels, source sha256."""
 
 
+@cache
 def tool_versions() -> dict[str, str]:
     """What the content of a row depends on besides its settings: package -> version."""
     names = ("av", "imageio-ffmpeg", "numba", "numpy", "opencv-contrib-python-headless")
@@ -56,7 +57,7 @@ def run_job(job: ClipJob) -> Outcome:
     except StageError as error:
         return error.failure
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+        full = error.errno in DISK_ERRORS
         kind = FailureClass.DISK if full else FailureClass.BUG
         return Failure("extract", kind, error.strerror or str(error))
     except UserError as error:

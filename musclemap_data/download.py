@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from musclemap_data import ytdlp
+from musclemap_data import storage, ytdlp
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.decode import probe
 from musclemap_data.errors import UserError
@@ -144,7 +144,7 @@ def retry_videos(
         settings: as for ``download_videos``, like all that follow.
 
     Returns:
-        (report on those videos, ids of the clips that were planned again)
+        (report on those videos, ids of the clips that are to be extracted now)
 
     Raises:
         UserError: as ``download_videos``; or nothing was downloaded here.
@@ -186,6 +186,8 @@ def estimate_downloads(
     def look(task: VideoTask, time_limit_s: float, stop: threading.Event) -> int | None:
         if task.local_path is not None:
             return _local_source(task).stat().st_size
+        if storage.is_object_url(task.url):
+            return storage.size_of(task.url)
         return ytdlp.estimate_bytes(processes, task.url, settings, cookies, time_limit_s, stop)
 
     with TemporaryDirectory() as scratch:
@@ -304,6 +306,11 @@ def _fetch_all(
 
     def work(task: VideoTask, time_limit_s: float, stop: threading.Event) -> dict[str, Any]:
         def fetch() -> tuple[dict[str, Any], Path]:
+            if storage.is_object_url(task.url):
+                suffix = PurePosixPath(task.url).suffix.lstrip(".")
+                name = f"{ytdlp.partial_name(task.video_id, task.url)}{suffix}"
+                storage.fetch(task.url, videos_dir / ".partial" / name, settings.max_bytes)
+                return {"tool": "fsspec"}, videos_dir / ".partial" / name
             where = (task.video_id, task.url, videos_dir / ".partial")
             return ytdlp.fetch(processes, *where, settings, cookies, time_limit_s, stop)
 

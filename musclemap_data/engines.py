@@ -52,7 +52,7 @@ def run_jobs(
     *,
     engine: str = "local",
     address: str | None = None,
-) -> Iterator[tuple[ClipJob, Outcome]]:
+) -> Generator[tuple[ClipJob, Outcome], None, None]:
     """Run jobs; yields each with its outcome as it ends. The row of a good one is in its file.
 
     Args:
@@ -88,7 +88,9 @@ def check_engine(engine: str, workers: int | None, address: str | None) -> None:
 # -- processes ----------------------------------------------------------------------------------
 
 
-def _run_in_processes(jobs: Iterator[ClipJob], workers: int) -> Iterator[tuple[ClipJob, Outcome]]:
+def _run_in_processes(
+    jobs: Iterator[ClipJob], workers: int
+) -> Generator[tuple[ClipJob, Outcome], None, None]:
     """A worker that dies (out of memory, say) takes its pool and the clips of its neighbours along.
 
     Those are then run again in one process, one after the other, to find the one that kills.
@@ -230,15 +232,15 @@ def _connected(ray: Any, address: str, workers: int | None) -> Iterator[None]:
 
 def _run_on_ray(
     jobs: Iterator[ClipJob], workers: int | None, address: str
-) -> Iterator[tuple[ClipJob, Outcome]]:
+) -> Generator[tuple[ClipJob, Outcome], None, None]:
     """One task a clip; rows come back through the object store and are written here.
 
     A node that has not the video's file is sent its bytes: once one node says so, all are, and
     each keeps to its own file where that is the same.
     """
     ray = _import_ray()
-    died = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
-    node_lost = (
+    worker_died = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
+    node_died = (
         ray.exceptions.NodeDiedError,
         ray.exceptions.LocalRayletDiedError,
         ray.exceptions.ObjectLostError,
@@ -251,7 +253,7 @@ def _run_on_ray(
         runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, "1")},
     )(_extract_on_node)
     tools = tool_versions()
-    attempts: Counter[str] = Counter()
+    deaths: Counter[tuple[str, str]] = Counter()
     again: deque[ClipJob] = deque()
     running: dict[Any, tuple[ClipJob, Any]] = {}  # outcome -> job, row
     videos: dict[str, Any] = {}
@@ -275,27 +277,19 @@ def _run_on_ray(
             for done in ray.wait(list(running))[0]:
                 job, row = running.pop(done)
                 try:
-                    result: Outcome | None = ray.get(done)
-                    if isinstance(result, dict):
-                        write_bytes(Path(job.staged), ray.get(row))
-                except (*died, *node_lost) as error:
-                    attempts[job.clip_id] += 1
-                    most_attempts = (
-                        MOST_ATTEMPTS_PER_RUN if isinstance(error, died) else MOST_NODES_LOST
+                    result = _collect(ray, done, row, Path(job.staged))
+                except (*worker_died, *node_died) as error:
+                    what, most_deaths = (
+                        ("worker process", MOST_ATTEMPTS_PER_RUN)
+                        if isinstance(error, worker_died)
+                        else ("node", MOST_NODES_LOST)
                     )
-                    if attempts[job.clip_id] < most_attempts:
+                    deaths[job.clip_id, what] += 1
+                    if deaths[job.clip_id, what] < most_deaths:
                         again.append(job)
                         continue
-                    result = _died(
-                        f"its worker process or node died {attempts[job.clip_id]} times "
-                        f"({type(error).__name__})"
-                    )
-                except ray.exceptions.RayTaskError as error:
-                    if isinstance(error.cause, UserError):
-                        raise error.cause from None
-                    raise UserError(f"a node of the Ray cluster cannot work: {error}") from error
-                except ray.exceptions.RayError as error:
-                    raise UserError(f"the Ray cluster failed: {error}") from error
+                    how = f"its {what} died {most_deaths} times ({type(error).__name__})"
+                    result = _died(how)
                 if result is None:
                     send_videos = True
                     again.append(job)
@@ -303,6 +297,26 @@ def _run_on_ray(
                 yield job, result
             in_use = {job.video for job, _ in running.values()}
             videos = {name: video for name, video in videos.items() if name in in_use}
+
+
+def _collect(ray: Any, outcome: Any, row: Any, staged: Path) -> Outcome | None:
+    """What a task gave back; its row goes to ``staged``.
+
+    Raises:
+        UserError: a node cannot work, or the cluster broke down.
+        RayError: the task was lost with its process or its node.
+    """
+    try:
+        result: Outcome | None = ray.get(outcome)
+        if isinstance(result, dict):
+            write_bytes(staged, ray.get(row))
+        return result
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise UserError(f"a node of the Ray cluster cannot work: {error}") from error
+    except (ray.exceptions.RaySystemError, ray.exceptions.RuntimeEnvSetupError) as error:
+        raise UserError(f"the Ray cluster failed: {error}") from error
 
 
 def _extract_on_node(

@@ -1,4 +1,9 @@
-"""The one exception that means: the user can mend this."""
+"""What the user can mend."""
+
+import errno
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+"""Of ``OSError.errno``: no room, or no permission, on this machine's disk."""
 
 
 class UserError(Exception):

@@ -52,7 +52,8 @@ NEXT_STEP: dict[FailureClass, str] = {
     FailureClass.TOO_SHORT: "the video ends before the clip does: correct start_s and end_s",
     FailureClass.TOO_LONG: "a row cannot hold so many frames: divide the clip in the manifest",
     FailureClass.DECODE: "the file is damaged: delete it from videos/ and download it again",
-    FailureClass.TOO_LARGE: "run `musclemap retry --class too-large` with a larger --max-bytes",
+    FailureClass.TOO_LARGE: "more bytes or pixels than allowed: for bytes, run `musclemap retry "
+    "--class too-large` with a larger --max-bytes",
     FailureClass.NO_PERSON: "nobody was found: correct the times, or choose another --pose and "
     "run with --retry-failed",
     FailureClass.DISK: "no space or no permission: free some and run the same command again",
@@ -206,13 +207,19 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:  # on a full disk SQLite has rolled back itself
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise UserError(
+                    f"{self.path} cannot be written: {error}. What is finished is kept: make room "
+                    "or give permission, then run the same command to go on."
+                ) from error
             raise
-        self._db.execute("COMMIT")
 
     # -- the plan ---------------------------------------------------------------------------
 
@@ -467,8 +474,8 @@ class Ledger:
         """Plan again what failed with one of these classes; nothing else is changed.
 
         Returns:
-            (ids of the videos, ids of the clips) planned again. A clip whose video failed is
-            planned already: it is in the plan as soon as its video is there.
+            (ids of the videos planned again, ids of the clips planned again and of those of
+            these videos).
         """
         marks = ", ".join("?" * len(classes))
         kinds = [str(kind) for kind in classes]
@@ -483,8 +490,13 @@ class Ledger:
                     RETURNING {name}""",  # noqa: S608
                     (_now(), *kinds),
                 ).fetchall()
-                planned.append(sorted(row[0] for row in rows))
-        return planned[0], planned[1]
+                planned.append({row[0] for row in rows})
+            videos, clips = planned
+            rows = self._db.execute(
+                "SELECT clip_id, video_id FROM clips WHERE state != 'withdrawn'"
+            ).fetchall()
+        clips |= {row["clip_id"] for row in rows if row["video_id"] in videos}
+        return sorted(videos), sorted(clips)
 
     def clip_failed(self, clip_id: str, failure: Failure) -> None:
         with self._transaction():

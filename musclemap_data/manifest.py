@@ -38,7 +38,8 @@ class Clip:
     Attributes:
         clip_id: unique, safe as a file name.
         video_id: names the source video, safe as a file name.
-        url: ``http(s)://...``, or a path relative to the manifest.
+        url: ``http(s)://...``, ``s3://...`` (``gs://``, ``az://``), or a path relative to the
+            manifest.
         start_s: where the clip begins in the video, seconds.
         end_s: where it ends, seconds; None means at the end of the video.
         activity: slug from the activity table.
@@ -74,7 +75,7 @@ class ManifestError(UserError):
 
 def is_remote(url: str) -> bool:
     """Whether a url is fetched from a host (else it is a local path)."""
-    return url.lower().startswith(("http://", "https://"))
+    return url.lower().startswith(("http://", "https://", "s3://", "gs://", "az://"))
 
 
 def partition(split: str) -> str:
@@ -348,7 +349,10 @@ class _Checker:
                 return f"{where} holds a user name, which every shard would show: use --cookies"
             return None if host and " " not in url else f"url {_shown(url)} has no valid host"
         if ":" in url.partition("/")[0]:  # whatever ffmpeg would take for a protocol
-            return f"url {_shown(url)}: only http://, https:// or a relative path can be used"
+            return (
+                f"url {_shown(url)}: only http://, https://, s3://, gs://, az:// or a relative "
+                "path can be used"
+            )
         relative = PurePosixPath(url)
         if relative.is_absolute() or ".." in relative.parts or "\\" in url:
             return f"url {_shown(url)} must be a path inside the manifest's folder"

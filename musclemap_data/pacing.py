@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import LONGEST_REST_S, Failure, FailureClass, Rest, StageError
 from musclemap_data.manifest import is_remote
+from musclemap_data.storage import is_object_url
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -37,7 +38,8 @@ class DownloadSettings:
         workers: videos fetched at the same time.
         per_host: of these, how many from one host.
         pause_s: mean pause between two requests for a video to one host; each is drawn evenly from
-            half of it to one and a half. 0 for none; hosts on this machine are never paced.
+            half of it to one and a half. 0 for none; this machine and object storage are never
+            paced.
         network_tries: tries of a video in one run while the connection fails.
         rate_limited_tries: tries of a video in one run while its host asks for a pause.
         backoff_s: pause before the second try, plus up to as much again by chance; doubled for
@@ -150,7 +152,8 @@ class Hosts:
     def wait_turn(self, url: str, stop: threading.Event) -> None:
         """Wait until the host may be asked again, or ``stop`` is set."""
         host = host_of(url)
-        pause_s = 0.0 if is_loopback(url) else self._settings.pause_s
+        unpaced = is_loopback(url) or is_object_url(url)
+        pause_s = 0.0 if unpaced else self._settings.pause_s
         while not stop.is_set():
             with self._lock:
                 now = time.monotonic()

@@ -134,7 +134,7 @@ def write_staged(path: Path, row: Mapping[str, Any]) -> None:
 def write_bytes(path: Path, data: npt.NDArray[np.uint8]) -> None:
     """Write a staged row that was made on another machine, the same way."""
     with _written_whole(path) as file:
-        file.write(data)
+        file.write(data.data)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from musclemap_data.catalog import SPLITS
-from musclemap_data.errors import UserError
+from musclemap_data.errors import DISK_ERRORS, UserError
 from musclemap_data.ledger import FailureClass, Ledger, StageError
 from musclemap_data.pose.weights import cache_folder
 from musclemap_data.shards import (
@@ -50,7 +50,15 @@ _SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5}}\.parquet")
 
 def is_object_url(url: str) -> bool:
     """Whether a url names something in object storage: ``s3://bucket/key``."""
-    return url.partition("://")[0].lower() in PACKAGES and "://" in url
+    protocol, found, _ = url.partition("://")
+    return bool(found) and protocol.lower() in PACKAGES
+
+
+def size_of(url: str) -> int:
+    """Bytes of a source video. Raises as ``fetch``."""
+    files, key = _open(url)
+    with _stage_errors(url):
+        return int(files.info(key)["size"])
 
 
 def fetch(url: str, target: Path, most_bytes: int | None = None) -> None:
@@ -60,20 +68,26 @@ def fetch(url: str, target: Path, most_bytes: int | None = None) -> None:
         StageError: stage ``download``; class ``gone``, ``blocked``, ``too-large`` or ``network``.
         UserError: not a url that can be used, or a package is missing.
     """
+    size = size_of(url)
+    if most_bytes is not None and size > most_bytes:
+        reason = f"{size} bytes, more than the {most_bytes} allowed"
+        raise StageError("download", FailureClass.TOO_LARGE, reason)
     files, key = _open(url)
-    try:
-        size = files.info(key)["size"]
-        if most_bytes is not None and size > most_bytes:
-            reason = f"{size} bytes, more than the {most_bytes} allowed"
-            raise StageError("download", FailureClass.TOO_LARGE, reason)
+    with _stage_errors(url):
         _get(files, key, target)
+
+
+@contextmanager
+def _stage_errors(url: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise StageError("download", FailureClass.GONE, f"there is no {url}") from error
     except PermissionError as error:
         raise StageError("download", FailureClass.BLOCKED, f"{url} is refused") from error
-    except StageError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise  # of this machine's disk
         reason = f"{url}: {type(error).__name__}: {error}"
         raise StageError("download", FailureClass.NETWORK, reason) from error
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from musclemap_data.clip_job import ClipJob
 from musclemap_data.coco import JOINT_COUNT
-from musclemap_data.decode import INPUT_OPTIONS, probe
+from musclemap_data.decode import open_video, probe
 from musclemap_data.engines import run_jobs
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Failure, FailureClass, StageError
@@ -169,7 +169,7 @@ def _frames_and_seconds(path: Path) -> tuple[int, float]:
 
     frames, first, last = 0, None, 0.0
     try:
-        with av.open(f"file:{path}", options=INPUT_OPTIONS) as container:
+        with open_video(path) as container:
             for packet in container.demux(video=0):
                 if not packet.size:
                     continue

@@ -64,7 +64,7 @@ def test_parquet_is_read_like_csv(tmp_path):
 
 
 MISTAKES = {
-    "bad scheme": ({"url": "ftp://example.org/v.mp4"}, "only http://, https:// or a relative path"),
+    "bad scheme": ({"url": "ftp://example.org/v.mp4"}, "only http://, https://, s3://"),
     "no host": ({"url": "https:///v.mp4"}, "no valid host"),
     "bad port": ({"url": "http://h:99999/v.mp4"}, "not valid"),
     "end before start": ({"start_s": "3", "end_s": "2"}, "must be after start_s"),

@@ -1,0 +1,1 @@
+"""The verbs that concern the data; ``cli.py`` puts them together."""

@@ -1,0 +1,182 @@
+"""The verbs that look at a data set and hand it on: `browse`, `stats`, `validate`, `export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from musclemap_data.commands.shared import DEFAULT_DATA, EXIT_SOME_FAILED, AsJson, Data
+
+app = typer.Typer()
+
+
+@app.command(
+    rich_help_panel="Look at it, share it",
+    epilog="Examples:\n\n"
+    "`musclemap browse` (opens the page; Ctrl-C ends it)\n\n"
+    "`musclemap browse --data data/quickstart/data --port 0 --no-open`\n\n"
+    "`ssh -L 8000:127.0.0.1:8000 HOST musclemap browse --no-open` (on another machine)",
+)
+def browse(
+    data: Data = DEFAULT_DATA,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another one lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="0: any free one; default: 8000, or a free one if it is taken."
+        ),
+    ] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
+    ] = True,
+) -> None:
+    """Look at a data set in the browser: filter, play all modalities in step, count. Read only.
+
+    Also during a build: shards appear as they are written.
+    """
+    from musclemap_data.browse.server import run_server
+
+    def on_ready(address: str) -> None:
+        typer.echo(f"{data} at {address} (Ctrl-C ends it)")
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            typer.secho(
+                f"WARNING: everyone who reaches {host} can see this data set: no password.",
+                fg="yellow",
+                err=True,
+            )
+
+    run_server(data, host, port, open_page=open_page, on_ready=on_ready)
+
+
+@app.command(rich_help_panel="Look at it, share it")
+def stats(
+    data: Data = DEFAULT_DATA,
+    annotations: Annotated[
+        bool, typer.Option("--annotations", help="Count the bundled labels and lists instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count clips and seconds by split, activity and muscle region."""
+    from musclemap_data.stats import annotation_stats, dataset_stats
+
+    if annotations:
+        _print_annotation_stats(annotation_stats(), as_json)
+        return
+    counts = dataset_stats(data)
+    if as_json:
+        typer.echo(json.dumps(counts, indent=2))
+        return
+    typer.echo(f"{'split':<12}{'clips':>7}{'seconds':>10}{'videos':>8}{'coverage':>10}")
+    for split, entry in counts["splits"].items():
+        share = "n/a" if entry["coverage"] is None else f"{entry['coverage']:.1%}"
+        typer.echo(
+            f"{split:<12}{entry['clips']:>7}{entry['seconds']:>10.1f}{entry['videos']:>8}{share:>10}"
+        )
+    typer.echo(f"\n{'activity':<32}{'clips':>7}{'seconds':>10}  splits")
+    for slug, entry in counts["activities"].items():
+        where = ", ".join(f"{name} {count}" for name, count in entry["splits"].items())
+        typer.echo(f"{slug:<32}{entry['clips']:>7}{entry['seconds']:>10.1f}  {where}")
+    typer.echo(f"\n{'muscle region':<20}{'clips':>7}{'share':>8}")
+    for slug, entry in counts["regions"].items():
+        share = "n/a" if entry["share"] is None else f"{entry['share']:.1%}"
+        typer.echo(f"{slug:<20}{entry['clips']:>7}{share:>8}")
+
+
+def _print_annotation_stats(counts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(counts, indent=2))
+        return
+    total = counts["activities"]
+    typer.echo(f"{total['known']} known and {total['new']} new activities\n")
+    for name, groups in (("muscle region", counts["regions"]), ("family", counts["families"])):
+        typer.echo(f"{name:<20}{'known':>7}{'new':>7}")
+        for slug, entry in groups.items():
+            typer.echo(f"{slug:<20}{entry['known']:>7}{entry['new']:>7}")
+        typer.echo()
+    typer.echo(f"{'bundled clips':<20}{'clips':>7}{'videos':>8}{'activities':>12}")
+    for split, entry in counts["splits"].items():
+        typer.echo(f"{split:<20}{entry['clips']:>7}{entry['videos']:>8}{entry['activities']:>12}")
+
+
+@app.command(rich_help_panel="Look at it, share it")
+def validate(
+    data: Data = DEFAULT_DATA,
+    leakage: Annotated[
+        bool, typer.Option("--leakage", help="Also look for near-duplicate frames across splits.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a data set: schema, checksums, every frame, labels, no source video in two splits.
+
+    Exit code 0: nothing wrong. 1: problems, one line each.
+    """
+    from tqdm import tqdm
+
+    from musclemap_data.leakage import find_leaks
+    from musclemap_data.validate import validate_dataset
+
+    with tqdm(unit="row", desc="validate", dynamic_ncols=True, disable=as_json) as bar:
+        rows, problems = validate_dataset(data, on_row=bar.update)
+    if leakage:
+        with tqdm(unit="row", desc="leakage", dynamic_ncols=True, disable=as_json) as bar:
+            problems += find_leaks(data, on_row=bar.update)
+    if as_json:
+        typer.echo(json.dumps({"rows": rows, "problems": problems}, indent=2))
+    else:
+        for problem in problems:
+            typer.echo(f"PROBLEM {problem}", err=True)
+        typer.echo(f"{rows} rows checked, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command(
+    rich_help_panel="Look at it, share it",
+    epilog="Examples:\n\n"
+    "`musclemap export --format hf --out exports/hf` (for `datasets.load_dataset`)\n\n"
+    "`musclemap export --format mmaction2,pyskl --out exports/openmmlab`\n\n"
+    "`musclemap export --format all --out exports/all --overwrite`",
+)
+def export(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write; new or empty.", file_okay=False)
+    ],
+    format_names: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="hf, croissant, mmaction2, pyskl, card (commas between), or all.",
+        ),
+    ] = "all",
+    data: Data = DEFAULT_DATA,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")
+    ] = False,
+) -> None:
+    """Write the data set for other tools: Hugging Face, Croissant, MMAction2, PYSKL; and a card.
+
+    Shards are hard links where the file system can. Exit code 2: nothing was written.
+    """
+    from tqdm import tqdm
+
+    from musclemap_data.export import FORMATS, export_dataset
+
+    names = [name.strip() for name in format_names.split(",") if name.strip()]
+    with tqdm(total=0, unit="shard", desc="export", dynamic_ncols=True, delay=0.5) as bar:
+        report = export_dataset(
+            data,
+            out,
+            FORMATS if names == ["all"] else tuple(dict.fromkeys(names)),
+            overwrite=overwrite,
+            on_total=bar.reset,
+            on_shard=bar.update,
+        )
+    for line in report:
+        typer.echo(line)
+    typer.echo(f"written to {out}")

@@ -1,0 +1,208 @@
+"""Where clips are extracted: processes that die, and a real Ray cluster that loses a node."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from musclemap_data import engines
+from musclemap_data.build import extract_modalities
+from musclemap_data.clip_job import ClipJob, tool_versions
+from musclemap_data.download import download_videos
+from musclemap_data.errors import UserError
+from musclemap_data.ledger import Failure, FailureClass
+from musclemap_data.modalities import ExtractionSettings
+from musclemap_data.validate import validate_dataset
+from tests.data.test_build import FAST, make_clips, shard_bytes
+
+# -- what workers do in these tests: functions of a module, so that other processes find them ---
+
+
+def end_at_c2(job: ClipJob) -> dict:
+    if job.clip_id == "c2":
+        os._exit(1)
+    time.sleep(0.05)
+    return {"frames": 1}
+
+
+def end_at_c2_on_node(job, video, tools):
+    return end_at_c2(job), None
+
+
+def extract_without_shared_files(job, video, tools):
+    """As on a node with a file system of its own."""
+    return engines._extract_on_node(replace(job, video=f"/nowhere/{job.clip_id}"), video, tools)
+
+
+def hang_on_second_node(job, video, tools):
+    """The second node takes clips and finishes none: what it took is lost with it."""
+    if os.environ.get("SECOND_NODE"):
+        Path(job.staged).with_name("second-node-works").touch()
+        time.sleep(300)
+    return engines._extract_on_node(job, video, tools)
+
+
+def some_jobs(count: int) -> list[ClipJob]:
+    settings = ExtractionSettings()
+    return [
+        ClipJob(f"c{n}", __file__, "", "", 0.0, None, ("rgb",), settings, {"source_sha256": "0"})
+        for n in range(count)
+    ]
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_clip_that_kills_its_worker_fails_alone(monkeypatch, workers):
+    monkeypatch.setattr(engines, "run_job", end_at_c2)
+    outcomes = list(engines.run_jobs(some_jobs(20), workers))
+    assert sorted(job.clip_id for job, _ in outcomes) == sorted(f"c{n}" for n in range(20))
+    failed = {job.clip_id: outcome for job, outcome in outcomes if isinstance(outcome, Failure)}
+    assert set(failed) == {"c2"}
+    assert failed["c2"].failure_class == FailureClass.BUG
+    assert "died twice" in failed["c2"].reason
+
+
+def test_few_jobs_are_handed_out_at_once(monkeypatch):
+    monkeypatch.setattr(engines, "run_job", end_at_c2)
+    taken = []
+
+    def jobs():
+        for job in some_jobs(30)[3:]:
+            taken.append(job.clip_id)
+            yield job
+
+    ahead = [len(taken) - done for done, _ in enumerate(engines.run_jobs(jobs(), 2), start=1)]
+    assert len(ahead) == 27
+    assert max(ahead) <= 2 * engines.JOBS_PER_WORKER
+
+
+def test_a_wrong_engine_is_named(monkeypatch):
+    with pytest.raises(UserError, match="choose from local, ray"):
+        engines.run_jobs([], 1, engine="slurm")
+    with pytest.raises(UserError, match="--address is of --engine ray"):
+        engines.run_jobs([], 1, address="auto")
+    with pytest.raises(UserError, match="it must be 1 or more"):
+        engines.run_jobs([], 0)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install musclemap\[ray\]"):
+        engines.run_jobs([], 1, engine="ray")
+
+
+# -- what a node does ---------------------------------------------------------------------------
+
+
+def test_a_node_with_other_versions_refuses():
+    tools = tool_versions() | {"numba": "0.1"}
+    with pytest.raises(UserError, match=r"numba .* where the main process has numba 0\.1"):
+        engines._extract_on_node(some_jobs(1)[0], None, tools)
+
+
+def test_a_node_asks_for_a_video_that_it_lacks_or_has_otherwise():
+    job = some_jobs(1)[0]  # its file exists, with another hash
+    for video in (job.video, "/nowhere/v.mp4"):
+        answer = engines._extract_on_node(replace(job, video=video), None, tool_versions())
+        assert answer == (None, None)
+
+
+# -- Ray ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one core each; (the cluster, the second node)."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    memory = 80 * 2**20
+    head = {
+        "num_cpus": 1,
+        "object_store_memory": memory,
+        "include_dashboard": False,
+        "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
+    }
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    second = cluster.add_node(num_cpus=1, object_store_memory=memory, env_vars={"SECOND_NODE": "1"})
+    yield cluster, second
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def folders(tmp_path, make_video):
+    """The same ten clips downloaded twice; the first is built with the local engine."""
+    clips = make_clips(tmp_path, make_video, 10)
+    for name in ("local", "ray"):
+        download_videos(clips, tmp_path, tmp_path / name)
+    extract_modalities(tmp_path / "local", modalities=FAST, workers=2)
+    return tmp_path / "local", tmp_path / "ray"
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_shards_without_shared_files(cluster, folders, monkeypatch):
+    local, data = folders
+    monkeypatch.setattr(engines, "_extract_on_node", extract_without_shared_files)
+    report = extract_modalities(
+        data, modalities=FAST, workers=None, engine="ray", address=cluster[0].address
+    )
+    assert (report.built, report.failed) == (10, {})
+    assert shard_bytes(data) == shard_bytes(local)
+    assert validate_dataset(data) == (10, [])
+
+
+@pytest.mark.slow
+def test_a_clip_that_kills_its_ray_worker_fails_alone(cluster, monkeypatch):
+    monkeypatch.setattr(engines, "_extract_on_node", end_at_c2_on_node)
+    monkeypatch.setattr(engines, "write_bytes", lambda path, data: None)
+    outcomes = engines.run_jobs(some_jobs(6), None, engine="ray", address=cluster[0].address)
+    failed = {job.clip_id: result for job, result in outcomes if isinstance(result, Failure)}
+    assert set(failed) == {"c2"}
+    assert failed["c2"].failure_class == FailureClass.BUG
+    assert "worker process died 2 times" in failed["c2"].reason
+
+
+@pytest.mark.slow
+def test_a_ray_node_with_other_versions_stops_the_run(cluster, monkeypatch):
+    monkeypatch.setattr(engines, "tool_versions", lambda: tool_versions() | {"numba": "0.1"})
+    with pytest.raises(UserError, match=r"the node .* the main process has numba 0\.1"):
+        list(engines.run_jobs(some_jobs(3), None, engine="ray", address=cluster[0].address))
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_with_a_ray_node(cluster, folders, monkeypatch):
+    local, data = folders
+    monkeypatch.setattr(engines, "_extract_on_node", hang_on_second_node)
+    alive = [True]
+
+    def on_clip(clip_id, frames, failure):
+        if alive.pop() if alive else False:
+            works = data / "work" / "second-node-works"
+            until = time.monotonic() + 60
+            while not works.exists():
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            cluster[0].remove_node(cluster[1], allow_graceful=False)
+
+    report = extract_modalities(
+        data,
+        modalities=FAST,
+        workers=None,
+        engine="ray",
+        address=cluster[0].address,
+        on_clip=on_clip,
+    )
+    assert (report.built, report.failed) == (10, {})
+    assert shard_bytes(data) == shard_bytes(local)
+
+
+@pytest.mark.slow
+def test_no_cluster_is_a_users_mistake():
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match=r"no Ray cluster at --address 127\.0\.0\.1:1"):
+        list(engines.run_jobs(some_jobs(1), 1, engine="ray", address="127.0.0.1:1"))

@@ -1,0 +1,323 @@
+"""Kill builds at random instants, again and again, and compare what they end with.
+
+    python -m tests.faults.kill [--kills 200] [--seed 0] [--lanes 2]
+
+One build is `musclemap download` from a slow server on this machine, then `musclemap
+extract-modalities`. Each command is started, killed (SIGKILL to its whole process group) and
+started again until it ends by itself; then the rows and the bytes of the shards must be those of a
+build that nobody disturbed. Linux only: what a kill hit is read from the open files in /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from musclemap_data.errors import UserError
+from musclemap_data.ledger import Ledger
+from musclemap_data.manifest import Clip, write_manifest
+from musclemap_data.shards import Shard, iterate_rows
+from tests.bench.bench_memory import family
+from tests.conftest import REPOSITORY, write_video
+from tests.data.faulty_server import FaultyServer
+
+SPLITS = ("train", "train", "val_known", "val_new", "test_known", "test_new")
+ENDS_AFTER_S = 20
+"""What a killed command started must be gone after this time."""
+BETWEEN = "planning, ledger, between two files"
+
+
+@dataclass
+class Tally:
+    """What came of it. ``problems`` must be empty, and everything after it 0."""
+
+    kills: int = 0
+    builds: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    lost_rows: int = 0
+    doubled_rows: int = 0
+    half_shards: int = 0
+    differing_shards: int = 0
+
+    def add(self, other: Tally) -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    @property
+    def clean(self) -> bool:
+        found = (self.lost_rows, self.doubled_rows, self.half_shards, self.differing_shards)
+        return not self.problems and not any(found)
+
+
+@dataclass(frozen=True)
+class Build:
+    """What every build of a session has in common."""
+
+    manifest: Path
+    clips: list[Clip]
+    calm: dict[str, bytes]
+    seconds: dict[str, tuple[float, float]]
+    """Verb -> (when it first writes to the data directory, when it ends) in the calm build."""
+
+
+def command(verb: str, manifest: Path, data: Path) -> list[str]:
+    """One of the two commands of a build."""
+    words = {
+        "download": ["--manifest", str(manifest), "--workers", "2"],
+        "extract-modalities": ["--modalities", "rgb,rgb-diff", "--workers", "2"],
+    }
+    return [sys.executable, str(REPOSITORY / "cli.py"), verb, "--data", str(data), *words[verb]]
+
+
+def make_site(folder: Path, videos: int, clips_per_video: int) -> dict[str, bytes]:
+    """Tiny videos by name. They overlap: a clip of half a second begins every 0.3 s."""
+    for n in range(videos):
+        seconds = 0.3 * clips_per_video + 0.5
+        write_video(folder / f"v{n}.mp4", seconds=seconds, width=64, height=48, seed=n)
+    return {path.name: path.read_bytes() for path in folder.glob("*.mp4")}
+
+
+def clips_of(server: FaultyServer, videos: int, clips_per_video: int) -> list[Clip]:
+    clips = []
+    for n in range(videos):
+        split = SPLITS[n % len(SPLITS)]
+        activity = "hollow_hold" if split.endswith("_new") else "squat"
+        url = server.url("slow", f"v{n}.mp4")
+        for k in range(clips_per_video):
+            at = 0.3 * k
+            clips.append(Clip(f"c{n:02}_{k:02}", f"v{n}", url, at, at + 0.5, activity, split))
+    return clips
+
+
+def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a command as the leader of a process group."""
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            words, stdout=file, stderr=file, cwd=REPOSITORY, start_new_session=True
+        )
+
+
+def run_calm(verb: str, manifest: Path, data: Path) -> tuple[float, float]:
+    """Run a command to its end; seconds until it first wrote to the data directory, and in all."""
+    log = data.with_suffix(".log")
+    lock = data / ".lock"
+    before = lock.stat().st_mtime_ns if lock.exists() else 0
+    began = time.monotonic()
+    process = start(command(verb, manifest, data), log)
+    first = None
+    while process.poll() is None:
+        if first is None and lock.exists() and lock.stat().st_mtime_ns != before:
+            first = time.monotonic() - began
+        time.sleep(0.005)
+    if process.returncode:
+        raise SystemExit(f"{verb} ended with exit code {process.returncode}: {log.read_text()}")
+    took = time.monotonic() - began
+    return first or 0.1 * took, took
+
+
+def stages_of(pid: int, data: Path) -> set[str]:
+    """What a process and its descendants are at, by the files in the data directory they hold."""
+    found = set()
+    for member in family(pid):
+        try:
+            targets = [path.readlink() for path in Path(f"/proc/{member}/fd").iterdir()]
+        except OSError:
+            continue  # it ended by itself just now
+        for target in targets:
+            if not target.is_relative_to(data):
+                continue
+            parts = target.relative_to(data).parts
+            inside = {
+                ("videos", ".partial"): "download",
+                ("videos",): "cut",
+                ("clips",): "cut" if target.name.startswith(".") else "extract",
+                ("work",): "extract",
+                ("shards",): "shard write",
+            }
+            found.add(inside.get(parts[:-1], BETWEEN))
+    return found - {BETWEEN} or found or {"imports, before anything is opened"}
+
+
+def kill_group(process: subprocess.Popen[bytes], data: Path) -> set[str]:
+    """SIGKILL a process group; the instant is that of the SIGSTOP before, to see what it hit."""
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        others = set(family(process.pid)) - {process.pid}
+        stages = stages_of(process.pid, data)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    # yt-dlp has a group of its own: it must see by itself that its parent is gone.
+    ends_at = time.monotonic() + ENDS_AFTER_S
+    while others := {pid for pid in others if _is_running(pid)}:
+        if time.monotonic() > ends_at:
+            raise AssertionError(f"{len(others)} processes outlive the killed command")
+        time.sleep(0.01)
+    return stages
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def run_killed(verb: str, build: Build, data: Path, chance: random.Random) -> set[str] | None:
+    """Start a command and kill it at a random instant.
+
+    Of ``extract-modalities`` one in three is killed within 40 ms after it begins to write a shard,
+    and one in three within a second after its first cut: what comes before takes so long that
+    chance alone would hit little else.
+
+    Returns:
+        The stages that the kill hit; None if the command ended before, with exit code 0.
+    """
+    log = data.with_suffix(".log")
+    first, end = build.seconds[verb]
+    pattern, wait_s = None, chance.uniform(0.9 * first, end)
+    if verb == "extract-modalities":
+        pattern, wait_s = chance.choice(
+            [
+                (None, wait_s),
+                ("clips/.*.tmp.mp4", chance.uniform(0, 1)),
+                ("shards/.*.tmp", chance.uniform(0, 0.04)),
+            ]
+        )
+    old = set(data.glob(pattern)) if pattern else set()
+    process = start(command(verb, build.manifest, data), log)
+    while pattern and process.poll() is None and not set(data.glob(pattern)) - old:
+        time.sleep(0.002)
+    try:
+        process.wait(wait_s)
+    except subprocess.TimeoutExpired:
+        return kill_group(process, data)
+    if process.returncode:
+        raise AssertionError(f"{verb} ended with exit code {process.returncode}: {log.read_text()}")
+    return None
+
+
+def half_shards(data: Path) -> int:
+    """Shards under their final name that cannot be read: a reader must never see one."""
+    count = 0
+    for path in (data / "shards").glob("[!.]*"):
+        try:
+            with Shard(path, verify=True) as shard:
+                shard.parse(2**31)
+        except UserError:
+            count += 1
+    return count
+
+
+def shard_bytes(data: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((data / "shards").iterdir())}
+
+
+def check(build: Build, data: Path, tally: Tally) -> None:
+    """Compare a finished build with the manifest and with the calm one."""
+    planned = {clip.clip_id for clip in build.clips}
+    rows = Counter(row["clip_id"] for _, _, row in iterate_rows(data, ["clip_id"]))
+    tally.lost_rows += len(planned - set(rows))
+    tally.doubled_rows += sum(count - 1 for count in rows.values())
+    shards = shard_bytes(data)
+    names = {*shards, *build.calm}
+    tally.differing_shards += sum(shards.get(name) != build.calm.get(name) for name in names)
+    with Ledger(data, read_only=True) as ledger:
+        states = Counter(clip["state"] for clip in ledger.clips())
+    if states != {"built": len(planned)}:
+        tally.problems.append(f"the ledger has {dict(states)}")
+    folders = [data / name for name in ("clips", "shards", "work", "videos/.partial")]
+    left = [str(path.name) for folder in folders for path in folder.glob(".*")]
+    if left or (data / "work").exists():
+        tally.problems.append(f"left over: {left or 'work/'}")
+
+
+def run_lane(build: Build, folder: Path, kills: int, seed: int) -> Tally:
+    """Builds one after the other until so many kills are done."""
+    chance = random.Random(seed)
+    tally = Tally()
+    while tally.kills < kills and not tally.problems:
+        data = folder / f"build{tally.builds}"
+        try:
+            for verb in build.seconds:
+                while tally.kills < kills:
+                    stages = run_killed(verb, build, data, chance)
+                    if stages is None:
+                        break
+                    tally.kills += 1
+                    tally.stages.update(stages)
+                    tally.half_shards += half_shards(data)
+                else:
+                    run_calm(verb, build.manifest, data)
+        except AssertionError as error:
+            tally.problems.append(str(error))
+            break
+        check(build, data, tally)
+        tally.builds += 1
+        print(f"{seed}: {tally.builds} builds, {tally.kills} kills", file=sys.stderr, flush=True)
+    return tally
+
+
+def run_session(
+    folder: Path, *, kills: int, seed: int = 0, lanes: int = 2, videos: int = 12
+) -> tuple[Tally, int]:
+    """Kill builds in several lanes at once; gives the tally and the clips of a build."""
+    tally = Tally()
+    with FaultyServer(make_site(folder / "site", videos, 5)) as server:
+        clips = clips_of(server, videos, 5)
+        manifest = folder / "manifest.csv"
+        write_manifest(manifest, clips)
+        calm = folder / "calm"
+        seconds = {
+            verb: run_calm(verb, manifest, calm) for verb in ("download", "extract-modalities")
+        }
+        build = Build(manifest, clips, shard_bytes(calm), seconds)
+        share = -(-kills // lanes)
+        for lane in range(lanes):
+            (folder / f"lane{lane}").mkdir()
+        with ThreadPoolExecutor(lanes) as pool:
+            futures = [
+                pool.submit(run_lane, build, folder / f"lane{lane}", share, 1000 * seed + lane)
+                for lane in range(lanes)
+            ]
+            for future in futures:
+                tally.add(future.result())
+    return tally, len(clips)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lanes", type=int, default=2, help="builds at the same time")
+    chosen = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        tally, clips = run_session(
+            Path(folder), kills=chosen.kills, seed=chosen.seed, lanes=chosen.lanes
+        )
+    print(f"{tally.kills} kills in {tally.builds} builds of {clips} clips")
+    for stage, count in tally.stages.most_common():
+        print(f"  hit {stage}: {count}")
+    print(f"lost rows {tally.lost_rows}, doubled rows {tally.doubled_rows}")
+    print(f"half shards {tally.half_shards}, shards that differ {tally.differing_shards}")
+    print(f"{time.monotonic() - began:.0f} s")
+    for problem in tally.problems:
+        print(f"PROBLEM {problem}")
+    sys.exit(not tally.clean)
+
+
+if __name__ == "__main__":
+    main()
