@@ -126,12 +126,12 @@ def extract_modalities(
         ledger.assign_shards(clips_per_shard)
         storage.upload(data_dir)
         build = _Build(data_dir, ledger, tuple(modalities), settings or ExtractionSettings())
-        jobs = build.plan(retry_failed, only)
+        todo = build.plan(retry_failed, only)
         if on_total:
-            on_total(len(jobs))
+            on_total(len(todo))
         build.commit_complete()
-        with_videos = build.with_videos(jobs)
-        with closing(run_jobs(with_videos, workers, engine=engine, address=address)) as outcomes:
+        jobs = build.jobs(todo)
+        with closing(run_jobs(jobs, workers, engine=engine, address=address)) as outcomes:
             for job, outcome in outcomes:
                 frames, failure = (
                     (0, outcome) if isinstance(outcome, Failure) else (outcome["frames"], None)
@@ -196,7 +196,10 @@ class _Build:
 
     # -- planning ---------------------------------------------------------------------------
 
-    def plan(self, retry_failed: bool, only: Collection[str] | None = None) -> list[ClipJob]:
+    def plan(
+        self, retry_failed: bool, only: Collection[str] | None = None
+    ) -> list[tuple[str, tuple[str, ...]]]:
+        """What is to be extracted: clip ids, each with its modalities."""
         by_shard: dict[tuple[str, int], list[sqlite3.Row]] = defaultdict(list)
         for clip in self.clips:
             if clip["video_state"] == "failed":
@@ -209,22 +212,23 @@ class _Build:
                 self.report.waiting += 1
             if clip["shard_number"] is not None:
                 by_shard[clip["split"], clip["shard_number"]].append(clip)
-        jobs = []
+        todo = []
         for place, clips in by_shard.items():
             rows = self._existing_rows(place)
             for clip in clips:
-                job = self._job(place, clip, rows, retry_failed)
-                if job is not None and only is not None and job.clip_id not in only:
-                    self._keep_old_row(job.clip_id)
-                elif job is not None:
+                clip_id = clip["clip_id"]
+                missing = self._missing(place, clip, rows, retry_failed)
+                if missing and only is not None and clip_id not in only:
+                    self._keep_old_row(clip_id)
+                elif missing:
                     self.pending[place] += 1
-                    jobs.append(job)
+                    todo.append((clip_id, missing))
             self.pending.setdefault(place, 0)
         self._drop_unplanned_shards(by_shard)
         if only is not None:
             failed = self.report.failed
             self.report.failed = {name: failed[name] for name in failed if name in only}
-        return jobs
+        return todo
 
     def _existing_rows(self, place: tuple[str, int]) -> dict[str, dict[str, Any]]:
         """Clip id -> light columns of the rows of a shard; nothing if it is absent or damaged."""
@@ -241,13 +245,14 @@ class _Build:
             return {}
         return {row["clip_id"]: row | {"row": index} for index, row in enumerate(rows)}
 
-    def _job(
+    def _missing(
         self,
         place: tuple[str, int],
         clip: sqlite3.Row,
         rows: Mapping[str, Mapping[str, Any]],
         retry_failed: bool,
-    ) -> ClipJob | None:
+    ) -> tuple[str, ...]:
+        """The modalities to extract of a clip; none if it is there, waits, or failed for good."""
         clip_id = clip["clip_id"]
         cut = self._cut(clip)
         row = rows.get(clip_id)
@@ -264,20 +269,35 @@ class _Build:
                     self.sources[clip_id] = row["source_sha256"]
                     self.report.failed.pop(clip_id, None)
                     self.report.present += 1
-                    return None
+                    return ()
                 self.stale[clip_id] = (shard_path(self.data_dir, *place), row["row"])
         if clip["video_state"] != "downloaded":
-            return None
+            return ()
         self.sources[clip_id] = clip["video_sha256"]
-        staged = self.work_dir / f"{clip_id}.arrow"
-        job = ClipJob(
+        if _is_staged(self._job(clip, missing)):
+            self.staged[place].append(clip_id)
+            self.report.built += 1
+            return ()
+        if clip["state"] == "failed" and not retry_failed:
+            failure = Failure(
+                clip["failure_stage"], FailureClass(clip["failure_class"]), clip["failure_reason"]
+            )
+            if failure.failure_class not in RETRIED_BY_DEFAULT:
+                self.report.failed[clip_id] = failure
+                self._keep_old_row(clip_id)
+                return ()
+        return missing
+
+    def _job(self, clip: sqlite3.Row, modalities: tuple[str, ...]) -> ClipJob:
+        clip_id = clip["clip_id"]
+        return ClipJob(
             clip_id=clip_id,
             video=str(self.data_dir / clip["file"]),
-            staged=str(staged),
+            staged=str(self.work_dir / f"{clip_id}.arrow"),
             cut=str(self.data_dir / "clips" / f"{clip_id}.mp4"),
             start_s=clip["start_s"],
             end_s=clip["end_s"],
-            modalities=missing,
+            modalities=modalities,
             settings=self.settings,
             fixed={
                 **{
@@ -286,23 +306,11 @@ class _Build:
                 "muscles": self.muscles[clip["activity"]],
                 "source_sha256": clip["video_sha256"],
                 "provenance": json.dumps(
-                    {"cut": cut, **{name: self.wanted[name] for name in missing}}, sort_keys=True
+                    {"cut": self._cut(clip), **{name: self.wanted[name] for name in modalities}},
+                    sort_keys=True,
                 ),
             },
         )
-        if _staged_is_current(staged, job):
-            self.staged[place].append(clip_id)
-            self.report.built += 1
-            return None
-        if clip["state"] == "failed" and not retry_failed:
-            failure = Failure(
-                clip["failure_stage"], FailureClass(clip["failure_class"]), clip["failure_reason"]
-            )
-            if failure.failure_class not in RETRIED_BY_DEFAULT:
-                self.report.failed[clip_id] = failure
-                self._keep_old_row(clip_id)
-                return None
-        return job
 
     def _keep_old_row(self, clip_id: str) -> None:
         """What a clip had stays, where nothing newer could be made."""
@@ -328,9 +336,10 @@ class _Build:
 
     # -- running ----------------------------------------------------------------------------
 
-    def with_videos(self, jobs: Iterable[ClipJob]) -> Iterator[ClipJob]:
+    def jobs(self, todo: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[ClipJob]:
         """Jobs as they are asked for, their videos fetched where the data set is a remote one."""
-        for job in jobs:
+        for clip_id, modalities in todo:
+            job = self._job(self.by_id[clip_id], modalities)
             storage.fetch_video(self.data_dir, Path(job.video), job.fixed["source_sha256"])
             yield job
 
@@ -468,8 +477,9 @@ def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:
     return replace_columns(old, {"provenance": json.dumps(provenance, sort_keys=True)})
 
 
-def _staged_is_current(path: Path, job: ClipJob) -> bool:
-    with read_staged(path) as row:
+def _is_staged(job: ClipJob) -> bool:
+    """Whether an earlier, interrupted run left this row in ``work/``."""
+    with read_staged(Path(job.staged)) as row:
         return row is not None and all(
             row[name][0].as_py() == job.fixed[name] for name in ("provenance", "source_sha256")
         )

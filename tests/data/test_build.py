@@ -222,6 +222,20 @@ def test_a_clip_that_fails_anew_keeps_what_it_had(built):
     assert validate_dataset(data)[1] == []
 
 
+def test_only_the_clips_asked_for_are_extracted(tmp_path, make_video):
+    clips = make_clips(tmp_path, make_video)
+    data = tmp_path / "data"
+    download_videos(clips, tmp_path, data)
+    first = extract_modalities(data, modalities=("rgb",), workers=1, only=["c0", "c3"])
+    assert (first.built, [row["clip_id"] for row in rows(data, "clip_id")]) == (2, ["c0", "c3"])
+    before = {row["clip_id"]: row for row in rows(data, "clip_id", "rgb", "provenance")}
+    settings = ExtractionSettings(jpeg_quality=50)  # would redo the rows that are there
+    extract_modalities(data, modalities=("rgb",), workers=1, settings=settings, only=["c1"])
+    after = {row["clip_id"]: row for row in rows(data, "clip_id", "rgb", "provenance")}
+    assert set(after) == {"c0", "c1", "c3"}
+    assert all(after[name] == before[name] for name in before)
+
+
 def test_bad_arguments_are_named(tmp_path):
     with pytest.raises(UserError, match="Run `musclemap download` first"):
         extract_modalities(tmp_path)
