@@ -92,8 +92,9 @@ bench-model: install  ## our MViTv2 and TransM3E against torchvision
 real-clips: install  ## the three commands on real clips, if ../shared has them
 	$(BIN)/python -m tests.bench.real_clips data/real
 
-images: install  ## the README's picture, from the quickstart's data
+images: install  ## the pictures of the README, from the quickstart's data
 	$(BIN)/python -m tests.bench.draw_modalities data/quickstart/data docs/images/modalities.jpg
+	$(BIN)/python -m tests.bench.draw_browse data/quickstart/data docs/images/browse.jpg
 
 clean:  ## remove the environment and caches (never data)
 	rm -rf $(VENV) $(MMPOSE_VENV) .mypy_cache .pytest_cache .ruff_cache

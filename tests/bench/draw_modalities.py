@@ -14,21 +14,14 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from benchmark.pictures import flow_picture
 from musclemap_data.body_map import body_map_png
-from musclemap_data.modalities.flow import from_image
 from musclemap_data.modalities.skeleton import draw_skeleton
 from musclemap_data.shards import iterate_rows
 
 HEIGHT = 240
 TIMES = (0.15, 0.5, 0.85)
 INK = (40, 40, 40)
-
-
-def flow_picture(flow: np.ndarray) -> np.ndarray:
-    """Direction as hue, speed as saturation: ``float32 [H, W, 2]`` to ``uint8 [H, W, 3]`` RGB."""
-    speed, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1], angleInDegrees=True)
-    hsv = np.stack([angle / 2, np.clip(speed * 60, 0, 255), np.full_like(speed, 255)], axis=-1)
-    return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)
 
 
 def caption(image: np.ndarray, text: str) -> np.ndarray:
@@ -54,8 +47,8 @@ def draw(row: dict) -> np.ndarray:
                 difference = simplejpeg.decode_jpeg(row["rgb_diff"][t])
                 picture = np.clip(difference.astype(int) * 3, 0, 255).astype(np.uint8)
             else:
-                image = simplejpeg.decode_jpeg(row["flow"][t], colorspace="GRAY")[..., 0]
-                picture = flow_picture(from_image(image, row["flow_bound_px"]))
+                image = simplejpeg.decode_jpeg(row["flow"][t], colorspace="GRAY")
+                picture = flow_picture(image, row["flow_bound_px"])
             width = round(picture.shape[1] * HEIGHT / picture.shape[0])
             pictures.append(cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA))
         columns.append(caption(np.concatenate(pictures), name))
