@@ -23,15 +23,15 @@ import pyarrow as pa
 
 from musclemap_data import storage
 from musclemap_data.catalog import SPLITS, load_table
-from musclemap_data.clip_job import ClipJob, Outcome, tool_versions
+from musclemap_data.clip_job import ClipJob, Outcome, describe_cut, make_job, tool_versions
 from musclemap_data.engines import check_engine, run_jobs
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import (
     RETRIED_BY_DEFAULT,
     Failure,
-    FailureClass,
     Ledger,
     lock_data_dir,
+    recorded_failure,
 )
 from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
@@ -203,11 +203,7 @@ class _Build:
         by_shard: dict[tuple[str, int], list[sqlite3.Row]] = defaultdict(list)
         for clip in self.clips:
             if clip["video_state"] == "failed":
-                self.report.failed[clip["clip_id"]] = Failure(
-                    clip["video_failure_stage"],
-                    FailureClass(clip["video_failure_class"]),
-                    clip["video_failure_reason"],
-                )
+                self.report.failed[clip["clip_id"]] = recorded_failure(clip, "video_")
             elif clip["video_state"] != "downloaded":
                 self.report.waiting += 1
             if clip["shard_number"] is not None:
@@ -254,13 +250,13 @@ class _Build:
     ) -> tuple[str, ...]:
         """The modalities to extract of a clip; none if it is there, waits, or failed for good."""
         clip_id = clip["clip_id"]
-        cut = self._cut(clip)
         row = rows.get(clip_id)
         missing = self.modalities
         if row is not None:
             made = json.loads(row["provenance"])
             downloaded = clip["video_state"] == "downloaded"
             same_source = not downloaded or row["source_sha256"] == clip["video_sha256"]
+            cut = describe_cut((clip["start_s"], clip["end_s"]), self.settings)
             if same_source and made.get("cut") == cut:
                 missing = tuple(m for m in self.modalities if made.get(m) != self.wanted[m])
                 if not missing or not downloaded:
@@ -274,14 +270,13 @@ class _Build:
         if clip["video_state"] != "downloaded":
             return ()
         self.sources[clip_id] = clip["video_sha256"]
-        if _is_staged(self._job(clip, missing)):
+        staged = self.work_dir / f"{clip_id}.arrow"
+        if staged.exists() and _is_staged(self._job(clip, missing)):
             self.staged[place].append(clip_id)
             self.report.built += 1
             return ()
         if clip["state"] == "failed" and not retry_failed:
-            failure = Failure(
-                clip["failure_stage"], FailureClass(clip["failure_class"]), clip["failure_reason"]
-            )
+            failure = recorded_failure(clip)
             if failure.failure_class not in RETRIED_BY_DEFAULT:
                 self.report.failed[clip_id] = failure
                 self._keep_old_row(clip_id)
@@ -289,27 +284,18 @@ class _Build:
         return missing
 
     def _job(self, clip: sqlite3.Row, modalities: tuple[str, ...]) -> ClipJob:
-        clip_id = clip["clip_id"]
-        return ClipJob(
-            clip_id=clip_id,
-            video=str(self.data_dir / clip["file"]),
-            staged=str(self.work_dir / f"{clip_id}.arrow"),
-            cut=str(self.data_dir / "clips" / f"{clip_id}.mp4"),
-            start_s=clip["start_s"],
-            end_s=clip["end_s"],
-            modalities=modalities,
-            settings=self.settings,
-            fixed={
-                **{
-                    name: clip[name] for name in ("clip_id", "video_id", "url", "activity", "split")
-                },
+        names = ("clip_id", "video_id", "url", "activity", "split")
+        return make_job(
+            self.data_dir,
+            {
+                **{name: clip[name] for name in names},
                 "muscles": self.muscles[clip["activity"]],
                 "source_sha256": clip["video_sha256"],
-                "provenance": json.dumps(
-                    {"cut": self._cut(clip), **{name: self.wanted[name] for name in modalities}},
-                    sort_keys=True,
-                ),
             },
+            self.data_dir / clip["file"],
+            (clip["start_s"], clip["end_s"]),
+            {name: self.wanted[name] for name in modalities},
+            self.settings,
         )
 
     def _keep_old_row(self, clip_id: str) -> None:
@@ -321,9 +307,6 @@ class _Build:
     def _place(self, clip_id: str) -> tuple[str, int]:
         clip = self.by_id[clip_id]
         return clip["split"], clip["shard_number"]
-
-    def _cut(self, clip: sqlite3.Row) -> dict[str, Any]:
-        return {"start_s": clip["start_s"], "end_s": clip["end_s"], **asdict(self.settings.cut)}
 
     def _drop_unplanned_shards(self, planned: Iterable[tuple[str, int]]) -> None:
         keep = {shard_path(self.data_dir, *place) for place in planned}

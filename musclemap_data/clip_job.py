@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,44 @@ class ClipJob:
     settings: ExtractionSettings
     fixed: Mapping[str, Any]
     """Columns that are known before: ids, labels, source sha256."""
+
+
+def make_job(
+    data_dir: Path,
+    fixed: Mapping[str, Any],
+    video: Path,
+    times: tuple[float, float | None],
+    made: Mapping[str, Any],
+    settings: ExtractionSettings,
+) -> ClipJob:
+    """The job that extracts one clip into ``work/`` of a data directory.
+
+    Args:
+        data_dir: with the folders ``clips`` and ``work``.
+        fixed: columns that are known before, without the provenance.
+        video: the source.
+        times: start and end of the clip in seconds; None is the end of the video.
+        made: modality -> ``describe`` of it, for all that are to be extracted.
+        settings: how they are made.
+    """
+    clip_id = fixed["clip_id"]
+    provenance = {"cut": describe_cut(times, settings), **made}
+    return ClipJob(
+        clip_id=clip_id,
+        video=str(video),
+        staged=str(data_dir / "work" / f"{clip_id}.arrow"),
+        cut=str(data_dir / "clips" / f"{clip_id}.mp4"),
+        start_s=times[0],
+        end_s=times[1],
+        modalities=tuple(made),
+        settings=settings,
+        fixed={**fixed, "provenance": json.dumps(provenance, sort_keys=True)},
+    )
+
+
+def describe_cut(times: tuple[float, float | None], settings: ExtractionSettings) -> dict[str, Any]:
+    """What decides the frames of a clip, as its row records it."""
+    return {"start_s": times[0], "end_s": times[1], **asdict(settings.cut)}
 
 
 @cache

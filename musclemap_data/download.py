@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,6 +25,7 @@ from musclemap_data.ledger import (
     Rest,
     StageError,
     lock_data_dir,
+    recorded_failure,
 )
 from musclemap_data.manifest import Clip
 from musclemap_data.own_process import OwnProcesses
@@ -271,11 +272,7 @@ def _plan(
         if video["state"] == "downloaded":
             ledger.video_missing(video_id)
         elif video["state"] == "failed" and not retry_failed:
-            failure = Failure(
-                video["failure_stage"],
-                FailureClass(video["failure_class"]),
-                video["failure_reason"],
-            )
+            failure = recorded_failure(video)
             if failure.failure_class not in RETRIED_BY_DEFAULT:
                 report.failed[video_id] = failure
                 continue
@@ -306,12 +303,12 @@ def _fetch_all(
 
     def work(task: VideoTask, time_limit_s: float, stop: threading.Event) -> dict[str, Any]:
         def fetch() -> tuple[dict[str, Any], Path]:
+            folder = videos_dir / ".partial"
+            if task.local_path is not None:
+                return _copy_local(task, folder)
             if storage.is_object_url(task.url):
-                suffix = PurePosixPath(task.url).suffix.lstrip(".")
-                name = f"{ytdlp.partial_name(task.video_id, task.url)}{suffix}"
-                storage.fetch(task.url, videos_dir / ".partial" / name, settings.max_bytes)
-                return {"tool": "fsspec"}, videos_dir / ".partial" / name
-            where = (task.video_id, task.url, videos_dir / ".partial")
+                return _copy_object(task, folder, settings.max_bytes)
+            where = (task.video_id, task.url, folder)
             return ytdlp.fetch(processes, *where, settings, cookies, time_limit_s, stop)
 
         return _fetch_one(task, videos_dir, fetch)
@@ -346,7 +343,7 @@ def _count_hosts(tasks: Iterable[VideoTask]) -> dict[str, int]:
 def _fetch_one(
     task: VideoTask, videos_dir: Path, fetch: Callable[[], tuple[dict[str, Any], Path]]
 ) -> dict[str, Any]:
-    """Fetch one video into ``videos_dir``: a remote one by ``fetch``, a local one by a copy.
+    """Fetch one video into ``videos_dir`` by ``fetch``, which leaves it in ``.partial``.
 
     Returns:
         Facts for the ledger.
@@ -356,10 +353,7 @@ def _fetch_one(
     """
     folder = videos_dir / ".partial"
     try:
-        if task.local_path is None:
-            facts, fetched = fetch()
-        else:
-            facts, fetched = _copy_local(task, folder)
+        facts, fetched = fetch()
         video = probe(fetched, stage="download")
         final = videos_dir / f"{task.video_id}{_safe_suffix(fetched.suffix)}"
         facts |= {
@@ -399,9 +393,19 @@ def _local_source(task: VideoTask) -> Path:
 
 def _copy_local(task: VideoTask, folder: Path) -> tuple[dict[str, Any], Path]:
     source = _local_source(task)
-    target = folder / f"{ytdlp.partial_name(task.video_id, task.url)}{source.suffix.lstrip('.')}"
+    target = _partial_file(task, folder, source)
     shutil.copyfile(source, target)
     return {"tool": "copy"}, target
+
+
+def _copy_object(task: VideoTask, folder: Path, most_bytes: int) -> tuple[dict[str, Any], Path]:
+    target = _partial_file(task, folder, PurePosixPath(task.url))
+    storage.fetch(task.url, target, most_bytes)
+    return {"tool": "fsspec"}, target
+
+
+def _partial_file(task: VideoTask, folder: Path, source: PurePath) -> Path:
+    return folder / f"{ytdlp.partial_name(task.video_id, task.url)}{source.suffix.lstrip('.')}"
 
 
 def _safe_suffix(suffix: str) -> str:

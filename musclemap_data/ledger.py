@@ -100,6 +100,12 @@ class Failure:
         return f"{self.stage} failed ({self.failure_class}): {self.reason}"
 
 
+def recorded_failure(row: sqlite3.Row, prefix: str = "") -> Failure:
+    """The failure in a row of the ledger; ``video_`` prefixes those of the video of a clip."""
+    stage, kind, reason = (row[f"{prefix}failure_{part}"] for part in ("stage", "class", "reason"))
+    return Failure(stage, FailureClass(kind), reason)
+
+
 class StageError(Exception):
     """Raised inside a stage (download, cut, decode, extract) with the class of the failure.
 

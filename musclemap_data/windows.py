@@ -7,11 +7,10 @@ of their regions is marked.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from musclemap_data.clip_job import ClipJob
+from musclemap_data.clip_job import make_job
 from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.decode import open_video, probe
 from musclemap_data.engines import run_jobs
@@ -249,33 +248,25 @@ def extract_windows(
     made = {name: describe(name, settings) for name in names}
     for folder in ("clips", "work", "shards"):
         (data_dir / folder).mkdir(parents=True, exist_ok=True)
-    jobs = []
-    for number, (start_s, end_s) in enumerate(plan_windows(video.seconds, window_s, step_s)):
-        clip_id = f"window_{number:05d}"
-        cut = {"start_s": start_s, "end_s": end_s, **asdict(settings.cut)}
-        fixed = {
-            "clip_id": clip_id,
-            "video_id": "video",
-            "url": video.path.name,
-            "activity": ACTIVITY,
-            "split": SPLIT,
-            "muscles": [False] * REGION_COUNT,
-            "source_sha256": video.sha256,
-            "provenance": json.dumps({"cut": cut, **made}, sort_keys=True),
-        }
-        jobs.append(
-            ClipJob(
-                clip_id=clip_id,
-                video=str(video.path.resolve()),
-                staged=str(data_dir / "work" / f"{clip_id}.arrow"),
-                cut=str(data_dir / "clips" / f"{clip_id}.mp4"),
-                start_s=start_s,
-                end_s=end_s,
-                modalities=names,
-                settings=settings,
-                fixed=fixed,
-            )
+    jobs = [
+        make_job(
+            data_dir,
+            {
+                "clip_id": f"window_{number:05d}",
+                "video_id": "video",
+                "url": video.path.name,
+                "activity": ACTIVITY,
+                "split": SPLIT,
+                "muscles": [False] * REGION_COUNT,
+                "source_sha256": video.sha256,
+            },
+            video.path.resolve(),
+            times,
+            made,
+            settings,
         )
+        for number, times in enumerate(plan_windows(video.seconds, window_s, step_s))
+    ]
     if on_total:
         on_total(len(jobs))
     failed: dict[str, Failure] = {}

@@ -16,6 +16,7 @@ from musclemap_data.commands.shared import (
     EXIT_SOME_FAILED,
     AsJson,
     Data,
+    listed,
     report_failures,
 )
 
@@ -288,7 +289,7 @@ def retry(
     from musclemap_data.shards import read_dataset_info
     from musclemap_data.storage import writing
 
-    names = [name.strip() for name in failure_class.split(",") if name.strip()]
+    names = listed(failure_class)
     unknown = [name for name in names if name not in list(FailureClass)]
     if unknown or not names:
         raise UserError(

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from musclemap_data.commands.shared import DEFAULT_DATA, EXIT_SOME_FAILED, Data, report_failures
+from musclemap_data.commands.shared import (
+    DEFAULT_DATA,
+    EXIT_SOME_FAILED,
+    Data,
+    listed,
+    report_failures,
+)
 
 if TYPE_CHECKING:
     from musclemap_data.ledger import Failure
@@ -127,7 +133,7 @@ def extract_modalities(
     settings = ExtractionSettings(
         pose=pose, pose_options=check_options(pose, pose_options), require_person=require_person
     )
-    names = [name.strip() for name in modalities.split(",") if name.strip()]
+    names = listed(modalities)
     run_extraction(
         data,
         names,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from musclemap_data.commands.shared import DEFAULT_DATA, EXIT_SOME_FAILED, AsJson, Data
+from musclemap_data.commands.shared import DEFAULT_DATA, EXIT_SOME_FAILED, AsJson, Data, listed
 
 app = typer.Typer()
 
@@ -167,7 +167,7 @@ def export(
 
     from musclemap_data.export import FORMATS, export_dataset
 
-    names = [name.strip() for name in format_names.split(",") if name.strip()]
+    names = listed(format_names)
     with tqdm(total=0, unit="shard", desc="export", dynamic_ncols=True, delay=0.5) as bar:
         report = export_dataset(
             data,

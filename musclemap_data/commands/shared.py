@@ -41,6 +41,11 @@ Data = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
 
+def listed(text: str) -> list[str]:
+    """The names in an option's value, commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def report_failures(failed: dict[str, Failure], what: str) -> None:
     """One line a failure, then one line a class with the next step."""
     from musclemap_data.ledger import NEXT_STEP
