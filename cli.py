@@ -1,7 +1,7 @@
 """The command line: one thin function a verb, its options beside it.
 
 Those that concern the data are in ``musclemap_data.commands``, those of the benchmark in
-``benchmark.commands``, those that need both here. Imports stay inside the functions so that
+``benchmark.commands.verbs``, those that need both here. Imports stay inside the functions so that
 ``musclemap --help`` answers at once.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark import commands as benchmark_commands
+from benchmark.commands import verbs as benchmark_commands
 from musclemap_data.commands import download as download_commands
 from musclemap_data.commands import extract as extract_commands
 from musclemap_data.commands import look as look_commands
@@ -161,11 +161,11 @@ def predict(
     """
     from tqdm import tqdm
 
-    from benchmark import predict as runs
-    from benchmark.prediction import describe_prediction, format_prediction
-    from musclemap_data import windows
-    from musclemap_data.figures import write_figures
-    from musclemap_data.overlay import write_overlay
+    from benchmark.predict import runs
+    from benchmark.predict.summary import describe_prediction, format_prediction
+    from musclemap_data.draw.overlay import write_overlay
+    from musclemap_data.draw.timeline import write_figures
+    from musclemap_data.extract import windows
     from musclemap_data.shards import write_text_atomically
 
     source = windows.read_video(video)

@@ -23,7 +23,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from musclemap_data.body_map import activity_pictures
 from musclemap_data.catalog import (
     ACTIVITY_COLUMNS_AFTER,
     ACTIVITY_COLUMNS_BEFORE,
@@ -34,6 +33,7 @@ from musclemap_data.catalog import (
     read_table,
     split_list,
 )
+from musclemap_data.draw.body_map import activity_pictures
 from musclemap_data.errors import UserError
 
 SOURCE_COLUMNS = (

@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import RandAugment
 from torchvision.transforms.v2 import functional as F
 
 from benchmark.settings import Settings
-from musclemap_data.coco import MIRRORED
+from musclemap_data.skeleton import MIRRORED
 
 # Area and aspect of an erased rectangle (arXiv 1708.04896, table 1).
 _ERASED_AREA = (0.02, 1.0 / 3.0)

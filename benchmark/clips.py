@@ -60,7 +60,7 @@ def read_clips(
     Args:
         subset: clip ids to keep, or all.
         assigned: clip id -> split, instead of the data set's own splits
-            (:mod:`benchmark.folds`); other clips are left out.
+            (:mod:`benchmark.protocols.folds`); other clips are left out.
 
     Raises:
         UserError: a shard has not the schema of this MuscleMap (labels of the wrong width, a

@@ -29,9 +29,9 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from benchmark import augment
 from benchmark.clips import COLUMN_SETS, Clip, read_clips
 from benchmark.settings import Settings
-from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.errors import UserError
 from musclemap_data.shards import Shard
+from musclemap_data.skeleton import JOINT_COUNT
 
 RGB_MEAN, RGB_STD = 0.45, 0.225
 """Of the Kinetics models (PySlowFast, torchvision's MViT): the same for the three channels."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from musclemap_data.extract.cut import ffmpeg_binary
 from musclemap_data.sample.serve import serve_folder
-from musclemap_data.trim import ffmpeg_binary
 from tests.browser import chromium_page  # noqa: F401  (a fixture)
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musclemap_data.coco import JOINT_COUNT
+from musclemap_data.skeleton import JOINT_COUNT
 
 # Parent of each joint on the tree with its root at the nose; the root is its own parent.
 PARENTS = (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14)

@@ -30,8 +30,8 @@ from benchmark.models.graph import (
 from benchmark.models.mvit import DropPath, MViT, add_branch, load_pretrained
 from benchmark.models.weights import load_exactly, read_weights
 from benchmark.settings import Settings
-from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.errors import UserError
+from musclemap_data.skeleton import JOINT_COUNT
 
 REGIONS = 20
 TOKEN_HEADS = 4  # attention heads of the tokens in the skeleton stream

@@ -23,7 +23,6 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from musclemap_data.body_map import body_map_svg
 from musclemap_data.browse import rows
 from musclemap_data.browse.clip_index import (
     STATES,
@@ -34,9 +33,10 @@ from musclemap_data.browse.clip_index import (
     parse_filters,
 )
 from musclemap_data.catalog import NEW_SPLITS, SPLITS, is_synthetic, load_muscles
-from musclemap_data.coco import BONES
+from musclemap_data.draw.body_map import body_map_svg
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import NEXT_STEP
+from musclemap_data.skeleton import BONES
 
 STATIC = Path(__file__).parent / "static"
 LARGEST_PAGE = 200

@@ -21,9 +21,9 @@ from musclemap_data.commands.shared import (
 )
 
 if TYPE_CHECKING:
-    from musclemap_data.download import DownloadReport, Estimate
+    from musclemap_data.download.hosts import DownloadSettings
+    from musclemap_data.download.videos import DownloadReport, Estimate
     from musclemap_data.ledger import Failure
-    from musclemap_data.pacing import DownloadSettings
 
 app = typer.Typer()
 
@@ -128,9 +128,9 @@ def download(
     with the reason in the ledger. 2: the manifest or an option is wrong, and nothing was touched.
     """
     from musclemap_data.catalog import load_table
-    from musclemap_data.download import download_videos, estimate_downloads, needs_javascript
+    from musclemap_data.download.videos import download_videos, estimate_downloads, needs_javascript
     from musclemap_data.manifest import read_manifest, select_clips
-    from musclemap_data.storage import writing
+    from musclemap_data.remote import writing
 
     settings = _download_settings(
         workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy
@@ -185,7 +185,7 @@ def _download_settings(
     cookies_from_browser: str | None,
     proxy: str | None,
 ) -> DownloadSettings:
-    from musclemap_data.pacing import DownloadSettings
+    from musclemap_data.download.hosts import DownloadSettings
 
     return DownloadSettings(
         workers=workers,
@@ -282,12 +282,12 @@ def retry(
     The ledger knows them; no manifest is needed. What is there is not touched. Exit code 0: all of
     them are there now. 1: some failed again or were not tried.
     """
-    from musclemap_data.download import retry_videos
+    from musclemap_data.download.videos import retry_videos
     from musclemap_data.errors import UserError
     from musclemap_data.ledger import FailureClass
     from musclemap_data.modalities import ExtractionSettings, describe
+    from musclemap_data.remote import writing
     from musclemap_data.shards import read_dataset_info
-    from musclemap_data.storage import writing
 
     names = listed(failure_class)
     unknown = [name for name in names if name not in list(FailureClass)]
@@ -321,7 +321,7 @@ def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
 
     Exit code 0: everything is in the shards. 1: something failed or is still to be done.
     """
-    from musclemap_data.download import resting_hosts
+    from musclemap_data.download.videos import resting_hosts
     from musclemap_data.ledger import Ledger
 
     with Ledger(data, read_only=True) as ledger:

@@ -155,7 +155,7 @@ def run_extraction(data: Path, names: Sequence[str], **options: Any) -> None:
     """
     from tqdm import tqdm
 
-    from musclemap_data import build
+    from musclemap_data.extract import build
     from musclemap_data.modalities.skeleton import clips_without_person
 
     with tqdm(total=0, unit="clip", desc="extract", dynamic_ncols=True, smoothing=0.1) as bar:

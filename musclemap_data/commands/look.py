@@ -62,7 +62,7 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Count clips and seconds by split, activity and muscle region."""
-    from musclemap_data.stats import annotation_stats, dataset_stats
+    from musclemap_data.check.stats import annotation_stats, dataset_stats
 
     if annotations:
         _print_annotation_stats(annotation_stats(), as_json)
@@ -117,8 +117,8 @@ def validate(
     """
     from tqdm import tqdm
 
-    from musclemap_data.leakage import find_leaks
-    from musclemap_data.validate import validate_dataset
+    from musclemap_data.check.leakage import find_leaks
+    from musclemap_data.check.validate import validate_dataset
 
     with tqdm(unit="row", desc="validate", dynamic_ncols=True, disable=as_json) as bar:
         rows, problems = validate_dataset(data, on_row=bar.update)

@@ -19,7 +19,7 @@ EXIT_INTERRUPTED = 130
 def data_folder(data: str | Path) -> Path:
     """The folder of ``--data``; of a remote data set an up-to-date local copy."""
     if "://" in str(data):
-        from musclemap_data.storage import local_copy
+        from musclemap_data.remote import local_copy
 
         return local_copy(str(data))
     if Path(data).is_file():

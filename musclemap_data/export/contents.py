@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, is_synthetic, load_table
+from musclemap_data.check.stats import dataset_stats
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
-from musclemap_data.stats import dataset_stats
 
 
 @dataclass(frozen=True)

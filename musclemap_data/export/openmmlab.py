@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from musclemap_data.catalog import load_muscles
-from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.export.contents import Contents
 from musclemap_data.shards import Shard, write_text_atomically
+from musclemap_data.skeleton import JOINT_COUNT
 
 SKELETON_FILE = "musclemap_skeleton.pkl"
 

@@ -32,7 +32,6 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.catalog import SPLITS, Activity, annotations_dir, load_activities
-from musclemap_data.coco import JOINTS
 from musclemap_data.errors import UserError
 from musclemap_data.importers.action_sets import split_of_lone_source
 from musclemap_data.importers.report import ImportReport, sorted_counts
@@ -45,6 +44,7 @@ from musclemap_data.shards import (
     write_dataset_info,
     write_shard,
 )
+from musclemap_data.skeleton import JOINTS
 
 PENN_TO_COCO: tuple[str, ...] = (
     "nose",

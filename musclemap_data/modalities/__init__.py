@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.errors import UserError
+from musclemap_data.extract.cut import CutSettings
+from musclemap_data.extract.staging import JpegSpool
 from musclemap_data.ledger import FailureClass, StageError
-from musclemap_data.staging import JpegSpool
-from musclemap_data.trim import CutSettings
 
 MODALITIES = ("rgb", "rgb-diff", "flow", "skeleton")
 

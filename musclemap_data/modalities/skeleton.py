@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.catalog import SPLITS
-from musclemap_data.coco import BONES, JOINT_COUNT
 from musclemap_data.pose import BACKENDS, PoseEstimator
 from musclemap_data.shards import Shard, list_shards
+from musclemap_data.skeleton import BONES, JOINT_COUNT
 
 LEFT_COLOUR, RIGHT_COLOUR, MIDDLE_COLOUR = (255, 90, 70), (70, 150, 255), (255, 225, 80)
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.pose import check_frames
 from musclemap_data.pose.follow import FollowSettings, find_shots
 from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
+from musclemap_data.skeleton import JOINT_COUNT
 
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

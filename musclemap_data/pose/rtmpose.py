@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.coco import JOINT_COUNT
 from musclemap_data.errors import UserError
 from musclemap_data.pose.boxes import box_finder, skeleton_in_boxes
 from musclemap_data.pose.onnx_model import load_session
 from musclemap_data.pose.smoothing import SmoothingSettings
 from musclemap_data.pose.weights import model_in, read_weights, sha256_of
+from musclemap_data.skeleton import JOINT_COUNT
 
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

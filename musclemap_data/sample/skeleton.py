@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from musclemap_data.coco import JOINTS as COCO_JOINTS
+from musclemap_data.skeleton import JOINTS as COCO_JOINTS
 
 Array = NDArray[np.float64]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_data.build import extract_modalities
-from musclemap_data.download import download_videos
+from musclemap_data.download.videos import download_videos
+from musclemap_data.extract.build import extract_modalities
 from musclemap_data.manifest import Clip
 from tests.conftest import REPOSITORY
 

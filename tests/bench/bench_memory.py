@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from musclemap_data.download import download_videos
+from musclemap_data.download.videos import download_videos
+from musclemap_data.extract.cut import ffmpeg_binary
 from musclemap_data.manifest import Clip
-from musclemap_data.trim import ffmpeg_binary
 from tests.conftest import REPOSITORY
 
 

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_data.catalog import load_activities
-from musclemap_data.download import download_videos
+from musclemap_data.download.videos import download_videos
+from musclemap_data.extract.staging import read_staged, write_staged
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
-from musclemap_data.staging import read_staged, write_staged
 from tests.conftest import REPOSITORY, write_video
 
 VIDEOS = 20
@@ -80,7 +80,7 @@ class CopiedRows:
         self.seconds = self.cpu_s = 0.0
 
     def run(self, jobs: Iterator[Any], *_: object, **__: object) -> Iterator[tuple[Any, Any]]:
-        from musclemap_data.clip_job import run_job
+        from musclemap_data.extract.clip import run_job
 
         row: dict[str, Any] = {}
         for job in jobs:
@@ -97,7 +97,7 @@ class CopiedRows:
 
 def measure_bookkeeping(folder: Path, count: int) -> Measured:
     """In this process: a build of ``count`` clips without the workers."""
-    from musclemap_data import build
+    from musclemap_data.extract import build
 
     manifest = make_manifest(folder, count)
     times = [time.perf_counter()]

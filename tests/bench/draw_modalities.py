@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from benchmark.pictures import flow_picture
-from musclemap_data.body_map import body_map_png
+from benchmark.report.pictures import flow_picture
+from musclemap_data.draw.body_map import body_map_png
 from musclemap_data.modalities.skeleton import draw_skeleton
 from musclemap_data.shards import iterate_rows
 

@@ -13,7 +13,7 @@ import simplejpeg
 import torch
 from torch import nn
 
-from benchmark import results
+from benchmark import run
 from benchmark.settings import Settings
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
 
@@ -180,4 +180,4 @@ class MeanColour(nn.Module):
 @pytest.fixture
 def toy_model(monkeypatch) -> None:
     """The model name ``toy`` for one test."""
-    monkeypatch.setitem(results.MODELS, "toy", lambda settings: MeanColour())
+    monkeypatch.setitem(run.MODELS, "toy", lambda settings: MeanColour())

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmark import metrics
-from benchmark.ablation import (
+from benchmark.clips import Clip
+from benchmark.protocols.ablation import (
     ABLATIONS,
     COLUMNS,
     FULL,
@@ -19,9 +20,8 @@ from benchmark.ablation import (
     over_seeds,
     run_ablation,
 )
-from benchmark.clips import Clip
-from benchmark.evaluate import Predictions
-from benchmark.results import compare_runs
+from benchmark.run import compare_runs
+from benchmark.score import Predictions
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_row, write_dataset
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from benchmark import evaluate
+from benchmark import score
 from benchmark.data import ClipDataset, normalise_batch
-from benchmark.evaluate import EVALUATION_SPLITS, Predictions, average_views, predict
+from benchmark.score import EVALUATION_SPLITS, Predictions, average_views, predict
 from musclemap_data.errors import UserError
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def test_scores_do_not_depend_on_the_order_of_the_views(dataset, tiny, monkeypat
     straight = predict(Brightness(), dataset, tiny(test_views=3), device=CPU)
     assert straight.views.max() == 3
     assert straight.views.min() < 3
-    forwards = evaluate.evaluation_batches
+    forwards = score.evaluation_batches
     monkeypatch.setattr(
         evaluate,
         "evaluation_batches",
@@ -98,7 +98,7 @@ def predictions_of(dataset: ClipDataset, seed: int = 0) -> Predictions:
 
 def test_metrics_follow_the_stated_rules(dataset):
     predictions = predictions_of(dataset)
-    result = evaluate.score_predictions(
+    result = score.score_predictions(
         predictions, {"val_known": 6, "test_known": 10}, replicates=200
     )
     json.dumps(result, allow_nan=False)
@@ -127,10 +127,10 @@ def test_metrics_follow_the_stated_rules(dataset):
 
 def test_the_threshold_comes_from_validation_alone(dataset):
     predictions = predictions_of(dataset)
-    before = evaluate.score_predictions(predictions, replicates=2)["threshold"]
+    before = score.score_predictions(predictions, replicates=2)["threshold"]
     test_rows = [clip.split.startswith("test") for clip in dataset.clips]
     predictions.scores[test_rows] = 0.5
-    assert evaluate.score_predictions(predictions, replicates=2)["threshold"] == before
+    assert score.score_predictions(predictions, replicates=2)["threshold"] == before
 
 
 def test_empty_splits_and_splits_without_positives(dataset):
@@ -139,7 +139,7 @@ def test_empty_splits_and_splits_without_positives(dataset):
     some = Predictions(
         [dataset.clips[index] for index in kept], predictions.scores[kept], predictions.views[kept]
     )
-    result = evaluate.score_predictions(some, {"test_new": 7}, replicates=10)
+    result = score.score_predictions(some, {"test_new": 7}, replicates=10)
     json.dumps(result, allow_nan=False)
     empty = result["splits"]["test_new"]
     assert (empty["clips"], empty["coverage"], empty["map"], empty["regions"]) == (0, 0.0, None, 0)
@@ -156,7 +156,7 @@ def test_empty_splits_and_splits_without_positives(dataset):
             part = super().of_split(split)
             return NoLabels(part.clips, part.scores, part.views)
 
-    nothing = evaluate.score_predictions(
+    nothing = score.score_predictions(
         NoLabels(predictions.clips, predictions.scores, predictions.views), replicates=10
     )
     json.dumps(nothing, allow_nan=False)
@@ -167,7 +167,7 @@ def test_empty_splits_and_splits_without_positives(dataset):
 
 def test_predictions_can_be_scored_again_from_the_file(dataset, tmp_path):
     predictions = predictions_of(dataset)
-    evaluate.write_predictions(tmp_path / "predictions.parquet", predictions)
+    score.write_predictions(tmp_path / "predictions.parquet", predictions)
     table = pq.read_table(tmp_path / "predictions.parquet")
     assert table.num_rows == len(dataset.clips)
     np.testing.assert_array_equal(np.array(table["scores"].to_pylist()), predictions.scores)

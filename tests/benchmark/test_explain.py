@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.explain import explain_clips, fit_map, grad_cam, overlay
 from benchmark.models import MODELS
 from benchmark.models.mvit import MViT, MViTClassifier
-from benchmark.results import benchmark_run
+from benchmark.report.explain import explain_clips, fit_map, grad_cam, overlay
+from benchmark.run import benchmark_run
 from musclemap_data.errors import UserError
 
 SIZE, FRAMES = 64, 4

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.folds import activity_folds, fold_splits
+from benchmark.protocols.folds import activity_folds, fold_splits
 from musclemap_data.errors import UserError
 from musclemap_data.splits import split_of
 

@@ -16,7 +16,7 @@ from benchmark.models.graph import (
     spatial_adjacency,
 )
 from benchmark.settings import Settings
-from musclemap_data.coco import JOINTS
+from musclemap_data.skeleton import JOINTS
 
 TINY = Settings.from_preset("tiny", joint_channels=8)
 SKELETON_MODELS = ("stgcn", "ctrgcn", "hdgcn")

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from benchmark import predict
-from benchmark.evaluate import read_predictions
 from benchmark.models import MODELS
-from benchmark.predict import TrainedRun, choose_run, load_run
-from benchmark.prediction import describe_prediction, format_prediction, is_undecided
-from benchmark.results import benchmark_run
+from benchmark.predict import runs
+from benchmark.predict.runs import TrainedRun, choose_run, load_run
+from benchmark.predict.summary import describe_prediction, format_prediction, is_undecided
+from benchmark.run import benchmark_run
+from benchmark.score import read_predictions
 from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_muscles
@@ -132,7 +132,7 @@ def test_a_damaged_run_is_a_message(data, tmp_path, file, content):
 
 def test_scores_are_those_the_run_wrote_of_the_same_clips(data):
     run = load_run(data / "runs/stgcn")
-    scores = predict.score_windows(run, data, "test_known")
+    scores = runs.score_windows(run, data, "test_known")
     wrote = read_predictions(data / "runs/stgcn/predictions.parquet").of_split("test_known")
     assert scores == pytest.approx(wrote.scores, abs=1e-6)
     assert run.synthetic

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import analysis, metrics, plots
+from benchmark import metrics
 from benchmark.clips import Clip, read_clips
-from benchmark.evaluate import Predictions
-from benchmark.figures import read_material, write_figures
-from benchmark.pictures import clip_strips, draw_joints, flow_picture
-from benchmark.report import SECTIONS, format_report, write_report
-from benchmark.results import benchmark_run, read_metrics
+from benchmark.report import analysis, plots
+from benchmark.report.figures import read_material, write_figures
+from benchmark.report.page import SECTIONS, format_report, write_report
+from benchmark.report.pictures import clip_strips, draw_joints, flow_picture
+from benchmark.run import benchmark_run, read_metrics
+from benchmark.score import Predictions
 from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_activities

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark import results
+from benchmark import run
 from benchmark.clips import MissingModality
-from benchmark.results import benchmark_run, default_run_name, read_runs, read_subset
-from benchmark.tables import format_table
+from benchmark.report.tables import format_table
+from benchmark.run import benchmark_run, default_run_name, read_runs, read_subset
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_row, write_dataset
 
@@ -28,7 +28,7 @@ def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
     assert json.loads((run_dir / "metrics.json").read_text()) == result
     saved = json.loads((run_dir / "settings.json").read_text())
     assert saved["model"] == model
-    assert results.Settings.from_dict(saved["settings"]) == tiny()
+    assert run.Settings.from_dict(saved["settings"]) == tiny()
     assert pq.read_metadata(run_dir / "predictions.parquet").num_rows == 30
     assert result["splits"]["test_known"]["coverage"] == pytest.approx(0.9)
     if model in ("all-ones", "label-prior"):
@@ -169,8 +169,8 @@ def test_paired_comparison(dataset_dir, tiny, tmp_path):
     toy, ones, prior = (
         tmp_path / default_run_name(m, tiny()) for m in ("toy", "all-ones", "label-prior")
     )
-    forwards = results.compare_runs(toy, ones)
-    metrics = results.read_metrics(toy)
+    forwards = run.compare_runs(toy, ones)
+    metrics = run.read_metrics(toy)
     for split in ("val_known", "test_new"):
         # Against a constant the difference is the lift, with the lift's own interval.
         assert forwards[split]["difference"] == pytest.approx(metrics["splits"][split]["lift"])
@@ -178,22 +178,22 @@ def test_paired_comparison(dataset_dir, tiny, tmp_path):
             metrics["splits"][split]["lift_interval"]
         )
     assert forwards["test"]["difference"] == pytest.approx(metrics["means"]["test"]["lift"])
-    backwards = results.compare_runs(ones, toy)
+    backwards = run.compare_runs(ones, toy)
     assert backwards["test"]["difference"] == pytest.approx(-forwards["test"]["difference"])
-    equal = results.compare_runs(ones, prior)["test"]
+    equal = run.compare_runs(ones, prior)["test"]
     assert equal["difference"] == pytest.approx(0)
     assert equal["share_better"] == 0
     benchmark_run(
         dataset_dir, "random", tiny(), runs_dir=tmp_path, subset=["test_new-lunge-0"], name="few"
     )
     with pytest.raises(UserError, match="different clips"):
-        results.compare_runs(toy, tmp_path / "few")
+        run.compare_runs(toy, tmp_path / "few")
     with pytest.raises(UserError, match="cannot be read as predictions"):
-        results.compare_runs(toy, tmp_path / "absent")
+        run.compare_runs(toy, tmp_path / "absent")
 
 
 def test_runs_with_other_settings_get_names_and_rows_of_their_own(dataset_dir, tiny, tmp_path):
-    preset = results.Settings.from_preset("tiny")
+    preset = run.Settings.from_preset("tiny")
     assert default_run_name("toy", preset) == "toy-tiny-seed0"
     assert default_run_name("toy", replace(preset, workers=0, seed=3)) == "toy-tiny-seed3"
     changed = replace(preset, epochs=4, modality="rgb-diff")
@@ -236,5 +236,5 @@ def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
         assert all(split["coverage"] is None for split in run["splits"].values())
     again = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(2, 3))
     assert again == runs[1]
-    scored = results.read_predictions(tmp_path / runs[0]["run"] / "predictions.parquet")
+    scored = run.read_predictions(tmp_path / runs[0]["run"] / "predictions.parquet")
     assert {clip.activity for clip in scored.clips if clip.split.endswith("_new")} >= new[0]

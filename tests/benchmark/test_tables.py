@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmark import results, tables
-from benchmark.results import benchmark_run, default_run_name
-from benchmark.tables import format_table
+from benchmark.report import tables
+from benchmark.report.tables import format_table
+from benchmark.run import benchmark_run, compare_runs, default_run_name
 from tests.benchmark.conftest import make_rows, write_dataset
 
 pytestmark = pytest.mark.usefixtures("toy_model")
@@ -145,7 +145,7 @@ def test_a_comparison_reads_as_a_table(run, dataset_dir, tiny, tmp_path):
         tmp_path / dataset_dir.name / default_run_name(model, tiny())
         for model in ("toy", "all-ones")
     )
-    differences = results.compare_runs(toy, ones)
+    differences = compare_runs(toy, ones)
     text = tables.format_comparison("toy", "all-ones", differences)
     values = differences["test_new"]
     low, high = values["interval"]

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 from benchmark.checkpoint import save_weights
 from benchmark.clips import MissingModality
-from benchmark.dropped import check_drop, score_without, with_dropped
-from benchmark.evaluate import read_predictions
 from benchmark.models import MODELS
 from benchmark.models.transm3e import transm3e_teacher
-from benchmark.results import benchmark_run, read_runs
+from benchmark.protocols.dropped import check_drop, score_without, with_dropped
+from benchmark.protocols.teacher import teacher_name, teacher_settings
+from benchmark.report.tables import format_table
+from benchmark.run import benchmark_run, read_runs
+from benchmark.score import read_predictions
 from benchmark.settings import Settings
-from benchmark.tables import format_table
-from benchmark.teacher import teacher_name, teacher_settings
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_row, write_dataset
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from benchmark.checkpoint import latest_checkpoint, load_weights, save_weights
 from benchmark.data import ClipDataset
-from benchmark.evaluate import predict
 from benchmark.losses import TrainingOutput
+from benchmark.score import predict
 from benchmark.settings import Settings
 from benchmark.train import (
     Processes,

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.ablation import ABLATIONS, FULL
 from benchmark.checkpoint import save_weights
 from benchmark.losses import TrainingOutput, training_loss
 from benchmark.models import MODELS
@@ -23,6 +22,7 @@ from benchmark.models.transm3e import (
     token_divergence,
     transm3e_teacher,
 )
+from benchmark.protocols.ablation import ABLATIONS, FULL
 from musclemap_data.errors import UserError
 from tests.benchmark.overfit import QUICK, TINY, fits, random_batch
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.ablation import ABLATIONS
 from benchmark.data import normalise_skeleton
+from benchmark.protocols.ablation import ABLATIONS
 from musclemap_data.catalog import find_activity, load_activities
-from musclemap_data.decode import read_frames
+from musclemap_data.extract.decode import read_frames
 from musclemap_data.modalities.skeleton import compute_skeleton
 from tests.benchmark.overfit import QUICK, TINY, fits
 

@@ -74,12 +74,12 @@ def test_all_models_are_run_resumed_and_left_out_where_a_modality_is_missing(
     assert "reads-rgb" not in done.stdout
     assert len(list(tmp_path.iterdir())) == 2
 
-    from benchmark import results
+    from benchmark import run
 
     def never(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(results, "train", never)
+    monkeypatch.setattr(run, "train", never)
     assert musclemap(*words).stdout == done.stdout
     alone = musclemap(*(word if word != "all" else "reads-rgb" for word in words))
     assert alone.exit_code == 2

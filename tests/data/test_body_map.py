@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musclemap_data.body_map import (
+from musclemap_data.catalog import annotations_dir, load_activities, load_muscles
+from musclemap_data.draw.body_map import (
     ACTIVE_EDGE,
     CENTRES,
     HEIGHT,
@@ -26,7 +27,6 @@ from musclemap_data.body_map import (
     region_values,
     shapes,
 )
-from musclemap_data.catalog import annotations_dir, load_activities, load_muscles
 
 SVG = "{http://www.w3.org/2000/svg}"
 SLUGS = [muscle.slug for muscle in load_muscles()]

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from musclemap_data.build import extract_modalities
-from musclemap_data.decode import read_frames
-from musclemap_data.download import download_videos
+from musclemap_data.check.validate import validate_dataset
+from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
+from musclemap_data.extract.build import extract_modalities
+from musclemap_data.extract.cut import CutSettings
+from musclemap_data.extract.decode import read_frames
 from musclemap_data.ledger import FailureClass, Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities import ExtractionSettings, flow
 from musclemap_data.modalities.rgb_diff import rgb_difference
 from musclemap_data.shards import iterate_rows, read_dataset_info
-from musclemap_data.trim import CutSettings
-from musclemap_data.validate import validate_dataset
 from tests.conftest import write_video
 
 FAST = ("rgb", "rgb-diff", "flow")

@@ -17,12 +17,12 @@ from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.utils import DownloadError
 
 from musclemap_data.catalog import load_activities
-from musclemap_data.download import download_videos, needs_javascript
+from musclemap_data.download.hosts import DownloadSettings, Hosts, VideoTask, host_of, run_tasks
+from musclemap_data.download.videos import download_videos, needs_javascript
+from musclemap_data.download.ytdlp import classify, javascript_runtime, retry_after_s
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import FailureClass, Ledger, StageError, lock_data_dir
 from musclemap_data.manifest import Clip, ManifestError, read_manifest
-from musclemap_data.pacing import DownloadSettings, Hosts, VideoTask, host_of, run_tasks
-from musclemap_data.ytdlp import classify, javascript_runtime, retry_after_s
 
 
 def clip(name: str, url: str, **changes) -> Clip:
@@ -194,7 +194,7 @@ def test_a_name_that_begins_with_a_dash_is_only_a_name(tmp_path, make_video, ser
 def test_youtube_without_a_javascript_runtime_is_warned_of(monkeypatch):
     clips = [clip("a", "https://youtu.be/-oHg5SJYRHA")]
     assert needs_javascript(clips) is None
-    monkeypatch.setattr("musclemap_data.ytdlp.javascript_runtime", lambda: None)
+    monkeypatch.setattr("musclemap_data.download.ytdlp.javascript_runtime", lambda: None)
     assert "pip install deno" in str(needs_javascript(clips))
     assert needs_javascript([clip("a", "https://example.org/v.mp4")]) is None
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_data import engines
-from musclemap_data.build import extract_modalities
-from musclemap_data.clip_job import ClipJob, tool_versions
-from musclemap_data.download import download_videos
+from musclemap_data.check.validate import validate_dataset
+from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
+from musclemap_data.extract import engines
+from musclemap_data.extract.build import extract_modalities
+from musclemap_data.extract.clip import ClipJob, tool_versions
 from musclemap_data.ledger import Failure, FailureClass
 from musclemap_data.modalities import ExtractionSettings
-from musclemap_data.validate import validate_dataset
 from tests.data.test_build import FAST, make_clips, shard_bytes
 
 # -- what workers do in these tests: functions of a module, so that other processes find them ---

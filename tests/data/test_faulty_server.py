@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_data.download import download_videos, estimate_downloads
+from musclemap_data.download.hosts import DownloadSettings
+from musclemap_data.download.videos import download_videos, estimate_downloads
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger, Rest
 from musclemap_data.manifest import Clip, write_manifest
-from musclemap_data.pacing import DownloadSettings
 from tests.conftest import REPOSITORY
 from tests.data.faulty_server import FaultyServer
 

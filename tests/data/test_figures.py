@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from musclemap_data.body_map import LABEL_FROM, body_map_svg, place_labels, region_colour, rgb
 from musclemap_data.catalog import load_muscles
-from musclemap_data.figures import (
+from musclemap_data.draw.body_map import LABEL_FROM, body_map_svg, place_labels, region_colour, rgb
+from musclemap_data.draw.timeline import (
     NO_PERSON_COLOUR,
     body_map_figure,
     clock,

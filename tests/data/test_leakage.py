@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from musclemap_data.leakage import (
+from musclemap_data.check.leakage import (
     LEAST_MATCHES,
     _Clip,
     _near_duplicates,
@@ -199,7 +199,7 @@ def test_blocks_agree_with_plain_comparison_and_are_quick(monkeypatch: pytest.Mo
             if count >= 2:
                 expected.append((i, j, int(count)))
     assert len(expected) > 20
-    monkeypatch.setattr("musclemap_data.leakage._PAIRS_AT_ONCE", 700)
+    monkeypatch.setattr("musclemap_data.check.leakage._PAIRS_AT_ONCE", 700)
     assert _near_duplicates(clips, hashes, 2, 2) == expected
     monkeypatch.undo()
     many = [_Clip(str(i), ("train", "val", "test")[i // 700], "", "") for i in range(2100)]

@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 import torch
 
-from musclemap_data import coco
-from musclemap_data.download import download_videos
+from musclemap_data import skeleton as coco
+from musclemap_data.check.validate import validate_dataset
+from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities.skeleton import compute_skeleton, estimator
 from musclemap_data.pose.mmpose import MMPose, import_mmpose, read_checkpoint
 from musclemap_data.pose.weights import sha256_of
 from musclemap_data.shards import iterate_rows, read_dataset_info
-from musclemap_data.validate import validate_dataset
 from tests.conftest import REPOSITORY
 
 TINY = "rtmpose-t_8xb256-420e_coco-256x192"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musclemap_data import coco
+from musclemap_data import skeleton as coco
 from musclemap_data.errors import UserError
 from musclemap_data.modalities.skeleton import (
     compute_skeleton,

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_data.build import extract_modalities
-from musclemap_data.download import download_videos
+from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
+from musclemap_data.extract.build import extract_modalities
 from musclemap_data.ledger import FailureClass
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities import ExtractionSettings

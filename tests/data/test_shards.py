@@ -119,7 +119,7 @@ def peak_mb_of_writing(pictures: int) -> float:
 import sys, tempfile
 from pathlib import Path
 from musclemap_data.shards import write_shard
-from musclemap_data.staging import JpegSpool, read_staged, write_staged
+from musclemap_data.extract.staging import JpegSpool, read_staged, write_staged
 from tests.data.test_shards import row
 
 with tempfile.TemporaryDirectory() as name, JpegSpool(Path(name)) as spool:

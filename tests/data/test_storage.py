@@ -15,14 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
-from musclemap_data import storage
-from musclemap_data.build import extract_modalities
+from musclemap_data import remote
 from musclemap_data.catalog import load_activities
-from musclemap_data.download import download_videos
+from musclemap_data.check.validate import validate_dataset
+from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
+from musclemap_data.extract.build import extract_modalities
 from musclemap_data.ledger import FailureClass, Ledger, StageError
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
-from musclemap_data.validate import validate_dataset
 from tests.conftest import write_video
 from tests.data.test_build import make_clips, shard_bytes
 
@@ -84,8 +84,8 @@ def local(tmp_path_factory):
 def uploaded(files, local):
     """The same clips downloaded to S3."""
     clips, folder = local
-    data = storage.local_copy(URL)
-    with storage.writing(data):
+    data = remote.local_copy(URL)
+    with remote.writing(data):
         download_videos(clips, folder.parent, data)
     return clips, folder
 
@@ -134,14 +134,14 @@ def test_killed_it_goes_on_from_an_empty_copy(files, uploaded, tmp_path):
     process.wait()
     assert len(remote_shards(files)) < 3
     forget_local_copy(tmp_path)
-    build(storage.local_copy(URL))
+    build(remote.local_copy(URL))
     assert remote_shards(files) == shard_bytes(uploaded[1])
-    assert validate_dataset(storage.local_copy(URL)) == (5, [])
+    assert validate_dataset(remote.local_copy(URL)) == (5, [])
     assert not files.exists(f"{ROOT}/musclemap.lock")
 
 
 def test_an_upload_that_fails_is_made_up_for(files, uploaded, monkeypatch):
-    data = storage.local_copy(URL)
+    data = remote.local_copy(URL)
     put_file = files.put_file
 
     def fail_at_train(local, remote, **options):
@@ -155,83 +155,83 @@ def test_an_upload_that_fails_is_made_up_for(files, uploaded, monkeypatch):
             build(data)
     assert set(remote_shards(files)) == {"test_known-00000.parquet"}
     assert {path.name for path in (data / "shards").iterdir()} > set(remote_shards(files))
-    build(storage.local_copy(URL))
+    build(remote.local_copy(URL))
     assert remote_shards(files) == shard_bytes(uploaded[1])
 
 
 def test_an_emptied_storage_does_not_empty_the_copy(files, uploaded):
-    data = storage.local_copy(URL)
+    data = remote.local_copy(URL)
     build(data)
     before = shard_bytes(data)
     files.rm("bucket/sets", recursive=True)
     with pytest.raises(UserError, match="was there before"):
-        storage.local_copy(URL)
+        remote.local_copy(URL)
     assert shard_bytes(data) == before
 
 
 def test_two_machines_in_turn(files, uploaded, tmp_path, monkeypatch):
-    first = storage.local_copy(URL)
+    first = remote.local_copy(URL)
     build(first)
     monkeypatch.setenv("MUSCLEMAP_CACHE", str(tmp_path / "cache2"))
-    second = storage.local_copy(URL)
+    second = remote.local_copy(URL)
     assert second != first
     assert shard_bytes(second) == shard_bytes(first)
     # The second machine adds a modality and takes a clip out of the plan.
-    with storage.writing(second):
+    with remote.writing(second):
         download_videos(uploaded[0][:4], uploaded[1].parent, second)
     build(second, ("rgb", "rgb-diff"))
     after = shard_bytes(second)
     assert "test_known-00000.parquet" not in after
     assert remote_shards(files) == after
     monkeypatch.setenv("MUSCLEMAP_CACHE", str(tmp_path / "cache"))
-    assert storage.local_copy(URL) == first
+    assert remote.local_copy(URL) == first
     assert shard_bytes(first) == after
     with Ledger(first, read_only=True) as ledger:
         assert len(ledger.clips()) == 4
 
 
 def test_the_remote_wins_over_a_copy_that_was_left_behind(files, uploaded, tmp_path, monkeypatch):
-    first = storage.local_copy(URL)
+    first = remote.local_copy(URL)
     build(first)
     before = remote_shards(files)
     # The first machine builds more and dies before it can send any of it.
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "upload", lambda data_dir, shards_only=False: None)
+        patch.setattr(remote, "upload", lambda data_dir, shards_only=False: None)
         build(first, ("rgb", "rgb-diff"))
     assert shard_bytes(first) != before
-    assert shard_bytes(storage.local_copy(URL)) != before  # nobody else wrote: it keeps its work
+    assert shard_bytes(remote.local_copy(URL)) != before  # nobody else wrote: it keeps its work
     monkeypatch.setenv("MUSCLEMAP_CACHE", str(tmp_path / "cache2"))
-    second = storage.local_copy(URL)
-    with storage.writing(second):
+    second = remote.local_copy(URL)
+    with remote.writing(second):
         download_videos(uploaded[0][:4], uploaded[1].parent, second)
     monkeypatch.setenv("MUSCLEMAP_CACHE", str(tmp_path / "cache"))
-    assert shard_bytes(storage.local_copy(URL)) == before
+    assert shard_bytes(remote.local_copy(URL)) == before
 
 
 def test_what_is_there_is_not_sent_again(files, uploaded):
-    build(storage.local_copy(URL))
+    build(remote.local_copy(URL))
     shards = {entry["name"]: entry["LastModified"] for entry in files.ls(f"{ROOT}/shards", True)}
     videos = {entry["name"]: entry["LastModified"] for entry in files.ls(f"{ROOT}/videos", True)}
     time.sleep(1.1)  # these times are whole seconds
-    build(storage.local_copy(URL))
+    build(remote.local_copy(URL))
     again = files.ls(f"{ROOT}/shards", True) + files.ls(f"{ROOT}/videos", True)
     assert {entry["name"]: entry["LastModified"] for entry in again} == shards | videos
 
 
 def test_changed_bytes_are_found(files, uploaded, tmp_path):
-    build(storage.local_copy(URL))
+    build(remote.local_copy(URL))
     key = f"{ROOT}/shards/train-00000.parquet"
     files.pipe_file(key, files.cat_file(key)[:-1] + b"?")
     forget_local_copy(tmp_path)
     with pytest.raises(UserError, match=r"train-00000\.parquet is not what was recorded"):
-        storage.local_copy(URL)
+        remote.local_copy(URL)
 
 
 def test_a_shards_name_is_no_path(files, tmp_path):
     info = {"format_version": 1, "shards": {"../../evil": {"rows": 1, "sha256": "0"}}}
     files.pipe_file(f"{ROOT}/dataset.json", json.dumps(info).encode())
     with pytest.raises(UserError, match="no shard's name"):
-        storage.local_copy(URL)
+        remote.local_copy(URL)
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_a_shards_name_is_no_path(files, tmp_path):
     [(30, "elsewhere", False), (700, "elsewhere", True), (30, None, False)],
 )
 def test_one_writer_at_a_time(files, uploaded, age_s, host, free):
-    data = storage.local_copy(URL)
-    holder = json.loads(storage._lock_text()) | {"time": time.time() - age_s}
+    data = remote.local_copy(URL)
+    holder = json.loads(remote._lock_text()) | {"time": time.time() - age_s}
     files.pipe_file(
         f"{ROOT}/musclemap.lock", json.dumps(holder | ({"host": host} if host else {})).encode()
     )
@@ -257,14 +257,14 @@ def test_one_writer_at_a_time(files, uploaded, age_s, host, free):
 def test_sources_are_fetched_from_s3(files, tmp_path):
     files.pipe_file("bucket/videos/a.mp4", b"x" * 1000)
     target = tmp_path / "a.mp4"
-    storage.fetch("s3://bucket/videos/a.mp4", target)
+    remote.fetch("s3://bucket/videos/a.mp4", target)
     assert target.read_bytes() == b"x" * 1000
     for url, most, kind in (
         ("s3://bucket/videos/none.mp4", None, FailureClass.GONE),
         ("s3://bucket/videos/a.mp4", 999, FailureClass.TOO_LARGE),
     ):
         with pytest.raises(StageError) as error:
-            storage.fetch(url, tmp_path / "b.mp4", most)
+            remote.fetch(url, tmp_path / "b.mp4", most)
         assert error.value.failure.failure_class == kind
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
@@ -287,7 +287,7 @@ def test_a_manifest_may_name_videos_in_s3(files, tmp_path):
 )
 def test_wrong_urls_are_refused(url, tmp_path):
     with pytest.raises(UserError, match="must"):
-        storage.local_copy(url)
+        remote.local_copy(url)
 
 
 def test_a_missing_package_is_named(monkeypatch):
@@ -296,13 +296,13 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(_registry, "s3", raising=False)
     with pytest.raises(UserError, match=r"pip install musclemap\[s3\]"):
-        storage.local_copy(URL)
+        remote.local_copy(URL)
 
 
 def test_a_folder_is_itself(tmp_path):
-    assert storage.is_object_url(URL)
-    assert not storage.is_object_url("videos/s3.mp4")
-    storage.upload(tmp_path)
-    with storage.writing(tmp_path):
+    assert remote.is_object_url(URL)
+    assert not remote.is_object_url("videos/s3.mp4")
+    remote.upload(tmp_path)
+    with remote.writing(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []

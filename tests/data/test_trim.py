@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from musclemap_data.decode import probe, read_frames
+from musclemap_data.extract.cut import CutSettings, cut_clip
+from musclemap_data.extract.decode import probe, read_frames
 from musclemap_data.ledger import FailureClass, StageError
-from musclemap_data.trim import CutSettings, cut_clip
 
 
 def grey_ramp(path, *, frames=60, fps=10, size=(96, 64), rate_out=None, audio_only=False):
@@ -133,7 +133,7 @@ def test_a_rotated_phone_video_is_upright(tmp_path):
     """Rotation lives in metadata; the cut has it applied."""
     import subprocess
 
-    from musclemap_data.trim import ffmpeg_binary
+    from musclemap_data.extract.cut import ffmpeg_binary
 
     video = grey_ramp(tmp_path / "v.mp4", frames=5, size=(320, 180))
     rotated = tmp_path / "r.mp4"

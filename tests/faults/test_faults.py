@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_data.download import download_videos
+from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
+from musclemap_data.extract.cut import CutSettings, cut_clip
 from musclemap_data.ledger import RETRIED_BY_DEFAULT, Ledger, StageError, lock_data_dir
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.shards import iterate_rows
-from musclemap_data.trim import CutSettings, cut_clip
 from tests.conftest import REPOSITORY, write_video
 from tests.faults.kill import command, run_session, shard_bytes
 from tests.test_cli import musclemap
@@ -131,7 +131,7 @@ def test_an_ffmpeg_that_is_killed_is_no_damaged_video(calm, tmp_path, monkeypatc
     script = tmp_path / "ffmpeg"
     script.write_text(f"#!/bin/sh\nkill -{name} $$\n")
     script.chmod(0o700)
-    monkeypatch.setattr("musclemap_data.trim.ffmpeg_binary", lambda: str(script))
+    monkeypatch.setattr("musclemap_data.extract.cut.ffmpeg_binary", lambda: str(script))
     with pytest.raises(StageError) as caught:
         cut_clip(calm / "v0.mp4", tmp_path / "cut.mp4", 0, 0.5, CutSettings())
     assert caught.value.failure.failure_class == kind

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_data.decode import Limits, iterate_frames, probe, read_frames
-from musclemap_data.download import download_videos
+from musclemap_data.download.videos import download_videos
+from musclemap_data.extract.cut import CutSettings, cut_clip
+from musclemap_data.extract.decode import Limits, iterate_frames, probe, read_frames
 from musclemap_data.ledger import FailureClass, Ledger, StageError
 from musclemap_data.manifest import Clip, write_manifest
-from musclemap_data.trim import CutSettings, cut_clip
 from tests.conftest import REPOSITORY
 from tests.fuzz.media import corner_video, lavfi, run_ffmpeg, write_corpus
 from tests.test_cli import musclemap

@@ -1,0 +1,1 @@
+"""A finished run on a video of your own."""

@@ -1,0 +1,284 @@
+"""TransM3E with one part left out or replaced at a time, each against the full model.
+
+The differences are paired: both models score the same clips, and every replicate of the bootstrap
+resamples them alike (videos where activities are known, whole activities where they are new). A
+difference whose 95% interval holds 0 is called *not separated*.
+
+With k > 1 seeds the interval covers the choice of seeds, too: to each replicate of the mean
+difference is added `s / sqrt(k) * t`, where s is the standard deviation of the k differences on the
+clips as they are and t is drawn from Student's distribution with k - 1 degrees of freedom. One seed
+says nothing of what training itself varies; its interval is about these two sets of weights alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import metrics
+from benchmark.protocols.teacher import MODEL, check_teacher
+from benchmark.score import (
+    EVALUATION_SPLITS,
+    Predictions,
+    bootstrap_groups,
+    read_predictions,
+)
+from benchmark.settings import Settings
+from musclemap_data.errors import UserError
+
+FULL = "full model"
+ABLATIONS: dict[str, dict[str, Any]] = {
+    FULL: {},
+    "without MCT (one token)": {"multi_token": False},
+    "without MCTKD": {"distillation": "none"},
+    "without MCTF": {"fusion": False},
+    "sparse MCTKD": {"distillation": "sparse"},
+    "RGB difference for skeleton": {"variant": "rgb-diff", "pretrain_teacher": True},
+}
+"""Row of the table -> the settings that differ from the full model's."""
+
+COLUMNS = ("test_known", "test_new", "test")
+_SEED_OF_T = 0
+
+
+def ablation_settings(settings: Settings) -> dict[str, Settings]:
+    """The settings of every row, from those of the full model.
+
+    Raises:
+        UserError: a setting is changed that the ablation itself varies, or a row cannot be run.
+    """
+    if settings.teacher_weights is not None:
+        raise UserError(
+            "the ablation needs two kinds of second stream, and teacher_weights is of one: leave "
+            "it out, or use pretrain_teacher"
+        )
+    usual = Settings()
+    for changes in ABLATIONS.values():
+        for name in changes:
+            if name != "pretrain_teacher" and getattr(settings, name) != getattr(usual, name):
+                raise UserError(
+                    f"setting {name} is {getattr(settings, name)}, but the ablation varies it from "
+                    f"{getattr(usual, name)}: leave it out"
+                )
+    chosen = {row: replace(settings, **changes) for row, changes in ABLATIONS.items()}
+    for each in chosen.values():
+        check_teacher(each)
+    return chosen
+
+
+def run_ablation(
+    data_dir: Path,
+    settings: Settings,
+    seeds: Sequence[int],
+    *,
+    runs_dir: Path | None = None,
+    fresh: bool = False,
+    subset: Collection[str] | None = None,
+    progress_bar: bool = False,
+) -> dict[str, Any]:
+    """Train and score every row with every seed, and compare each with the full model.
+
+    Every row and seed is a run of its own in ``runs_dir``: finished ones are read, stopped ones go
+    on.
+
+    Args:
+        settings: of the full model; their seed is not used.
+        seeds: one or more, each once.
+
+    Returns:
+        ``seeds``; ``runs``: the metrics of all runs, by row; ``rows``: for each row and each of
+        ``test_known``, ``test_new`` and ``test`` (their mean) ``map``, its ``interval``,
+        ``difference`` to the full model, its ``difference_interval`` and whether it is
+        ``separated`` from 0 (these three None for the full model); what is undefined is None.
+
+    Raises:
+        UserError: as :func:`ablation_settings` and :func:`benchmark.run.benchmark_run`.
+    """
+    from benchmark.clips import check_modalities, read_clips
+    from benchmark.run import benchmark_run
+    from musclemap_data.catalog import SPLITS
+
+    seeds = list(dict.fromkeys(seeds))
+    data_dir = Path(data_dir)
+    chosen = ablation_settings(settings)
+    # Rather now than after the first hours.
+    check_modalities(read_clips(data_dir, SPLITS, subset), ("rgb", "skeleton", "rgb_diff"))
+    folder = Path(runs_dir or data_dir / "runs")
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for row, row_settings in chosen.items():
+        runs[row] = [
+            benchmark_run(
+                data_dir,
+                MODEL,
+                replace(row_settings, seed=seed),
+                runs_dir=folder,
+                fresh=fresh,
+                subset=subset,
+                progress_bar=progress_bar,
+            )
+            for seed in seeds
+        ]
+    predictions = {
+        row: [read_predictions(folder / run["run"] / "predictions.parquet") for run in same]
+        for row, same in runs.items()
+    }
+    return {
+        "model": MODEL,
+        "preset": settings.preset,
+        "data": runs[FULL][0]["data"],
+        "seeds": seeds,
+        "rows": {
+            row: compare_with_full(scored, None if row == FULL else predictions[FULL])
+            for row, scored in predictions.items()
+        },
+        "runs": runs,
+    }
+
+
+def compare_with_full(
+    runs: Sequence[Predictions], full: Sequence[Predictions] | None
+) -> dict[str, dict[str, Any]]:
+    """One row of the result: its scores, and the differences to the full model's."""
+    own = [_draws(each) for each in runs]
+    base = None if full is None else [_draws(each) for each in full]
+    row = {}
+    for column in COLUMNS:
+        point, drawn = over_seeds(
+            [points[column] for points, _ in own], [draws[column] for _, draws in own]
+        )
+        entry: dict[str, Any] = {
+            "map": point,
+            "interval": metrics.interval(drawn.clip(0, 1)),
+            "difference": None,
+            "difference_interval": None,
+            "separated": None,
+        }
+        if base is not None:
+            point, drawn = over_seeds(
+                [a[0][column] - b[0][column] for a, b in zip(own, base, strict=True)],
+                [a[1][column] - b[1][column] for a, b in zip(own, base, strict=True)],
+            )
+            interval = metrics.interval(drawn.clip(-1, 1))
+            entry["difference"] = point
+            entry["difference_interval"] = interval
+            # No interval, no claim; and an end that is 0 is no distance from 0.
+            entry["separated"] = interval is not None and (interval[0] > 0 or interval[1] < 0)
+        row[column] = {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in entry.items()
+        }
+    return row
+
+
+def _draws(predictions: Predictions) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """mAP of each column, and its bootstrap replicates.
+
+    The replicates of two models on the same clips resample these alike: sorted by name, the groups
+    get the same weights.
+    """
+    points: dict[str, float] = {}
+    draws: dict[str, np.ndarray] = {}
+    for split in EVALUATION_SPLITS:
+        each = predictions.of_split(split)
+        order = sorted(range(len(each.clips)), key=lambda index: each.clips[index].clip_id)
+        clips = [each.clips[index] for index in order]
+        scores, labels = each.scores[order], each.labels[order]
+        points[split] = float(metrics.mean_over_regions(metrics.average_precision(scores, labels)))
+        draws[split] = metrics.bootstrap(scores, labels, bootstrap_groups(split, clips)).mean_ap
+    points["test"] = (points["test_known"] + points["test_new"]) / 2
+    draws["test"] = (draws["test_known"] + draws["test_new"]) / 2
+    return points, draws
+
+
+def over_seeds(points: Sequence[float], draws: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
+    """Mean over seeds, and its replicates; see the top of this file for the term of the seeds."""
+    mean = np.mean(draws, axis=0)
+    if len(points) > 1:
+        error = np.std(points, ddof=1) / np.sqrt(len(points))
+        rng = np.random.default_rng(_SEED_OF_T)
+        mean = mean + error * rng.standard_t(len(points) - 1, size=mean.shape)
+    return float(np.mean(points)), mean
+
+
+def format_ablation(result: Mapping[str, Any]) -> str:
+    """The ablation as a plain text table, with what can and cannot be said of it."""
+    seeds = result["seeds"]
+    header = ["", *(column.replace("_", " ") for column in COLUMNS[:2]), "test mean"]
+    lines = [header]
+    for row, cells in result["rows"].items():
+        entries = [cells[column] for column in COLUMNS]
+        lines.append([row, *(_score(each["map"]) for each in entries)])
+        lines.append(["  95% interval", *(_interval(each["interval"], "") for each in entries)])
+        if row == FULL:
+            continue
+        lines.append(["  minus full model", *(_score(each["difference"], "+") for each in entries)])
+        lines.append(
+            [
+                "  95% interval, paired",
+                *(_interval(each["difference_interval"], "+") for each in entries),
+            ]
+        )
+        lines.append(["", *("separated" if each["separated"] else _UNSURE for each in entries)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    name = result["data"]["name"]
+    title = (
+        f"Ablation of {result['model']}, preset {result['preset']}: mAP in % on {name}"
+        f"{' (subset)' if result['data']['subset'] else ''}, "
+        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))})"
+    )
+    rule = "-" * max(map(len, texts))
+    return "\n".join([title, "", texts[0], rule, *texts[1:], rule, *_notes(result)])
+
+
+_UNSURE = "not separated"
+
+
+def _notes(result: Mapping[str, Any]) -> list[str]:
+    notes = [
+        f"{_UNSURE}: the interval of the difference holds 0, or there is none; nothing is "
+        "claimed. The intervals are not widened for making several comparisons.",
+    ]
+    splits = result["runs"][FULL][0]["splits"]
+    counts = [
+        f"{splits[name][splits[name]['resampled']]} {splits[name]['resampled']}"
+        for name in COLUMNS[:2]
+    ]
+    notes.append(f"Resampled: {counts[0]} of known activities and {counts[1]} of the new.")
+    seeds = result["seeds"]
+    if len(seeds) == 1:
+        notes.append(
+            "One seed: the intervals cover the choice of clips, not the chance in training, so a "
+            "separated difference is one between these two trainings. For the parts themselves "
+            "give several: --seed 0 --seed 1 --seed 2."
+        )
+    else:
+        notes.append("The intervals cover the choice of clips and of seeds.")
+    notes.append(
+        "RGB difference: the second stream is trained first and frozen, and only teaches; the "
+        "skeleton stream "
+        + (
+            "is trained first, then learns on alongside, and is used in scoring."
+            if result["runs"][FULL][0]["changes"].get("pretrain_teacher")
+            else "learns alongside and is used in scoring."
+        )
+    )
+    return notes
+
+
+def _score(value: float | None, sign: str = "") -> str:
+    return "n/a" if value is None else f"{100 * value:{sign}.1f}"
+
+
+def _interval(ends: Sequence[float] | None, sign: str) -> str:
+    return "n/a" if ends is None else f"[{100 * ends[0]:{sign}.1f}, {100 * ends[1]:{sign}.1f}]"

@@ -1,0 +1,135 @@
+"""A fused model scored with one of its modalities missing.
+
+Nothing is trained: the finished run's weights score the same clips once more, from a batch without
+that modality. The scores go into the run's ``metrics.json`` under ``dropped``, and into
+``predictions-without-MODALITY.parquet``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.checkpoint import load_weights
+from benchmark.data import ClipDataset
+from benchmark.models import MODELS
+from benchmark.run import read_metrics
+from benchmark.score import (
+    EVALUATION_SPLITS,
+    compare_predictions,
+    read_predictions,
+    score_model,
+    write_predictions,
+)
+from benchmark.settings import Settings
+from benchmark.train import choose_device, join_processes, prepare_torch
+from musclemap_data.errors import UserError
+from musclemap_data.shards import write_text_atomically
+
+
+def check_drop(model_name: str, settings: Settings, modality: str) -> None:
+    """Make sure, before anything is trained, that a model can be scored without a modality.
+
+    Raises:
+        UserError: only `transm3e` with a skeleton stream can, without its skeleton.
+    """
+    if modality != "skeleton":
+        raise UserError(f"--drop is {modality!r}; it must be skeleton")
+    if model_name != "transm3e" or settings.variant != "skeleton":
+        which = f"{model_name} with variant={settings.variant}"
+        raise UserError(
+            f"{which if model_name == 'transm3e' else model_name} does not score from a video and "
+            "a skeleton, so --drop skeleton says nothing about it; it is for transm3e"
+        )
+
+
+def score_without(
+    data_dir: Path,
+    run_dir: Path,
+    modality: str,
+    *,
+    device_name: str = "auto",
+    progress_bar: bool = False,
+) -> dict[str, Any]:
+    """Score a finished run's clips again without a modality; once only.
+
+    Args:
+        run_dir: a complete run.
+        device_name: where to compute, as the setting ``device``.
+
+    Returns:
+        The content of the run's ``metrics.json``, with ``dropped[modality]``: ``splits``,
+        ``means`` and ``threshold`` as for the whole model, ``multiply_adds_per_view``,
+        ``scoring``, and ``difference``: without - with, paired (``compare_predictions``).
+
+    Raises:
+        UserError: the run is not complete, its model needs the modality, or its clips are gone.
+    """
+    run_dir = Path(run_dir)
+    result = read_metrics(run_dir)
+    if result is None:
+        raise UserError(f"{run_dir} is no complete run: run `musclemap benchmark` to its end first")
+    saved = json.loads((run_dir / "settings.json").read_text(encoding="utf-8"))
+    settings = Settings.from_dict({**saved["settings"], "device": device_name})
+    check_drop(result["model"], settings, modality)
+    if modality in result.get("dropped", {}):
+        return result
+
+    whole = read_predictions(run_dir / "predictions.parquet")
+    with join_processes(settings.device) as processes:
+        device = choose_device(settings.device, processes)
+        prepare_torch(settings, device)
+        model = MODELS[result["model"]](settings)
+        load_weights(run_dir / "model.safetensors", model)
+        model.to(device)
+        testing = ClipDataset(
+            data_dir,
+            EVALUATION_SPLITS,
+            [name for name in result["modalities"] if name != modality],
+            settings,
+            train=False,
+            assigned={clip.clip_id: clip.split for clip in whole.clips},
+        )
+        if len(testing.clips) != len(whole.clips):
+            raise UserError(
+                f"{len(whole.clips) - len(testing.clips)} clips that {run_dir} was scored on are "
+                f"not in {data_dir} any more; build them again, or run the benchmark with --fresh"
+            )
+        predictions, scores = score_model(
+            model,
+            testing,
+            settings,
+            {split: values["planned"] for split, values in result["splits"].items()},
+            device=device,
+            processes=processes,
+            progress_bar=progress_bar,
+        )
+        entry = {
+            "modalities": list(testing.modalities),
+            **scores,
+            "difference": compare_predictions(predictions, whole),
+        }
+        result["dropped"] = {**result.get("dropped", {}), modality: entry}
+        if processes.first:
+            write_predictions(run_dir / f"predictions-without-{modality}.parquet", predictions)
+            write_text_atomically(run_dir / "metrics.json", json.dumps(result, indent=2) + "\n")
+        processes.wait()
+    return json.loads(json.dumps(result))
+
+
+def with_dropped(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The runs, each followed by what it scored without a modality: rows of their own in a table.
+
+    Such a row is a run called ``transm3e without skeleton``.
+    """
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        rows.append(dict(run))
+        for modality, entry in run.get("dropped", {}).items():
+            ending = f" without {modality}"
+            rows.append(
+                {**run, **entry, "model": run["model"] + ending, "run": run["run"] + ending}
+            )
+    return rows

@@ -1,0 +1,138 @@
+"""Pictures of a clip for people: strips of a few frames of each modality."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from benchmark.clips import COLUMN_SETS, Clip
+from musclemap_data.errors import UserError
+from musclemap_data.shards import Shard
+from musclemap_data.skeleton import BONES, JOINT_COUNT
+
+FRAME_HEIGHT = 150
+DIFFERENCE_GAIN = 3
+"""RGB difference is dark: it is shown this many times as bright."""
+_QUALITY = 82
+_LEFT, _RIGHT, _MIDDLE = (255, 150, 40), (60, 200, 255), (240, 240, 240)
+_LOWEST_SCORE = 0.3
+
+
+def clip_strips(clip: Clip, frames: int = 3, min_score: float = _LOWEST_SCORE) -> dict[str, Any]:
+    """A strip of frames of each modality of a clip, evenly spread over it.
+
+    Args:
+        clip: with the address of its row.
+        min_score: joints scored lower are not drawn.
+
+    Returns:
+        ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton`` -> ``uint8 [150, W, 3]`` RGB, or None
+        where the modality was not extracted; ``frame_numbers``, ``int64 [frames]``.
+
+    Raises:
+        UserError: the row cannot be read or its pictures cannot be decoded.
+    """
+    columns = [column for columns in COLUMN_SETS.values() for column in columns]
+    with Shard(clip.shard) as shard:
+        row = shard.row(clip.row, columns)
+    last = max(0, clip.frames - 2)  # the last frame has no flow
+    numbers = np.unique(np.rint(np.linspace(0.1 * last, 0.9 * last, frames)).astype(int))
+    try:
+        rgb = _decoded(row["rgb"], numbers)
+        difference = _decoded(row["rgb_diff"], numbers)
+        flow = _decoded(row["flow"], numbers, "GRAY")
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{clip.address}: a picture cannot be decoded: {error}") from error
+    strips: dict[str, Any] = {"rgb": rgb, "rgb_diff": difference, "flow": None, "skeleton": None}
+    if difference:
+        brighter = [np.minimum(frame.astype(int) * DIFFERENCE_GAIN, 255) for frame in difference]
+        strips["rgb_diff"] = [frame.astype(np.uint8) for frame in brighter]
+    if flow:
+        strips["flow"] = [flow_picture(image, row["flow_bound_px"]) for image in flow]
+    people = row["skeleton_people"]
+    if row["skeleton"] is not None:
+        skeleton = np.array(row["skeleton"], np.float32)
+        skeleton = skeleton.reshape(clip.frames, people or 0, JOINT_COUNT, 3)[numbers]
+        blank = np.full((clip.height, clip.width, 3), 32, np.uint8)
+        under = [frame // 3 for frame in rgb] if rgb else [blank] * len(numbers)
+        strips["skeleton"] = [
+            draw_joints(picture, joints, min_score)
+            for picture, joints in zip(under, skeleton, strict=True)
+        ]
+    return {
+        **{name: strip(pictures) if pictures else None for name, pictures in strips.items()},
+        "frame_numbers": numbers,
+    }
+
+
+def _decoded(
+    jpegs: Sequence[bytes] | None, numbers: np.ndarray, colorspace: str = "RGB"
+) -> list[np.ndarray]:
+    """The frames of these numbers, or none where the modality was not extracted."""
+    if not jpegs:
+        return []
+    return [simplejpeg.decode_jpeg(jpegs[number], colorspace=colorspace) for number in numbers]
+
+
+def flow_picture(image: np.ndarray, bound_px: float) -> np.ndarray:
+    """Direction as hue, speed as saturation; white is at rest.
+
+    Args:
+        image: ``uint8 [2H, W, 1]``, u over v as in a shard.
+        bound_px: what 255 stands for, in pixels a frame.
+
+    Returns:
+        ``uint8 [H, W, 3]`` RGB; full colour at the speed of the fastest hundredth of the pixels,
+        but at no less than 3 pixels a frame: below, the steps of 8 bits would show.
+    """
+    u, v = (image[..., 0].astype(np.float32) * (2 / 255) - 1).reshape(2, -1, image.shape[1])
+    speed, angle = cv2.cartToPolar(u * bound_px, v * bound_px, angleInDegrees=True)
+    full = max(3.0, float(np.quantile(speed, 0.99)))
+    saturation = np.clip(speed / full, 0, 1) * 255
+    hsv = np.stack([angle / 2, saturation, np.full_like(speed, 255)], axis=-1)
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB))
+
+
+def draw_joints(picture: np.ndarray, joints: np.ndarray, min_score: float) -> np.ndarray:
+    """A copy of a picture with the bones of all people; left is orange, right is blue.
+
+    Args:
+        picture: ``uint8 [H, W, 3]`` RGB.
+        joints: ``float32 [M, 17, 3]``: x and y in pixels, score; NaN is not found.
+    """
+    drawn = np.ascontiguousarray(picture).copy()
+    thickness = max(1, round(len(picture) / 90))
+    for person in joints:
+        seen = np.isfinite(person).all(axis=-1) & (person[:, 2] >= min_score)
+        points = [tuple(map(int, np.rint(np.nan_to_num(point[:2])))) for point in person]
+        for first, second in BONES:
+            if seen[first] and seen[second]:
+                same_side = first % 2 == second % 2 and first > 0  # COCO: odd joints are left
+                colour = (_RIGHT, _LEFT)[second % 2] if same_side else _MIDDLE
+                cv2.line(drawn, points[first], points[second], colour, thickness, cv2.LINE_AA)
+        for joint, point in enumerate(points):
+            if seen[joint]:
+                cv2.circle(drawn, point, thickness, _MIDDLE, -1, cv2.LINE_AA)
+    return drawn
+
+
+def strip(pictures: Sequence[np.ndarray], height_px: int = FRAME_HEIGHT) -> np.ndarray:
+    """Pictures side by side at one height, ``uint8 [height_px, W, 3]``."""
+    resized = []
+    for picture in pictures:
+        width_px = max(1, round(picture.shape[1] * height_px / picture.shape[0]))
+        shrinks = height_px < picture.shape[0]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        resized.append(cv2.resize(picture, (width_px, height_px), interpolation=how))
+    return np.concatenate(resized, axis=1)
+
+
+def data_url(picture: np.ndarray) -> str:
+    """A picture ``uint8 [H, W, 3]`` RGB as a ``data:`` URL (JPEG)."""
+    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), _QUALITY, colorspace="RGB")
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

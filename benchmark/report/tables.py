@@ -1,0 +1,470 @@
+"""The table that compares finished runs, as text, CSV, Markdown, LaTeX and HTML.
+
+A row is a model; its columns are known activities, new ones and their mean, on validation and on
+test. Beside each mAP stand its 95% interval and the lift over a constant score. Runs that differ
+in the seed alone share a row (mean, and spread over seeds); so do the folds of the protocol
+activity-folds (mean, and spread over folds).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import io
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.report.plots import interval_plot
+from musclemap_data.errors import UserError
+from musclemap_data.shards import write_text_atomically
+
+Run = Mapping[str, Any]
+"""The content of a run's ``metrics.json``."""
+
+COLUMNS = (
+    ("val known", "splits", "val_known"),
+    ("val new", "splits", "val_new"),
+    ("val mean", "means", "val"),
+    ("test known", "splits", "test_known"),
+    ("test new", "splits", "test_new"),
+    ("test mean", "means", "test"),
+)
+"""Heading, and where in a run's metrics the column's numbers are."""
+
+_FIXED_COLUMNS = ("model", "param.", "GMACs", "clips/s")
+_LONGEST_LABEL = 44
+_SURE = "*"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table as text cells: ``rows`` of the models, ``facts`` of the splits, ``notes`` below."""
+
+    title: str
+    settings: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    facts: Sequence[Sequence[str]]
+    notes: Sequence[str]
+    runs: Sequence[Run]
+
+
+def make_tables(runs: Sequence[Run]) -> list[Table]:
+    """The comparison: mAP in percent, its 95% interval, the lift over a constant score.
+
+    Runs on different clips are not comparable and get tables of their own.
+    """
+    by_data: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        by_data.setdefault((_clips_id(run), run["data"].get("folds", 0)), []).append(run)
+    return [_one_table(group) for group in by_data.values()]
+
+
+def _clips_id(run: Run) -> str:
+    """Tells which clips a run is about; the same for all folds of them."""
+    data = run["data"]
+    return str(data.get("all_clips", data["fingerprint"]))
+
+
+def _one_table(runs: Sequence[Run]) -> Table:
+    shared, labels = _labels(runs)
+    groups: dict[str, list[Run]] = {}
+    for run, label in zip(runs, labels, strict=True):
+        groups.setdefault(label, []).append(run)
+    rows: list[list[str]] = []
+    for label, same in groups.items():
+        rows += _model_rows(label, same)
+    data = runs[0]["data"]
+    folds = data.get("folds", 0)
+    title = f"mAP in % on {data['name']}{' (subset)' if data['subset'] else ''}"
+    title += f", clips {_clips_id(runs[0])[:8]}"
+    if folds:
+        title += f", {folds} folds of whole activities"
+    else:
+        title += f", {runs[0]['train_clips']} for training"
+    facts = _fold_facts(runs) if folds else _split_facts(runs[0])
+    header = [*_FIXED_COLUMNS, *(heading for heading, _, _ in COLUMNS)]
+    return Table(title, shared, header, rows, facts, _notes(runs), runs)
+
+
+def _labels(runs: Sequence[Run]) -> tuple[str, list[str]]:
+    """What all runs share, for the head of the table; and for each run the rest."""
+    settings = [{"preset": run["preset"], **run["changes"]} for run in runs]
+    same = {
+        name: value
+        for name, value in settings[0].items()
+        if all(name in each and each[name] == value for each in settings)
+    }
+    labels = []
+    for run, each in zip(runs, settings, strict=True):
+        rest = ", ".join(_setting(*item) for item in each.items() if item[0] not in same)
+        if len(run["model"]) + len(rest) > _LONGEST_LABEL:
+            digest = hashlib.sha256(rest.encode()).hexdigest()[:6]
+            rest = f"{len(each) - len(same)} settings, {digest}"
+        labels.append(f"{run['model']} ({rest})" if rest else run["model"])
+    return ", ".join(_setting(*item) for item in same.items()), labels
+
+
+def _setting(name: str, value: Any) -> str:
+    return f"preset {value}" if name == "preset" else f"{name}={value}"
+
+
+def _model_rows(label: str, runs: Sequence[Run]) -> list[list[str]]:
+    """Three lines of a model: mAP; its interval or spread; the lift."""
+    cells = [[run[part][key] for run in runs] for _, part, key in COLUMNS]
+    reasons = [_reason(runs[0], key) for _, _, key in COLUMNS]
+    blank = [""] * (len(_FIXED_COLUMNS) - 1)
+    speed = statistics.median(run["scoring"]["clips_per_s"] for run in runs)
+    first = [
+        label + _repeats(runs),
+        _short_count(runs[0]["parameters"]),
+        _giga(runs[0]["multiply_adds_per_view"]),
+        f"{speed:.{1 if speed < 100 else 0}f}",
+        *(_value(each, reason) for each, reason in zip(cells, reasons, strict=True)),
+    ]
+    kind = "95% interval"
+    if len(runs) > 1:
+        kind = "± over folds" if runs[0]["data"].get("folds") else "± over seeds"
+    second = [f"  {kind}", *blank, *(_range(runs, part, key) for _, part, key in COLUMNS)]
+    third = ["  lift over constant", *blank, *map(_lift, cells)]
+    return [first, second, third]
+
+
+def _repeats(runs: Sequence[Run]) -> str:
+    """``, 3 seeds`` or ``, 2 of 5 folds``, where a row is more than one run."""
+    folds = runs[0]["data"].get("folds", 0)
+    done = {run["data"].get("fold") for run in runs}
+    seeds = {run["seed"] for run in runs}
+    text = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
+    return text + (f", {len(done)} of {folds} folds" if folds and len(done) < folds else "")
+
+
+def _split_facts(run: Run) -> list[list[str]]:
+    columns = [run[part][key] for _, part, key in COLUMNS]
+    splits = [each if "clips" in each else {} for each in columns]
+    facts = {
+        "constant score": [_percent(each["constant_map"]) for each in columns],
+        "clips": [str(each.get("clips", "")) for each in splits],
+        "coverage": [_coverage(each) for each in splits],
+        "regions in the mean": [_regions(each) for each in splits],
+        "regions always on": [str(each.get("trivial_regions", "")) for each in splits],
+        "resampled": [_resampled(each) for each in splits],
+    }
+    return [[name, "", "", "", *cells] for name, cells in facts.items()]
+
+
+def _fold_facts(runs: Sequence[Run]) -> list[list[str]]:
+    one_of_each = list({run["data"]["fold"]: run for run in runs}.values())
+    columns = [[run[part][key] for run in one_of_each] for _, part, key in COLUMNS]
+    facts = {
+        "constant score": [_value(each, "no positives", "constant_map") for each in columns],
+        "clips a fold": [_span(each, "clips") for each in columns],
+        "activities a fold": [_span(each, "activities") for each in columns],
+        "regions in the mean": [_span(each, "regions") for each in columns],
+    }
+    return [[name, "", "", "", *cells] for name, cells in facts.items()]
+
+
+def _span(cells: Sequence[Mapping[str, Any]], name: str) -> str:
+    values = [each[name] for each in cells if name in each]
+    if not values:
+        return ""
+    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    devices = sorted({run["machine"]["device"] for run in runs})
+    notes = [
+        f"{_SURE} The 95% interval of the lift lies above 0, in every run of the row. "
+        "GMACs: 10^9 multiply-adds of one "
+        f"view. clips/s: scoring, all views, on {', '.join(devices)}.",
+        "On few clips even random scores lie above a constant: compare with the row of random.",
+    ]
+    if runs[0]["data"].get("folds"):
+        notes.append(
+            "Every activity is new in one fold. ±: standard deviation over the folds, each the "
+            "mean of its seeds."
+        )
+        return notes
+    notes.append(
+        "Coverage: clips built of clips planned. Regions: those with a positive clip; the others "
+        "have no average precision."
+    )
+    if any(each["trivial_regions"] for each in runs[0]["splits"].values()):
+        notes.append(
+            "Regions always on: active in every clip, so any score has average precision 1; "
+            "judge by the lift."
+        )
+    return notes
+
+
+def format_table(runs: Sequence[Run]) -> str:
+    """:func:`make_tables` as plain text for a terminal."""
+    return "\n\n".join(map(_as_text, make_tables(runs)))
+
+
+def _as_text(table: Table) -> str:
+    lines = _aligned([table.header, *table.rows, *table.facts])
+    rule = "-" * max(map(len, lines))
+    end = 1 + len(table.rows)
+    head = [table.title, table.settings, "", lines[0], rule]
+    return "\n".join([*head, *lines[1:end], rule, *lines[end:], *table.notes])
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def format_markdown(runs: Sequence[Run]) -> str:
+    """:func:`make_tables` as Markdown."""
+    parts = []
+    for table in make_tables(runs):
+        rule = ["---", *["---:"] * (len(table.header) - 1)]
+        lines = [table.header, rule, *table.rows, *table.facts]
+        rows = [
+            f"| {' | '.join(cell.strip().replace('|', '/') for cell in line)} |" for line in lines
+        ]
+        notes = [note.replace(_SURE, rf"\{_SURE}") for note in table.notes]
+        parts.append(
+            "\n".join([f"**{table.title}**", "", table.settings, "", *rows, "", *notes, ""])
+        )
+    return "\n".join(parts)
+
+
+def format_latex(runs: Sequence[Run]) -> str:
+    """:func:`make_tables` as LaTeX tabulars (package booktabs)."""
+
+    def row(line: Sequence[str]) -> str:
+        return " & ".join(_LATEX_ESCAPES.sub(r"\\\g<0>", cell.strip()) for cell in line) + r" \\"
+
+    parts = []
+    for table in make_tables(runs):
+        columns = "l" + "r" * (len(table.header) - 1)
+        lines = [
+            f"% {table.title}; {table.settings}",
+            *(f"% {note}" for note in table.notes),
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            row(table.header),
+            r"\midrule",
+            *map(row, table.rows),
+            r"\midrule",
+            *map(row, table.facts),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+        parts.append("\n".join(lines).replace("±", r"$\pm$"))
+    return "\n".join(parts)
+
+
+_LATEX_ESCAPES = re.compile(r"[&%$#_{}]")
+
+
+def format_html(runs: Sequence[Run]) -> str:
+    """:func:`make_tables` with plots as one HTML page without scripts or outside resources."""
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>MuscleMap results</title>',
+        "<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}",
+        "td:first-child,th:first-child{text-align:left}tfoot{color:#555}</style>",
+    ]
+    for table in make_tables(runs):
+        head = _html_rows([table.header], "th")
+        body, foot = _html_rows(table.rows, "td"), _html_rows(table.facts, "td")
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in table.notes)
+        parts.append(
+            f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.settings)}</p>"
+            f"<table><thead>{head}</thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table>"
+            f"{notes}{_plot(table)}"
+        )
+    return "\n".join([*parts, "</html>\n"])
+
+
+def _html_rows(lines: Sequence[Sequence[str]], tag: str) -> str:
+    cells = ((f"<{tag}>{html.escape(text.strip())}</{tag}>" for text in line) for line in lines)
+    return "".join(f"<tr>{''.join(line)}</tr>" for line in cells)
+
+
+def _plot(table: Table) -> str:
+    """mAP on test of each run, with its interval and the constant score, as SVG."""
+    names = _labels(table.runs)[1]
+    series = {}
+    for key, color in (("test_known", "#1f6fb4"), ("test_new", "#c8501e")):
+        series[key.replace("_", " ")] = (color, [run["splits"][key] for run in table.runs])
+    labels = [
+        name
+        + (f", fold {run['data']['fold']}" if "fold" in run["data"] else "")
+        + (f", seed {run['seed']}" if len({run["seed"] for run in table.runs}) > 1 else "")
+        for name, run in zip(names, table.runs, strict=True)
+    ]
+    return interval_plot(labels, series)
+
+
+def format_csv(runs: Sequence[Run]) -> str:
+    """One line a run and split, all numbers as shares (not percent), empty where undefined."""
+    numbers = (
+        "clips", "planned", "coverage", "videos", "activities", "regions", "trivial_regions", "map",
+        "constant_map", "lift", "f1_micro", "f1_macro", "label_ranking_ap", "calibration_error",
+    )  # fmt: skip
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    intervals = ("map_interval", "lift_interval")
+    ends = [f"{name}_{end}" for name in intervals for end in ("low", "high")]
+    who = ["run", "model", "preset", "seed", "data", "fold", "folds", "parameters"]
+    cost = ["multiply_adds_per_view", "clips_per_s"]
+    writer.writerow([*who, *cost, "split", *numbers, *ends])
+    for run in runs:
+        data = run["data"]
+        first = [run["run"], run["model"], run["preset"], run["seed"], _clips_id(run)[:8]]
+        first += [data.get("fold", ""), data.get("folds", ""), run["parameters"]]
+        first += [_blank(run["multiply_adds_per_view"]), run["scoring"]["clips_per_s"]]
+        for _, part, key in COLUMNS:
+            values = run[part][key]
+            pairs = [end for name in intervals for end in values[name] or ("", "")]
+            writer.writerow([*first, key, *(_blank(values.get(name)) for name in numbers), *pairs])
+    return text.getvalue()
+
+
+FORMATS: dict[str, Callable[[Sequence[Run]], str]] = {
+    "txt": format_table,
+    "csv": format_csv,
+    "md": format_markdown,
+    "tex": format_latex,
+    "html": format_html,
+}
+"""File ending -> how to write the results of runs."""
+
+
+def write_table(path: Path, runs: Sequence[Run]) -> None:
+    """Write the results of runs in the format that the file's ending names.
+
+    Raises:
+        UserError: the ending is not one of ``FORMATS``, or the file cannot be written.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        endings = ", ".join(f".{name}" for name in FORMATS)
+        raise UserError(f"{path} ends in {path.suffix or 'nothing'}; it must end in {endings}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(path, FORMATS[kind](runs))
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error}") from error
+
+
+def format_comparison(first: str, second: str, differences: Mapping[str, Mapping[str, Any]]) -> str:
+    """What :func:`benchmark.run.compare_runs` found, as plain text."""
+    rows = [["mAP in %", "difference", "95% interval", "better in"]]
+    for heading, _, key in COLUMNS:
+        if key not in differences:
+            continue
+        values = differences[key]
+        share = values["share_better"]
+        rows.append(
+            [
+                heading,
+                _signed(values["difference"]),
+                _interval(values["interval"], "+"),
+                "n/a" if share is None else f"{share:.0%}",
+            ]
+        )
+    return "\n".join(
+        [
+            f"{first} minus {second}, on the same resampled clips",
+            *_aligned(rows),
+            "better in: the share of the replicates in which the first has the higher mAP.",
+        ]
+    )
+
+
+def _blank(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _reason(run: Run, key: str) -> str:
+    """Why a column has no mAP."""
+    parts = [key] if key in run["splits"] else [f"{key}_known", f"{key}_new"]
+    return "no positives" if all(run["splits"][part]["clips"] for part in parts) else "0 clips"
+
+
+def _value(cells: Sequence[Mapping[str, Any]], reason: str, name: str = "map") -> str:
+    values = [each[name] for each in cells if each[name] is not None]
+    return _percent(statistics.fmean(values)) if values else f"n/a ({reason})"
+
+
+def _range(runs: Sequence[Run], part: str, key: str) -> str:
+    """The bootstrap interval of one run, or the standard deviation over seeds or folds."""
+    if len(runs) == 1:
+        return _interval(runs[0][part][key]["map_interval"])
+    groups: dict[int, list[float]] = {}
+    for number, run in enumerate(runs):
+        value = run[part][key]["map"]
+        if value is not None:
+            groups.setdefault(run["data"].get("fold", -1 - number), []).append(value)
+    means = [statistics.fmean(values) for values in groups.values()]
+    return f"± {_percent(statistics.stdev(means))}" if len(means) > 1 else "n/a"
+
+
+def _lift(cells: Sequence[Mapping[str, Any]]) -> str:
+    values = [each["lift"] for each in cells if each["lift"] is not None]
+    if not values:
+        return "n/a"
+    intervals = [each["lift_interval"] for each in cells]
+    sure = all(each is not None and each[0] > 0 for each in intervals)
+    return _signed(statistics.fmean(values)) + (_SURE if sure else " ")
+
+
+def _signed(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: never "-0.0"
+
+
+def _interval(ends: Sequence[float] | None, sign: str = "") -> str:
+    return "n/a" if ends is None else f"[{100 * ends[0]:{sign}.1f}, {100 * ends[1]:{sign}.1f}]"
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+def _coverage(split: Mapping[str, Any]) -> str:
+    if not split:
+        return ""
+    if split["coverage"] is None:
+        return "n/a"
+    return f"{_percent(split['coverage'])}% of {split['planned']}"
+
+
+def _regions(split: Mapping[str, Any]) -> str:
+    return f"{split['regions']} of {len(split['per_region_ap'])}" if split else ""
+
+
+def _resampled(split: Mapping[str, Any]) -> str:
+    return f"{split[split['resampled']]} {split['resampled']}" if split else ""
+
+
+def _short_count(count: int) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {letter}"
+    return str(count)
+
+
+def _giga(count: int | None) -> str:
+    if not count:
+        return "0" if count == 0 else "n/a"
+    return f"{count / 1e9:.1f}" if count >= 1e9 else f"{count / 1e9:.2g}"

@@ -1,0 +1,1 @@
+"""What is in a finished data set, and whether it is right."""

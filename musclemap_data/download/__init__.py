@@ -1,0 +1,1 @@
+"""Videos of a manifest, fetched politely and recorded in the ledger."""

@@ -1,0 +1,327 @@
+"""How hosts are asked for videos: with pauses, and no more once they refuse."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from musclemap_data.errors import UserError
+from musclemap_data.ledger import LONGEST_REST_S, Failure, FailureClass, Rest, StageError
+from musclemap_data.manifest import is_remote
+from musclemap_data.remote import is_object_url
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+_YOUTUBE = ("youtube.com", "youtu.be", "music.youtube.com", "youtube-nocookie.com")
+_NO_ANSWER = (FailureClass.NETWORK, FailureClass.DISK, FailureClass.BUG)
+_BOT_CHECK = re.compile(r"not a bot|captcha|unusual traffic|bot check", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How videos are fetched. Durations are in seconds.
+
+    Attributes:
+        workers: videos fetched at the same time.
+        per_host: of these, how many from one host.
+        pause_s: mean pause between two requests for a video to one host; each is drawn evenly from
+            half of it to one and a half. 0 for none; this machine and object storage are never
+            paced.
+        network_tries: tries of a video in one run while the connection fails.
+        rate_limited_tries: tries of a video in one run while its host asks for a pause.
+        backoff_s: pause before the second try, plus up to as much again by chance; doubled for
+            each further try.
+        longest_backoff_s: the doubling ends here.
+        longest_retry_after_s: a host's wish for a pause (Retry-After) is waited for up to this
+            long; one that asks for more is not asked again in this run.
+        refusals_to_stop: so many rate-limited or bot-checked videos of a host in a row, and it is
+            not asked again in this run.
+        rest_s: how long later runs leave such a host alone, if it did not ask for longer.
+        video_timeout_s: most time for one video, all tries and their pauses together.
+        socket_timeout_s: most time without a byte.
+        max_bytes: most bytes of one video.
+        cookies: file of cookies in Netscape's format. It is read, never written.
+        cookies_from_browser: browser whose cookies are used (firefox, chrome, ...).
+        proxy: url of a proxy, ``http://``, ``https://``, ``socks4://`` or ``socks5://``.
+    """
+
+    workers: int = 2
+    per_host: int = 2
+    pause_s: float = 2.0
+    network_tries: int = 4
+    rate_limited_tries: int = 2
+    backoff_s: float = 2.0
+    longest_backoff_s: float = 60.0
+    longest_retry_after_s: float = 120.0
+    refusals_to_stop: int = 3
+    rest_s: float = 3600.0
+    video_timeout_s: float = 1800.0
+    socket_timeout_s: float = 30.0
+    max_bytes: int = 8 * 2**30
+    cookies: Path | None = None
+    cookies_from_browser: str | None = None
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "per_host", "network_tries", "rate_limited_tries", "max_bytes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in ("video_timeout_s", "socket_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not self.pause_s >= 0:
+            raise UserError(f"pause_s is {self.pause_s}; it must be 0 or more")
+        if self.proxy and not re.match(r"(https?|socks4a?|socks5h?)://[^\s/]", self.proxy):
+            raise UserError("the proxy must begin with http://, https://, socks4:// or socks5://")
+        if self.cookies and self.cookies_from_browser:
+            raise UserError("give a cookies file or a browser to take cookies from, not both")
+
+
+@dataclass(frozen=True)
+class VideoTask:
+    """One video to ask for; ``local_path`` is the absolute source of a local url."""
+
+    video_id: str
+    url: str
+    local_path: str | None
+
+
+class _NotAsked(Exception):
+    """The host began to rest before the video's turn came."""
+
+
+def host_of(url: str) -> str:
+    """The host that pauses and refusals are counted for; all addresses of YouTube are one."""
+    if not is_remote(url):
+        return ""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
+    if host in _YOUTUBE:
+        return _YOUTUBE[0]
+    return f"{host}:{parts.port}" if parts.port else host
+
+
+def is_youtube(url: str) -> bool:
+    return host_of(url) == _YOUTUBE[0]
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a url leads to this machine."""
+    name = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost"
+
+
+def is_refusal(failure: Failure) -> bool:
+    """Whether a host refused because it was asked too much, not because of this one video."""
+    kind = failure.failure_class
+    return kind is FailureClass.RATE_LIMITED or (
+        kind is FailureClass.BLOCKED and _BOT_CHECK.search(failure.reason) is not None
+    )
+
+
+class Hosts:
+    """What one run knows of the hosts it asks: when each may be asked next, and which refuse.
+
+    Attributes:
+        resting: host -> why it is not asked in this run, and when to come back.
+    """
+
+    def __init__(self, settings: DownloadSettings, resting: Mapping[str, Rest]) -> None:
+        self.resting = dict(resting)
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._free_at: dict[str, float] = {}  # on the monotonic clock
+        self._refusals: dict[str, int] = {}
+        self._longest_pause_s: dict[str, float] = {}
+
+    def wait_turn(self, url: str, stop: threading.Event) -> None:
+        """Wait until the host may be asked again, or ``stop`` is set."""
+        host = host_of(url)
+        unpaced = is_loopback(url) or is_object_url(url)
+        pause_s = 0.0 if unpaced else self._settings.pause_s
+        while not stop.is_set():
+            with self._lock:
+                now = time.monotonic()
+                free_at = self._free_at.get(host, now)
+                if free_at <= now:
+                    self._free_at[host] = now + pause_s * random.uniform(0.5, 1.5)
+                    return
+            stop.wait(free_at - now)
+
+    def hold(self, url: str, seconds: float) -> None:
+        """The host asked for a pause: all its videos wait for so long."""
+        host = host_of(url)
+        with self._lock:
+            self._free_at[host] = max(self._free_at.get(host, 0), time.monotonic() + seconds)
+
+    def note(self, url: str, outcome: object) -> None:
+        """Count a video's last outcome, and let the host rest if it refuses."""
+        if not is_remote(url):
+            return
+        host, settings = host_of(url), self._settings
+        if not isinstance(outcome, StageError):
+            self._refusals[host] = 0
+            return
+        failure = outcome.failure
+        if not is_refusal(failure):
+            # A failed connection says nothing of the host's will; any other answer is one.
+            if failure.failure_class not in _NO_ANSWER:
+                self._refusals[host] = 0
+            return
+        self._refusals[host] = self._refusals.get(host, 0) + 1
+        asked_s = outcome.retry_after_s or 0.0
+        rest_s = max(asked_s, settings.rest_s, self._longest_pause_s.get(host, 0.0))
+        self._longest_pause_s[host] = max(asked_s, self._longest_pause_s.get(host, 0.0))
+        enough = self._refusals[host] >= settings.refusals_to_stop
+        if host not in self.resting and (enough or asked_s > settings.longest_retry_after_s):
+            until = datetime.now(UTC) + timedelta(seconds=min(rest_s, LONGEST_REST_S))
+            self.resting[host] = Rest(host, until.replace(microsecond=0), failure.reason)
+
+
+def run_tasks(
+    tasks: Sequence[VideoTask],
+    work: Callable[[VideoTask, float, threading.Event], Any],
+    settings: DownloadSettings,
+    hosts: Hosts,
+) -> Generator[tuple[VideoTask, Any, float]]:
+    """Do the work of each task in threads, host by host in turn; no task of a host that rests.
+
+    Args:
+        tasks: what to do; those of one host are begun in this order.
+        work: called with a task, the seconds it may take and an event that ends it; raises
+            ``StageError``.
+        settings: how many at once, which pauses, how many tries.
+        hosts: pauses and refusals; changed here.
+
+    Yields:
+        (task, what ``work`` returned or a ``StageError``, seconds since its turn) as each ends.
+    """
+    waiting: dict[str, deque[VideoTask]] = {}
+    for task in tasks:
+        waiting.setdefault(host_of(task.url), deque()).append(task)
+    stop = threading.Event()
+    running: dict[Future[tuple[Any, float]], VideoTask] = {}
+
+    def next_task() -> VideoTask | None:
+        for host in list(waiting):
+            busy = sum(host_of(task.url) == host for task in running.values())
+            free = not host or busy < settings.per_host  # local files have no host
+            if waiting[host] and free and host not in hosts.resting:
+                waiting[host] = waiting.pop(host)  # the other hosts come first next time
+                return waiting[host].popleft()
+        return None
+
+    with ThreadPoolExecutor(settings.workers, thread_name_prefix="download") as pool:
+        try:
+            while True:
+                while len(running) < settings.workers and (begun := next_task()):
+                    future = pool.submit(_try, begun, work, settings, hosts, stop)
+                    running[future] = begun
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task = running.pop(future)
+                    try:
+                        outcome, seconds = future.result()
+                    except _NotAsked:
+                        continue
+                    hosts.note(task.url, outcome)
+                    yield task, outcome, seconds
+        finally:
+            stop.set()
+
+
+def _try(
+    task: VideoTask,
+    work: Callable[[VideoTask, float, threading.Event], Any],
+    settings: DownloadSettings,
+    hosts: Hosts,
+    stop: threading.Event,
+) -> tuple[Any, float]:
+    """Do the work of a task, again after a pause where its failure may pass.
+
+    Returns:
+        (what ``work`` returned or its ``StageError``, seconds since the first try began)
+    """
+    from tenacity import (
+        Retrying,
+        sleep_using_event,
+        stop_when_event_set,
+        wait_exponential,
+        wait_random,
+    )
+
+    tries = {
+        FailureClass.NETWORK: settings.network_tries,
+        FailureClass.RATE_LIMITED: settings.rate_limited_tries,
+    }
+    backoff = wait_exponential(settings.backoff_s, settings.longest_backoff_s) + wait_random(
+        0, settings.backoff_s
+    )
+    if is_remote(task.url):
+        hosts.wait_turn(task.url, stop)
+    if host_of(task.url) in hosts.resting:
+        raise _NotAsked
+    began = time.monotonic()
+    ends_at = began + settings.video_timeout_s
+
+    def once() -> Any:
+        if retrying.statistics["attempt_number"] > 1:
+            hosts.wait_turn(task.url, stop)
+        return work(task, ends_at - time.monotonic(), stop)
+
+    def pause_s(state: RetryCallState) -> float:
+        error = _error_of(state)
+        return (
+            backoff(state) if error is None or error.retry_after_s is None else error.retry_after_s
+        )
+
+    def again(state: RetryCallState) -> bool:
+        error = _error_of(state)
+        return (
+            error is not None
+            and state.attempt_number < tries.get(error.failure.failure_class, 1)
+            and (error.retry_after_s or 0) <= settings.longest_retry_after_s
+            and host_of(task.url) not in hosts.resting
+            and time.monotonic() < ends_at
+        )
+
+    def keep_others_waiting(state: RetryCallState) -> None:
+        error = _error_of(state)
+        if error is not None and is_refusal(error.failure):
+            hosts.hold(task.url, state.upcoming_sleep)
+
+    retrying = Retrying(
+        retry=again,
+        wait=pause_s,
+        stop=stop_when_event_set(stop),
+        sleep=sleep_using_event(stop),
+        before_sleep=keep_others_waiting,
+        reraise=True,
+    )
+    try:
+        outcome = retrying(once)
+    except StageError as error:
+        outcome = error
+    return outcome, time.monotonic() - began
+
+
+def _error_of(state: RetryCallState) -> StageError | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, StageError) else None

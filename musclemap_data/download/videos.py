@@ -1,0 +1,420 @@
+"""Fetch the source videos: real yt-dlp for http(s), a copy for local files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from musclemap_data import remote
+from musclemap_data.catalog import DEFAULT_TABLE
+from musclemap_data.download import ytdlp
+from musclemap_data.download.hosts import (
+    DownloadSettings,
+    Hosts,
+    VideoTask,
+    host_of,
+    is_youtube,
+    run_tasks,
+)
+from musclemap_data.download.process import OwnProcesses
+from musclemap_data.errors import UserError
+from musclemap_data.extract.decode import probe
+from musclemap_data.ledger import (
+    RETRIED_BY_DEFAULT,
+    Failure,
+    FailureClass,
+    Ledger,
+    Rest,
+    StageError,
+    lock_data_dir,
+    recorded_failure,
+)
+from musclemap_data.manifest import Clip
+from musclemap_data.shards import file_sha256
+
+_KEEPS_PARTIAL = (FailureClass.NETWORK, FailureClass.RATE_LIMITED, FailureClass.DISK)
+"""Failures after which the next run goes on with what is there of the file."""
+
+
+@dataclass
+class DownloadReport:
+    """What one run did. Every video asked for is in exactly one of the first four counts.
+
+    Attributes:
+        downloaded: videos fetched by this run.
+        present: videos that were there already.
+        failed: video id -> failure, of this run and of earlier ones that were not tried again.
+        not_tried: host -> videos that were left out because the host asked for a pause.
+        resting: hosts that asked for a pause, in this run or before.
+        total_bytes: bytes of all videos present.
+    """
+
+    downloaded: int = 0
+    present: int = 0
+    failed: dict[str, Failure] = field(default_factory=dict)
+    not_tried: dict[str, int] = field(default_factory=dict)
+    resting: list[Rest] = field(default_factory=list)
+    total_bytes: int = 0
+
+
+@dataclass
+class Estimate:
+    """What a download would do.
+
+    Attributes:
+        sizes: video id -> bytes to fetch, None where the site does not say.
+        failed: video id -> failure, where a video cannot be had, or failed before for good.
+        present: videos that are there already.
+        not_tried: host -> videos not looked at because the host asked for a pause.
+        resting: hosts that asked for a pause.
+    """
+
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    present: int = 0
+    not_tried: dict[str, int] = field(default_factory=dict)
+    resting: list[Rest] = field(default_factory=list)
+
+
+OnVideo = Callable[[str, Failure | None], None]
+OnTotal = Callable[[int], None]
+
+
+def download_videos(
+    clips: Sequence[Clip],
+    manifest_dir: Path,
+    data_dir: Path,
+    *,
+    settings: DownloadSettings | None = None,
+    keep: Collection[str] = (),
+    activity_table: str = DEFAULT_TABLE,
+    retry_failed: bool = False,
+    now: bool = False,
+    on_video: OnVideo | None = None,
+    on_total: OnTotal | None = None,
+) -> DownloadReport:
+    """Fetch the video of every clip that is not there yet, and record each in the ledger.
+
+    The clips become the plan of the data directory; clips of an earlier plan are withdrawn. A
+    video that failed for good (gone, blocked, ...) is tried again only with ``retry_failed``. A
+    host that refuses several times in a row is left alone for the time it asked for, also by later
+    runs; its videos stay planned.
+
+    Args:
+        clips: a checked manifest, or a part of one.
+        manifest_dir: local urls are relative to it.
+        data_dir: the data set's folder; created if need be.
+        settings: how many at once, which pauses, limits, cookies and proxy.
+        keep: ids of clips that are not withdrawn: the rest of the manifest.
+        activity_table: where the labels come from, see ``catalog.load_table``.
+        retry_failed: try again whatever failed before.
+        now: ask also hosts that asked for a pause that is not over.
+        on_video: called with (video id, failure or None) as each attempt ends.
+        on_total: called once with the number of videos about to be tried.
+
+    Returns:
+        A report.
+
+    Raises:
+        UserError: the data directory is in use or cannot be written, or cookies cannot be read.
+    """
+    settings = settings or DownloadSettings()
+    cookies = ytdlp.read_cookies(settings)
+    with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
+        ledger.sync(clips, manifest_dir, keep=keep, activity_table=activity_table)
+        report = DownloadReport()
+        tasks = _plan(ledger, {clip.video_id for clip in clips}, data_dir, retry_failed, report)
+        _fetch_all(tasks, ledger, data_dir, settings, cookies, now, report, on_video, on_total)
+    return report
+
+
+def retry_videos(
+    data_dir: Path,
+    classes: Collection[FailureClass],
+    *,
+    settings: DownloadSettings | None = None,
+    now: bool = False,
+    on_video: OnVideo | None = None,
+    on_total: OnTotal | None = None,
+) -> tuple[DownloadReport, list[str]]:
+    """Plan again what failed with one of these classes, and fetch those videos; no others.
+
+    Args:
+        data_dir: an earlier data set; its ledger knows the videos and where they are.
+        classes: failure classes.
+        settings: as for ``download_videos``, like all that follow.
+
+    Returns:
+        (report on those videos, ids of the clips that are to be extracted now)
+
+    Raises:
+        UserError: as ``download_videos``; or nothing was downloaded here.
+    """
+    if not (data_dir / "ledger.sqlite").exists():
+        raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
+    settings = settings or DownloadSettings()
+    cookies = ytdlp.read_cookies(settings)
+    with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
+        video_ids, clip_ids = ledger.plan_again(classes)
+        report = DownloadReport()
+        tasks = _plan(ledger, set(video_ids), data_dir, True, report)
+        _fetch_all(tasks, ledger, data_dir, settings, cookies, now, report, on_video, on_total)
+    return report, clip_ids
+
+
+def estimate_downloads(
+    clips: Sequence[Clip],
+    manifest_dir: Path,
+    data_dir: Path,
+    *,
+    settings: DownloadSettings | None = None,
+    retry_failed: bool = False,
+    now: bool = False,
+    on_video: OnVideo | None = None,
+    on_total: OnTotal | None = None,
+) -> Estimate:
+    """What ``download_videos`` would fetch, and how much; nothing is written to ``data_dir``.
+
+    Remote sites are asked for each video's size, with the same pauses as in a download.
+
+    Args:
+        clips: as for ``download_videos``, like all others.
+    """
+    settings = settings or DownloadSettings()
+    cookies = ytdlp.read_cookies(settings)
+    report, estimate = DownloadReport(), Estimate()
+
+    def look(task: VideoTask, time_limit_s: float, stop: threading.Event) -> int | None:
+        if task.local_path is not None:
+            return _local_source(task).stat().st_size
+        if remote.is_object_url(task.url):
+            return remote.size_of(task.url)
+        return ytdlp.estimate_bytes(processes, task.url, settings, cookies, time_limit_s, stop)
+
+    with TemporaryDirectory() as scratch:
+        if (data_dir / "ledger.sqlite").exists():
+            with Ledger(data_dir, read_only=True) as ledger:
+                ledger.copy_to(Path(scratch))
+        with Ledger(Path(scratch)) as ledger:
+            ledger.sync(clips, manifest_dir)
+            chosen = {clip.video_id for clip in clips}
+            tasks = _plan(ledger, chosen, data_dir, retry_failed, report)
+            hosts = Hosts(settings, {} if now else ledger.resting_hosts())
+    if on_total:
+        on_total(len(tasks))
+    with (
+        OwnProcesses(ytdlp.PRELOAD) as processes,
+        closing(run_tasks(tasks, look, settings, hosts)) as outcomes,
+    ):
+        for task, outcome, _ in outcomes:
+            failure = outcome.failure if isinstance(outcome, StageError) else None
+            if failure:
+                estimate.failed[task.video_id] = failure
+            else:
+                estimate.sizes[task.video_id] = outcome
+            if on_video:
+                on_video(task.video_id, failure)
+    estimate.failed |= report.failed
+    estimate.present = report.present
+    tried = {*estimate.sizes, *estimate.failed}
+    estimate.not_tried = _count_hosts(task for task in tasks if task.video_id not in tried)
+    estimate.resting = list(hosts.resting.values())
+    return estimate
+
+
+def needs_javascript(clips: Sequence[Clip]) -> str | None:
+    """What to install if these clips are of YouTube and yt-dlp's JavaScript runtime is missing."""
+    if not any(is_youtube(clip.url) for clip in clips) or ytdlp.javascript_runtime():
+        return None
+    return (
+        "YouTube needs a JavaScript runtime and none was found: most of its videos will fail. "
+        "Install one with `pip install deno`, or Node.js 22 or later."
+    )
+
+
+def resting_hosts(ledger: Ledger) -> list[dict[str, Any]]:
+    """Hosts that asked for a pause: host, until (UTC), reason, videos_left (not downloaded yet)."""
+    rests = ledger.resting_hosts()
+    left = [host_of(video["url"]) for video in ledger.videos() if _is_left(video)]
+    return [
+        {
+            "host": rest.host,
+            "until": rest.until.isoformat(),
+            "reason": rest.reason,
+            "videos_left": left.count(rest.host),
+        }
+        for rest in rests.values()
+    ]
+
+
+def _is_left(video: Any) -> bool:
+    retried = {str(kind) for kind in RETRIED_BY_DEFAULT}
+    return video["state"] == "planned" or video["failure_class"] in retried
+
+
+def _plan(
+    ledger: Ledger,
+    chosen: Collection[str],
+    data_dir: Path,
+    retry_failed: bool,
+    report: DownloadReport,
+) -> list[VideoTask]:
+    """The chosen videos that are to be fetched; the others go into the report."""
+    tasks = []
+    for video in ledger.videos():
+        video_id = video["video_id"]
+        if video_id not in chosen:
+            continue
+        if video["state"] == "downloaded" and (data_dir / video["file"]).is_file():
+            report.present += 1
+            report.total_bytes += video["bytes"] or 0
+            continue
+        if video["state"] == "downloaded":
+            ledger.video_missing(video_id)
+        elif video["state"] == "failed" and not retry_failed:
+            failure = recorded_failure(video)
+            if failure.failure_class not in RETRIED_BY_DEFAULT:
+                report.failed[video_id] = failure
+                continue
+        tasks.append(VideoTask(video_id, video["url"], video["local_path"]))
+    return tasks
+
+
+def _fetch_all(
+    tasks: Sequence[VideoTask],
+    ledger: Ledger,
+    data_dir: Path,
+    settings: DownloadSettings,
+    cookies: str | None,
+    now: bool,
+    report: DownloadReport,
+    on_video: OnVideo | None,
+    on_total: OnTotal | None,
+) -> None:
+    """Fetch videos; each outcome goes into the ledger at once, and into the report."""
+    videos_dir = data_dir / "videos"
+    (videos_dir / ".partial").mkdir(parents=True, exist_ok=True)
+    hosts = Hosts(settings, {} if now else ledger.resting_hosts())
+    ledger.set_resting_hosts(hosts.resting.values())
+    known_rests = len(hosts.resting)
+    left = {task.video_id: task for task in tasks}
+    if on_total:
+        on_total(sum(host_of(task.url) not in hosts.resting for task in tasks))
+
+    def work(task: VideoTask, time_limit_s: float, stop: threading.Event) -> dict[str, Any]:
+        def fetch() -> tuple[dict[str, Any], Path]:
+            folder = videos_dir / ".partial"
+            if task.local_path is not None:
+                return _copy_local(task, folder)
+            if remote.is_object_url(task.url):
+                return _copy_object(task, folder, settings.max_bytes)
+            where = (task.video_id, task.url, folder)
+            return ytdlp.fetch(processes, *where, settings, cookies, time_limit_s, stop)
+
+        return _fetch_one(task, videos_dir, fetch)
+
+    with (
+        OwnProcesses(ytdlp.PRELOAD) as processes,
+        closing(run_tasks(tasks, work, settings, hosts)) as outcomes,
+    ):
+        for task, outcome, seconds in outcomes:
+            failure = outcome.failure if isinstance(outcome, StageError) else None
+            if failure:
+                ledger.video_failed(task.video_id, failure, seconds)
+                report.failed[task.video_id] = failure
+            else:
+                ledger.video_downloaded(task.video_id, outcome, seconds)
+                report.downloaded += 1
+                report.total_bytes += outcome["bytes"]
+            del left[task.video_id]
+            if len(hosts.resting) > known_rests:
+                known_rests = len(hosts.resting)
+                ledger.set_resting_hosts(hosts.resting.values())
+            if on_video:
+                on_video(task.video_id, failure)
+    report.resting = list(hosts.resting.values())
+    report.not_tried = _count_hosts(left.values())
+
+
+def _count_hosts(tasks: Iterable[VideoTask]) -> dict[str, int]:
+    return dict(Counter(host_of(task.url) for task in tasks))
+
+
+def _fetch_one(
+    task: VideoTask, videos_dir: Path, fetch: Callable[[], tuple[dict[str, Any], Path]]
+) -> dict[str, Any]:
+    """Fetch one video into ``videos_dir`` by ``fetch``, which leaves it in ``.partial``.
+
+    Returns:
+        Facts for the ledger.
+
+    Raises:
+        StageError: for every way it can go wrong.
+    """
+    folder = videos_dir / ".partial"
+    try:
+        facts, fetched = fetch()
+        video = probe(fetched, stage="download")
+        final = videos_dir / f"{task.video_id}{_safe_suffix(fetched.suffix)}"
+        facts |= {
+            "bytes": fetched.stat().st_size,
+            "sha256": file_sha256(fetched),
+            "duration_s": video.duration_s,
+            "file": f"videos/{final.name}",
+        }
+        fetched.replace(final)
+    except StageError as error:
+        if error.failure.failure_class not in _KEEPS_PARTIAL:
+            _drop_partial(task, folder)
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StageError("download", FailureClass.DISK, reason) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise StageError("download", FailureClass.BUG, reason) from error
+    _drop_partial(task, folder)
+    return facts
+
+
+def _drop_partial(task: VideoTask, folder: Path) -> None:
+    start = ytdlp.partial_name(task.video_id, task.url)
+    for path in folder.iterdir():
+        if path.name.startswith(start):
+            path.unlink(missing_ok=True)
+
+
+def _local_source(task: VideoTask) -> Path:
+    source = Path(str(task.local_path))
+    if not source.is_file():
+        raise StageError("download", FailureClass.GONE, f"there is no file {source.name!r}")
+    return source
+
+
+def _copy_local(task: VideoTask, folder: Path) -> tuple[dict[str, Any], Path]:
+    source = _local_source(task)
+    target = _partial_file(task, folder, source)
+    shutil.copyfile(source, target)
+    return {"tool": "copy"}, target
+
+
+def _copy_object(task: VideoTask, folder: Path, most_bytes: int) -> tuple[dict[str, Any], Path]:
+    target = _partial_file(task, folder, PurePosixPath(task.url))
+    remote.fetch(task.url, target, most_bytes)
+    return {"tool": "fsspec"}, target
+
+
+def _partial_file(task: VideoTask, folder: Path, source: PurePath) -> Path:
+    return folder / f"{ytdlp.partial_name(task.video_id, task.url)}{source.suffix.lstrip('.')}"
+
+
+def _safe_suffix(suffix: str) -> str:
+    return suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", suffix) else ".video"

@@ -1,0 +1,1 @@
+"""Pictures: the body map, skeletons, a timeline, a video with both beside it."""

@@ -1,0 +1,241 @@
+"""The video again, with the skeleton on it and the regions' probabilities beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from musclemap_data.catalog import load_muscles
+from musclemap_data.draw.body_map import (
+    ACTIVE_EDGE,
+    BODY_EDGE,
+    INACTIVE_COLOUR,
+    body_map_png,
+    region_colour,
+    rgb,
+)
+from musclemap_data.draw.timeline import Picture, clock, over_time, write_text
+from musclemap_data.errors import UserError
+from musclemap_data.extract.cut import CutSettings, cut_clip, ffmpeg_binary
+from musclemap_data.extract.decode import iterate_frames, probe
+from musclemap_data.extract.windows import WindowedVideo
+from musclemap_data.ledger import StageError
+from musclemap_data.modalities.skeleton import draw_skeleton
+
+SMALLEST_SIDE, LARGEST_SIDE = 480, 720
+"""Bounds of the shorter side of the shown video, pixels: the words beside it must be readable."""
+_PANEL = 400
+"""The panel is drawn in units of which it is so many wide."""
+_BAR_PITCH = 34
+_BACKGROUND = "#fbfaf8"
+
+
+def write_overlay(
+    path: Path,
+    video: Path,
+    found: WindowedVideo,
+    scores: npt.NDArray[np.floating],
+    keep: Sequence[bool],
+    threshold: float,
+    *,
+    note: str = "",
+    work_dir: Path,
+    on_total: Callable[[int], None] | None = None,
+    on_frame: Callable[[], None] | None = None,
+) -> None:
+    """Write the video with skeleton, probability bars and a body map as MP4 (H.264, yuv420p).
+
+    At a moment the panel shows the mean of the windows that cover it. The video has no sound.
+
+    Args:
+        path: the MP4 to write (atomically).
+        video: the source.
+        found: its windows.
+        scores: ``[windows, 20]`` probabilities.
+        keep: windows that count; where none does, the panel shows no probabilities.
+        threshold: from where on a region is called active.
+        note: a line at the foot of the panel.
+        work_dir: an existing folder for a temporary copy of the video.
+        on_total: called once with the number of frames, as far as it is known.
+        on_frame: called after each frame.
+
+    Raises:
+        UserError: the video cannot be decoded, or ffmpeg failed.
+    """
+    import cv2
+
+    copy = work_dir / "overlay-source.mp4"
+    # The same rate and the same first frame as the windows had, so frames can be matched by count.
+    largest = CutSettings(short_side=LARGEST_SIDE)
+    try:
+        fps = cut_clip(video, copy, 0.0, None, largest)
+    except StageError as error:
+        raise UserError(f"{video} cannot be drawn on: {error.failure.reason}") from error
+    skeletons = _skeleton_of_frames(found)
+    edges, course = over_time(found.windows, scores, keep)
+    order = np.argsort(-scores[np.array(keep, bool)].mean(axis=0), kind="stable")
+    drawn: tuple[int, Picture] | None = None
+    facts = probe(copy, stage="draw")
+    if on_total and facts.duration_s:
+        on_total(round(facts.duration_s * float(fps)))
+    size = _shown_size(facts.height, facts.width)
+    panel_width = _panel_width(size[0])
+    with _encoder(path, size[0], size[1] + panel_width, float(fps)) as encoder:
+        for number, frame in enumerate(iterate_frames(copy)):
+            if size != frame.shape[:2]:
+                larger = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC)
+                frame = np.asarray(larger, np.uint8)
+            time_s = number / float(fps)
+            piece = int(np.clip(np.searchsorted(edges, time_s + 1e-6) - 1, 0, len(course) - 1))
+            if drawn is None or drawn[0] != piece:
+                drawn = (piece, draw_panel(size[0], course[piece], order, threshold, note))
+            people = skeletons[min(number, len(skeletons) - 1)] * [
+                size[1] / found.width, size[0] / found.height, 1.0,
+            ]  # fmt: skip
+            panel = drawn[1].copy()
+            unit = panel_width / _PANEL
+            at = clock(time_s, tenths=True)
+            write_text(panel, panel_width - 20 * unit, 30 * unit, at, 17 * unit, anchor="r")
+            picture = draw_skeleton(frame, people.astype(np.float32))
+            encoder.write(np.concatenate([picture, panel], axis=1).tobytes())
+            if on_frame:
+                on_frame()
+    copy.unlink()
+
+
+def _shown_size(height: int, width: int) -> tuple[int, int]:
+    """Even height and width with the shorter side between the bounds."""
+    scale = max(1.0, SMALLEST_SIDE / min(height, width))
+    return 2 * round(height * scale / 2), 2 * round(width * scale / 2)
+
+
+def _skeleton_of_frames(found: WindowedVideo) -> list[npt.NDArray[np.float32]]:
+    """The skeletons ``[M, 17, 3]`` of each frame, from the window in whose middle it lies most."""
+    count = max(
+        round(start * found.fps) + len(skeleton)
+        for (start, _), skeleton in zip(found.windows, found.skeletons, strict=True)
+    )
+    nobody = np.zeros((1, *found.skeletons[0].shape[2:]), np.float32)
+    chosen: list[npt.NDArray[np.float32]] = [nobody] * count
+    nearest = np.full(count, np.inf)
+    for (start, _), skeleton in zip(found.windows, found.skeletons, strict=True):
+        first = round(start * found.fps)
+        middle = (len(skeleton) - 1) / 2
+        for index, people in enumerate(skeleton):
+            if abs(index - middle) < nearest[first + index]:
+                nearest[first + index] = abs(index - middle)
+                chosen[first + index] = people
+    return chosen
+
+
+def draw_panel(
+    height_px: int,
+    values: npt.NDArray[np.floating],
+    order: Sequence[int] | npt.NDArray[np.intp],
+    threshold: float,
+    note: str = "",
+) -> Picture:
+    """What stands beside the video: a body map above, bars of the first regions below.
+
+    Args:
+        height_px: of the video.
+        values: ``[20]`` probabilities; NaN means that nobody could be judged.
+        order: region indices; as many have a bar as there is room for.
+        threshold: marked on the bars; active regions are bold.
+        note: a line at the foot.
+
+    Returns:
+        ``uint8 [height_px, W, 3]``; W is even.
+    """
+    width = _panel_width(height_px)
+    unit = width / _PANEL
+    picture = np.empty((height_px, width, 3), np.uint8)
+    picture[:] = rgb(_BACKGROUND)
+    judged = bool(np.isfinite(values).all())
+    shown = np.where(np.isfinite(values), values, 0.0)
+    write_text(picture, 20 * unit, 30 * unit, "Muscle regions", 19 * unit, bold=True)
+    body = body_map_png(shown, round(290 * unit), background=rgb(_BACKGROUND), label_from=threshold)
+    left, top = (width - body.shape[1]) // 2, round(46 * unit)
+    picture[top : top + body.shape[0], left : left + body.shape[1]] = body
+    y = top + body.shape[0] + 14 * unit
+    foot = height_px - (34 if note else 12) * unit
+    names = [muscle.name for muscle in load_muscles()]
+    bar_left, bar_right = 152 * unit, 336 * unit
+    mark = bar_left + (bar_right - bar_left) * threshold
+    if not judged:
+        middle = (y + foot) / 2
+        write_text(picture, width / 2, middle, "nobody to judge here", 17 * unit, anchor="m")
+        order = []
+    for region in order[: max(0, int((foot - y) / (_BAR_PITCH * unit)))]:
+        value, middle = float(shown[region]), y + _BAR_PITCH * unit / 2
+        active = value >= threshold
+        base = middle + 5.5 * unit
+        _box(picture, bar_left, middle - 8 * unit, bar_right, middle + 8 * unit, INACTIVE_COLOUR)
+        end = bar_left + (bar_right - bar_left) * value
+        _box(picture, bar_left, middle - 8 * unit, end, middle + 8 * unit, region_colour(value))
+        _box(picture, mark - unit, middle - 11 * unit, mark + unit, middle + 11 * unit, ACTIVE_EDGE)
+        write_text(picture, 144 * unit, base, names[region], 15.5 * unit, anchor="r", bold=active)
+        write_text(picture, 384 * unit, base, f"{value:.0%}", 15.5 * unit, anchor="r", bold=active)
+        y += _BAR_PITCH * unit
+    write_text(
+        picture, width / 2, height_px - 14 * unit, note, 13 * unit, colour=BODY_EDGE, anchor="m"
+    )
+    return picture
+
+
+def _panel_width(height_px: int) -> int:
+    return 2 * round(min(max(0.56 * height_px, 300), 480) / 2)
+
+
+def _box(picture: Picture, x0: float, y0: float, x1: float, y1: float, colour: str) -> None:
+    picture[round(y0) : round(y1), round(x0) : max(round(x0), round(x1))] = rgb(colour)
+
+
+@contextmanager
+def _encoder(path: Path, height: int, width: int, fps: float) -> Iterator[IO[bytes]]:
+    """A pipe for the frames of a video, as bytes; the file appears whole, or not at all.
+
+    Raises:
+        UserError: ffmpeg failed; what it said.
+    """
+    import ffmpeg
+
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
+    options = {
+        "c:v": "libx264", "preset": "veryfast", "crf": 22, "pix_fmt": "yuv420p",
+        "movflags": "+faststart",
+    }  # fmt: skip
+    command = (
+        ffmpeg.input(
+            "pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=f"{fps:.6f}"
+        )
+        .output(f"file:{temporary}", **options)
+        .global_args("-hide_banner", "-loglevel", "error")
+        .compile(cmd=ffmpeg_binary(), overwrite_output=True)
+    )
+    with tempfile.TemporaryFile() as messages:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
+        try:
+            with contextlib.suppress(BrokenPipeError):  # what ffmpeg says tells more
+                assert process.stdin is not None  # noqa: S101 (for the type checker)
+                yield process.stdin
+                process.stdin.close()
+            if process.wait():
+                messages.seek(0)
+                said = messages.read().decode(errors="replace").strip()
+                raise UserError(f"ffmpeg could not write {path}: {said or process.returncode}")
+            temporary.replace(path)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            temporary.unlink(missing_ok=True)

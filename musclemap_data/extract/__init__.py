@@ -1,0 +1,1 @@
+"""Downloaded videos to shards: cut a clip, compute its modalities, write its row."""

@@ -1,0 +1,162 @@
+"""One clip from its video to its staged row: what a worker does, on whatever machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musclemap_data.errors import DISK_ERRORS, UserError
+from musclemap_data.extract.cut import cut_clip
+from musclemap_data.extract.staging import JpegSpool, write_staged
+from musclemap_data.ledger import Failure, FailureClass, StageError
+from musclemap_data.modalities import ExtractionSettings, extract
+
+FRAMES_PER_WINDOW = 320
+"""Frames in memory at the same time, of clips of any length: ten seconds and a little."""
+
+Outcome = dict[str, Any] | Failure
+"""Of a clip: ``frames``, ``clipped_share`` and ``seconds`` (stage -> seconds), or why not."""
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """One clip to extract: plain values only, so that it can go to another process."""
+
+    clip_id: str
+    video: str
+    staged: str
+    cut: str
+    start_s: float
+    end_s: float | None
+    modalities: tuple[str, ...]
+    settings: ExtractionSettings
+    fixed: Mapping[str, Any]
+    """Columns that are known before: ids, labels, source sha256."""
+
+
+def make_job(
+    data_dir: Path,
+    fixed: Mapping[str, Any],
+    video: Path,
+    times: tuple[float, float | None],
+    made: Mapping[str, Any],
+    settings: ExtractionSettings,
+) -> ClipJob:
+    """The job that extracts one clip into ``work/`` of a data directory.
+
+    Args:
+        data_dir: with the folders ``clips`` and ``work``.
+        fixed: columns that are known before, without the provenance.
+        video: the source.
+        times: start and end of the clip in seconds; None is the end of the video.
+        made: modality -> ``describe`` of it, for all that are to be extracted.
+        settings: how they are made.
+    """
+    clip_id = fixed["clip_id"]
+    provenance = {"cut": describe_cut(times, settings), **made}
+    return ClipJob(
+        clip_id=clip_id,
+        video=str(video),
+        staged=str(data_dir / "work" / f"{clip_id}.arrow"),
+        cut=str(data_dir / "clips" / f"{clip_id}.mp4"),
+        start_s=times[0],
+        end_s=times[1],
+        modalities=tuple(made),
+        settings=settings,
+        fixed={**fixed, "provenance": json.dumps(provenance, sort_keys=True)},
+    )
+
+
+def describe_cut(times: tuple[float, float | None], settings: ExtractionSettings) -> dict[str, Any]:
+    """What decides the frames of a clip, as its row records it."""
+    return {"start_s": times[0], "end_s": times[1], **asdict(settings.cut)}
+
+
+@cache
+def tool_versions() -> dict[str, str]:
+    """What the content of a row depends on besides its settings: package -> version."""
+    names = ("av", "imageio-ffmpeg", "numba", "numpy", "opencv-contrib-python-headless")
+    return {name: version(name) for name in (*names, "pyarrow", "simplejpeg")}
+
+
+def run_job(job: ClipJob) -> Outcome:
+    """Cut, decode and extract one clip into its staged row; every failure becomes a ``Failure``."""
+    try:
+        return _extract_clip(job)
+    except StageError as error:
+        return error.failure
+    except OSError as error:
+        full = error.errno in DISK_ERRORS
+        kind = FailureClass.DISK if full else FailureClass.BUG
+        return Failure("extract", kind, error.strerror or str(error))
+    except UserError as error:
+        return Failure("extract", FailureClass.BUG, str(error))
+    except MemoryError:
+        return Failure("extract", FailureClass.BUG, "out of memory; try fewer --workers")
+    except Exception as error:
+        return Failure("extract", FailureClass.BUG, f"{type(error).__name__}: {error}"[:500])
+
+
+def _extract_clip(job: ClipJob) -> dict[str, Any]:
+    began = time.perf_counter()
+    video, cut = Path(job.video), Path(job.cut)
+    if not video.is_file():
+        raise StageError("cut", FailureClass.GONE, f"{video.name} is no longer in videos/")
+    fps = cut_clip(video, cut, job.start_s, job.end_s, job.settings.cut)
+    cut_s = time.perf_counter() - began
+    pictures = {"rgb": "rgb", "rgb-diff": "rgb_diff", "flow": "flow"}
+    with ExitStack() as stack:
+        spools = {
+            name: stack.enter_context(JpegSpool(Path(job.staged).parent))
+            for name in pictures
+            if name in job.modalities
+        }
+        columns, seconds = extract(_windows(cut), job.modalities, job.settings, spools)
+        if not columns["frames"]:
+            raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
+        began = time.perf_counter()
+        row = {
+            **job.fixed,
+            **columns,
+            **{
+                pictures[name]: stack.enter_context(spool.to_arrow())
+                for name, spool in spools.items()
+            },
+            "start_s": job.start_s,
+            "end_s": round(job.start_s + float(columns["frames"] / fps), 6),
+            "fps": float(fps),
+        }
+        write_staged(Path(job.staged), row)
+    return {
+        "frames": columns["frames"],
+        "clipped_share": columns.get("flow_clipped_share", 0.0),
+        "seconds": {"cut": cut_s, **seconds, "write": time.perf_counter() - began},
+    }
+
+
+def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    """The frames of a clip in pieces; the same array is used for each piece."""
+    from musclemap_data.extract.decode import iterate_frames
+
+    window: npt.NDArray[np.uint8] | None = None
+    filled = 0
+    for frame in iterate_frames(path):
+        if window is None:
+            window = np.empty((FRAMES_PER_WINDOW, *frame.shape), np.uint8)
+        window[filled] = frame
+        filled += 1
+        if filled == FRAMES_PER_WINDOW:
+            yield window
+            filled = 0
+    if window is not None and filled:
+        yield window[:filled]
