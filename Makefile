@@ -36,7 +36,7 @@ $(MMPOSE_VENV)/installed: $(VENV)/installed constraints-mmpose.txt
 mmpose: $(MMPOSE_VENV)/installed  ## mmpose's own environment in .venv-mmpose, see docs/pose.md
 
 test-mmpose: mmpose  ## the pose tests that need mmpose
-	$(MMPOSE_VENV)/bin/python -m pytest -q tests/data/test_mmpose.py tests/data/test_rtmpose.py
+	$(MMPOSE_VENV)/bin/python -m pytest -q tests/musclemap_data/pose/test_mmpose.py tests/musclemap_data/pose/test_rtmpose.py
 
 quickstart: install  ## render the synthetic sample and run the three commands on it
 	$(BIN)/musclemap quickstart

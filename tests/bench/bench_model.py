@@ -28,7 +28,7 @@ from benchmark.losses import bce_loss, training_loss
 from benchmark.models import MODELS
 from benchmark.models.mvit import MViT, MViTClassifier
 from benchmark.settings import Settings
-from tests.benchmark.reference_mvit import torchvision_mvit
+from tests.benchmark.models.reference_mvit import torchvision_mvit
 
 SIDES = ("torchvision", "ours", "transm3e", "skeleton")
 CHECKPOINTED = "transm3e, checkpointing"

@@ -29,7 +29,7 @@ from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.shards import Shard, iterate_rows
 from tests.bench.bench_memory import family
 from tests.conftest import REPOSITORY, write_video
-from tests.data.faulty_server import FaultyServer
+from tests.musclemap_data.download.faulty_server import FaultyServer
 
 SPLITS = ("train", "train", "val_known", "val_new", "test_known", "test_new")
 ENDS_AFTER_S = 20

@@ -4,7 +4,6 @@ import importlib
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +23,8 @@ from benchmark.models.transm3e import (
 )
 from benchmark.protocols.ablation import ABLATIONS, FULL
 from musclemap_data.errors import UserError
-from tests.benchmark.overfit import QUICK, TINY, fits, random_batch
+from tests.benchmark.models.overfit import QUICK, TINY, fits, random_batch
+from tests.conftest import REPOSITORY
 
 SMALLEST = replace(TINY, frames=4, crop_size=64, model_width=16, joint_channels=8)
 # --- MCTKD ---------------------------------------------------------------------------------------
@@ -366,12 +366,11 @@ def test_the_training_graph_compiles_in_one_piece():
 
 
 def test_the_document_names_code_that_exists():
-    root = Path(__file__).parents[2]
-    text = (root / "docs" / "transm3e.md").read_text()
+    text = (REPOSITORY / "docs" / "transm3e.md").read_text()
     places = re.findall(r"`([a-z0-9_]+)\.py::([A-Za-z0-9_.]+)`", text)
     assert len(places) > 15
     for file, name in places:
-        of_models = (root / "benchmark" / "models" / f"{file}.py").exists()
+        of_models = (REPOSITORY / "benchmark" / "models" / f"{file}.py").exists()
         folder = "benchmark.models" if of_models else "benchmark"
         found = importlib.import_module(f"{folder}.{file}")
         for part in name.split("."):

@@ -24,7 +24,7 @@ from musclemap_data.pose.detector import BoxedPerson, PersonDetector, follow_box
 from musclemap_data.pose.follow import Roi
 from musclemap_data.pose.rtmpose import RTMPose
 from musclemap_data.shards import iterate_rows
-from tests.data.test_pose import real_frames
+from tests.musclemap_data.pose.test_pose import real_frames
 from tests.test_cli import musclemap
 
 onnx = pytest.importorskip("onnx")

@@ -11,8 +11,9 @@ import torch
 from benchmark import models
 from benchmark.losses import training_loss
 from benchmark.settings import Settings
+from tests.conftest import REPOSITORY
 
-PAGE = Path(__file__).parents[2] / "docs" / "new-model.md"
+PAGE = REPOSITORY / "docs" / "new-model.md"
 
 
 def test_the_example_takes_one_file_and_one_line(

@@ -18,7 +18,7 @@ from benchmark.models.mvit import (
 )
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
-from tests.benchmark.reference_mvit import torchvision_mvit
+from tests.benchmark.models.reference_mvit import torchvision_mvit
 
 
 def _pair(width: int, depth: int, frames: int, size: int) -> tuple[nn.Module, MViTClassifier]:

@@ -13,7 +13,7 @@ import simplejpeg
 
 from musclemap_data.shards import SCHEMA, shard_path
 from tests.conftest import REPOSITORY
-from tests.data.tiny_dataset import FRAMES, HEIGHT, PLAN, WIDTH, clip_row, write_dataset
+from tests.musclemap_data.tiny_dataset import FRAMES, HEIGHT, PLAN, WIDTH, clip_row, write_dataset
 
 TEXT = (REPOSITORY / "docs" / "format.md").read_text(encoding="utf-8")
 SNIPPETS = {

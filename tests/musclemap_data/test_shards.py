@@ -120,7 +120,7 @@ import sys, tempfile
 from pathlib import Path
 from musclemap_data.shards import write_shard
 from musclemap_data.extract.staging import JpegSpool, read_staged, write_staged
-from tests.data.test_shards import row
+from tests.musclemap_data.test_shards import row
 
 with tempfile.TemporaryDirectory() as name, JpegSpool(Path(name)) as spool:
     for index in range(int(sys.argv[1])):

@@ -30,7 +30,7 @@ from musclemap_data.check.stats import dataset_stats
 from musclemap_data.errors import UserError
 from musclemap_data.shards import Shard, shard_path, write_shard
 from tests.conftest import REPOSITORY
-from tests.data.tiny_dataset import FRAMES, PLAN, clip_row, write_dataset, write_ledger
+from tests.musclemap_data.tiny_dataset import FRAMES, PLAN, clip_row, write_dataset, write_ledger
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from musclemap_data.errors import UserError
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.ledger import FailureClass, Ledger, StageError
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
-from tests.conftest import write_video
-from tests.data.test_build import make_clips, shard_bytes
+from tests.conftest import REPOSITORY, write_video
+from tests.musclemap_data.extract.test_build import make_clips, shard_bytes
 
 URL = "s3://bucket/sets/mine"
 ROOT = "bucket/sets/mine"
@@ -123,7 +123,7 @@ def test_killed_it_goes_on_from_an_empty_copy(files, uploaded, tmp_path):
         [*command, "--workers", "1", "--data", URL],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )
     until = time.monotonic() + 60
     while not files.exists(f"{ROOT}/shards/test_known-00000.parquet"):

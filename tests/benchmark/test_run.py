@@ -231,9 +231,9 @@ def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
     assert len({run["data"]["all_clips"] for run in runs}) == 1
     new = [set(run["splits"]["test_new"]["per_activity"]) for run in runs]
     assert not new[0] & new[1]
-    for run, names in zip(runs, new, strict=True):
-        assert not names & set(run["splits"]["test_known"]["per_activity"])
-        assert all(split["coverage"] is None for split in run["splits"].values())
+    for each, names in zip(runs, new, strict=True):
+        assert not names & set(each["splits"]["test_known"]["per_activity"])
+        assert all(split["coverage"] is None for split in each["splits"].values())
     again = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(2, 3))
     assert again == runs[1]
     scored = run.read_predictions(tmp_path / runs[0]["run"] / "predictions.parquet")

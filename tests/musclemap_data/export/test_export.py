@@ -15,7 +15,7 @@ from musclemap_data.catalog import load_activities, load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.export import FORMATS, export_dataset
 from musclemap_data.shards import shard_path, write_shard
-from tests.data.tiny_dataset import (
+from tests.musclemap_data.tiny_dataset import (
     FRAMES,
     HEIGHT,
     PLAN,

@@ -18,7 +18,7 @@ from musclemap_data.extract.build import extract_modalities
 from musclemap_data.extract.clip import ClipJob, tool_versions
 from musclemap_data.ledger import Failure, FailureClass
 from musclemap_data.modalities import ExtractionSettings
-from tests.data.test_build import FAST, make_clips, shard_bytes
+from tests.musclemap_data.extract.test_build import FAST, make_clips, shard_bytes
 
 # -- what workers do in these tests: functions of a module, so that other processes find them ---
 

@@ -13,7 +13,7 @@ from benchmark.protocols.ablation import ABLATIONS
 from musclemap_data.catalog import find_activity, load_activities
 from musclemap_data.extract.decode import read_frames
 from musclemap_data.modalities.skeleton import compute_skeleton
-from tests.benchmark.overfit import QUICK, TINY, fits
+from tests.benchmark.models.overfit import QUICK, TINY, fits
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_scores_do_not_depend_on_the_order_of_the_views(dataset, tiny, monkeypat
     assert straight.views.min() < 3
     forwards = score.evaluation_batches
     monkeypatch.setattr(
-        evaluate,
+        score,
         "evaluation_batches",
         lambda *args, **options: [batch[::-1] for batch in forwards(*args, **options)[::-1]],
     )
