@@ -166,13 +166,13 @@ def predict(
     from musclemap_data.draw.overlay import write_overlay
     from musclemap_data.draw.timeline import write_figures
     from musclemap_data.extract import windows
-    from musclemap_data.shards import write_text_atomically
+    from musclemap_data.files import working_folder, write_text
 
     source = windows.read_video(video)
     windows.plan_windows(source.seconds, window_s, step_s)  # mistakes before the slow part
     run = runs.load_run(*runs.choose_run(data, checkpoint))
     folder = out or Path("predictions") / video.stem
-    with windows.working_folder(folder) as work:
+    with working_folder(folder) as work:
         with tqdm(unit="window", desc="extract", dynamic_ncols=True, disable=as_json) as bar:
             found = windows.extract_windows(
                 source,
@@ -225,7 +225,7 @@ def predict(
             title=f"{name}: muscle regions ({note})",
         )
         text = json.dumps(prediction, indent=2)
-        write_text_atomically(folder / "prediction.json", text + "\n")
+        write_text(folder / "prediction.json", text + "\n")
     typer.echo(text if as_json else format_prediction(prediction))
     typer.echo(f"written to {folder}: prediction.json, body_map, timeline, overlay.mp4", err=True)
     if found.failed:

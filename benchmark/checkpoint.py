@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from musclemap_data.errors import UserError
+from musclemap_data.files import replacing
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,8 @@ def save_weights(path: Path, model: nn.Module) -> None:
 def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     # safetensors refuses tensors that share memory and views: each gets its own.
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         save_file(plain, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -49,7 +49,8 @@ from benchmark.train import (
 )
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
-from musclemap_data.shards import read_dataset_info, write_text_atomically
+from musclemap_data.files import write_text
+from musclemap_data.shards import read_dataset_info
 
 METRICS_VERSION = 1
 
@@ -187,7 +188,7 @@ def benchmark_run(
         processes.wait()
         if processes.first and not (run_dir / "settings.json").exists():
             run_dir.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(run_dir / "settings.json", json.dumps(identity, indent=2) + "\n")
+            write_text(run_dir / "settings.json", json.dumps(identity, indent=2) + "\n")
         processes.wait()
         return _run(
             model.to(device),
@@ -284,7 +285,7 @@ def _run(
     if processes.first:
         save_weights(run_dir / "model.safetensors", model)
         write_predictions(run_dir / "predictions.parquet", predictions)
-        write_text_atomically(run_dir / "metrics.json", json.dumps(result, indent=2) + "\n")
+        write_text(run_dir / "metrics.json", json.dumps(result, indent=2) + "\n")
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
     processes.wait()
     return result

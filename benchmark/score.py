@@ -7,7 +7,6 @@ the score does not depend on batches or processes.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from benchmark.settings import Settings
 from benchmark.train import Processes, autocast, is_trainable, to_device
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
+from musclemap_data.files import replacing
 
 EVALUATION_SPLITS = ("val_known", "val_new", "test_known", "test_new")
 REGIONS = 20
@@ -151,12 +151,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         pa.array(predictions.scores.ravel(), pa.float32()), REGIONS
     )
     table = pa.table(columns).replace_schema_metadata({"musclemap.muscles": " ".join(regions)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_predictions(path: Path) -> Predictions:

@@ -28,15 +28,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from musclemap_data.catalog import SPLITS
-from musclemap_data.errors import DISK_ERRORS, UserError
-from musclemap_data.ledger import FailureClass, Ledger, StageError
-from musclemap_data.pose.weights import cache_folder
-from musclemap_data.shards import (
-    dataset_info_text,
-    file_sha256,
-    read_dataset_info,
-    write_text_atomically,
-)
+from musclemap_data.errors import DISK_ERRORS, FailureClass, StageError, UserError
+from musclemap_data.files import cache_folder, file_sha256, replacing, write_text
+from musclemap_data.ledger import Ledger
+from musclemap_data.shards import dataset_info_text, read_dataset_info
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 """Protocol -> the package that fsspec reads it with. Others are refused: fsspec also knows
@@ -338,17 +333,13 @@ def _open(url: str) -> tuple[Any, str]:
 
 
 def _get(files: Any, key: str, target: Path, sha256: str | None = None) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as temporary:
         files.get_file(key, str(temporary))
         if sha256 is not None and file_sha256(temporary) != sha256:
             raise UserError(
                 f"{key} is not what was recorded (sha256 differs). If a run is writing to it, try "
                 "again; else build it again with `musclemap extract-modalities`"
             )
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -385,4 +376,4 @@ def _read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
-    write_text_atomically(folder / _STATE, json.dumps(state))
+    write_text(folder / _STATE, json.dumps(state))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from musclemap_data.catalog import SPLITS, load_muscles
 from musclemap_data.errors import UserError
+from musclemap_data.files import file_sha256, replacing, write_text
 
 FORMAT_VERSION = 1
 REGION_COUNT = 20
@@ -106,9 +106,8 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
         ValueError: a row lacks a required column, or the file did not read back as written.
     """
     schema = SCHEMA.with_metadata(_file_metadata())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     count = 0
-    try:
+    with replacing(path, flush=True) as temporary:
         with _HashedFile(temporary) as file:
             with pq.ParquetWriter(
                 file,
@@ -123,7 +122,6 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
                     writer.write_table(_row_table(row, schema), row_group_size=1)
                     count += 1
             file.flush()
-            os.fsync(file.fileno())
             sha256 = file.sha256.hexdigest()
         if file_sha256(temporary) != sha256:
             raise ValueError(f"{path}: the file did not read back as it was written")
@@ -131,10 +129,6 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
             if len(written) != count:
                 raise ValueError(f"{path}: wrote {count} rows but read back {len(written)}")
             written.parse(LARGEST_COLUMN_PARSED)
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
     return sha256
 
 
@@ -156,18 +150,6 @@ def replace_columns(table: pa.Table, values: Mapping[str, Any]) -> pa.Table:
         array = pa.array([value], type=SCHEMA.field(name).type)
         table = table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), array)
     return table
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename last through a power cut (nothing where directories cannot be opened)."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Shard:
@@ -316,25 +298,9 @@ def read_dataset_info(data_dir: Path) -> dict[str, Any]:
 
 def write_dataset_info(data_dir: Path, info: Mapping[str, Any]) -> None:
     """Write ``dataset.json`` (atomically)."""
-    write_text_atomically(Path(data_dir) / "dataset.json", dataset_info_text(info))
+    write_text(Path(data_dir) / "dataset.json", dataset_info_text(info))
 
 
 def dataset_info_text(info: Mapping[str, Any]) -> str:
     """What ``dataset.json`` holds: with the format version, in a fixed order."""
     return json.dumps({"format_version": FORMAT_VERSION, **info}, indent=2, sort_keys=True) + "\n"
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename: a reader never sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

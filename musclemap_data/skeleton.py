@@ -4,6 +4,9 @@ Left and right are the person's own. Source: the "person_keypoints" annotations 
 (Lin et al., "Microsoft COCO", ECCV 2014), whose order all common 2D pose models share.
 """
 
+import numpy as np
+import numpy.typing as npt
+
 JOINTS: tuple[str, ...] = (
     "nose",
     "left_eye",
@@ -62,3 +65,15 @@ BONES: tuple[tuple[int, int], ...] = (
     (12, 14),
     (14, 16),
 )
+
+
+def person_share(skeleton: npt.NDArray[np.float32]) -> float:
+    """Share of a clip's frames in which a person was found; 0 for a clip of no frames.
+
+    Args:
+        skeleton: float32 [T, M, 17, 3].
+    """
+    if len(skeleton) == 0:
+        return 0.0
+    found = np.isfinite(skeleton[..., :2]).all(axis=-1) & (skeleton[..., 2] > 0)
+    return float(found.any(axis=(1, 2)).mean())

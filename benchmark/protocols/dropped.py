@@ -26,7 +26,7 @@ from benchmark.score import (
 from benchmark.settings import Settings
 from benchmark.train import choose_device, join_processes, prepare_torch
 from musclemap_data.errors import UserError
-from musclemap_data.shards import write_text_atomically
+from musclemap_data.files import write_text
 
 
 def check_drop(model_name: str, settings: Settings, modality: str) -> None:
@@ -114,7 +114,7 @@ def score_without(
         result["dropped"] = {**result.get("dropped", {}), modality: entry}
         if processes.first:
             write_predictions(run_dir / f"predictions-without-{modality}.parquet", predictions)
-            write_text_atomically(run_dir / "metrics.json", json.dumps(result, indent=2) + "\n")
+            write_text(run_dir / "metrics.json", json.dumps(result, indent=2) + "\n")
         processes.wait()
     return json.loads(json.dumps(result))
 

@@ -17,7 +17,7 @@ from benchmark.run import read_metrics, read_runs
 from benchmark.score import Predictions, read_predictions
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
-from musclemap_data.shards import write_text_atomically
+from musclemap_data.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,5 +246,5 @@ def write_figures(
         plots.save_pdf(figure, out / f"{name}.pdf")
         written.append(out / f"{name}.pdf")
     table = out / "results.tex"
-    write_text_atomically(table, format_latex(list(results_table(material).runs)))
+    write_text(table, format_latex(list(results_table(material).runs)))
     return [*written, table], left_out

@@ -24,7 +24,8 @@ from benchmark.settings import Settings
 from musclemap_data.catalog import is_synthetic, load_muscles
 from musclemap_data.draw.body_map import body_map_svg
 from musclemap_data.errors import UserError
-from musclemap_data.shards import read_dataset_info, write_text_atomically
+from musclemap_data.files import write_text
+from musclemap_data.shards import read_dataset_info
 
 CLIPS_SHOWN = 3
 """Best clips, and as many worst."""
@@ -55,7 +56,7 @@ def write_report(run_dir: Path, data_dir: Path, out: Path, *, region: str | None
         raise UserError(f"{out} ends in {out.suffix or 'nothing'}; the report is an .html file")
     page = format_report(figures.read_material(run_dir, data_dir, region))
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(out, page)
+    write_text(out, page)
     return out
 
 

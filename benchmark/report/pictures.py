@@ -11,15 +11,15 @@ import numpy as np
 import simplejpeg
 
 from benchmark.clips import COLUMN_SETS, Clip
+from musclemap_data.draw.skeleton import draw_skeleton
 from musclemap_data.errors import UserError
 from musclemap_data.shards import Shard
-from musclemap_data.skeleton import BONES, JOINT_COUNT
+from musclemap_data.skeleton import JOINT_COUNT
 
 FRAME_HEIGHT = 150
 DIFFERENCE_GAIN = 3
 """RGB difference is dark: it is shown this many times as bright."""
 _QUALITY = 82
-_LEFT, _RIGHT, _MIDDLE = (255, 150, 40), (60, 200, 255), (240, 240, 240)
 _LOWEST_SCORE = 0.3
 
 
@@ -61,7 +61,7 @@ def clip_strips(clip: Clip, frames: int = 3, min_score: float = _LOWEST_SCORE) -
         blank = np.full((clip.height, clip.width, 3), 32, np.uint8)
         under = [frame // 3 for frame in rgb] if rgb else [blank] * len(numbers)
         strips["skeleton"] = [
-            draw_joints(picture, joints, min_score)
+            draw_skeleton(picture, joints, min_score)
             for picture, joints in zip(under, skeleton, strict=True)
         ]
     return {
@@ -96,29 +96,6 @@ def flow_picture(image: np.ndarray, bound_px: float) -> np.ndarray:
     saturation = np.clip(speed / full, 0, 1) * 255
     hsv = np.stack([angle / 2, saturation, np.full_like(speed, 255)], axis=-1)
     return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB))
-
-
-def draw_joints(picture: np.ndarray, joints: np.ndarray, min_score: float) -> np.ndarray:
-    """A copy of a picture with the bones of all people; left is orange, right is blue.
-
-    Args:
-        picture: ``uint8 [H, W, 3]`` RGB.
-        joints: ``float32 [M, 17, 3]``: x and y in pixels, score; NaN is not found.
-    """
-    drawn = np.ascontiguousarray(picture).copy()
-    thickness = max(1, round(len(picture) / 90))
-    for person in joints:
-        seen = np.isfinite(person).all(axis=-1) & (person[:, 2] >= min_score)
-        points = [tuple(map(int, np.rint(np.nan_to_num(point[:2])))) for point in person]
-        for first, second in BONES:
-            if seen[first] and seen[second]:
-                same_side = first % 2 == second % 2 and first > 0  # COCO: odd joints are left
-                colour = (_RIGHT, _LEFT)[second % 2] if same_side else _MIDDLE
-                cv2.line(drawn, points[first], points[second], colour, thickness, cv2.LINE_AA)
-        for joint, point in enumerate(points):
-            if seen[joint]:
-                cv2.circle(drawn, point, thickness, _MIDDLE, -1, cv2.LINE_AA)
-    return drawn
 
 
 def strip(pictures: Sequence[np.ndarray], height_px: int = FRAME_HEIGHT) -> np.ndarray:

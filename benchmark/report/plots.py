@@ -7,7 +7,6 @@ The results page's plot is written as SVG by hand; all others are drawn once wit
 from __future__ import annotations
 
 import html
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from musclemap_data.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,13 +155,8 @@ def save_pdf(figure: Figure, path: Path) -> None:
     """Write the figure as PDF with its fonts inside (atomically, the same bytes every time)."""
     import matplotlib
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with matplotlib.rc_context(_STYLE):
-            figure.savefig(temporary, format="pdf", dpi=300, metadata={"CreationDate": None})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, matplotlib.rc_context(_STYLE):
+        figure.savefig(temporary, format="pdf", dpi=300, metadata={"CreationDate": None})
 
 
 @_styled

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmark.report.plots import interval_plot
 from musclemap_data.errors import UserError
-from musclemap_data.shards import write_text_atomically
+from musclemap_data.files import write_text
 
 Run = Mapping[str, Any]
 """The content of a run's ``metrics.json``."""
@@ -360,7 +360,7 @@ def write_table(path: Path, runs: Sequence[Run]) -> None:
         raise UserError(f"{path} ends in {path.suffix or 'nothing'}; it must end in {endings}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(path, FORMATS[kind](runs))
+        write_text(path, FORMATS[kind](runs))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
 

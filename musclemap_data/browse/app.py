@@ -34,8 +34,7 @@ from musclemap_data.browse.clip_index import (
 )
 from musclemap_data.catalog import NEW_SPLITS, SPLITS, is_synthetic, load_muscles
 from musclemap_data.draw.body_map import body_map_svg
-from musclemap_data.errors import UserError
-from musclemap_data.ledger import NEXT_STEP
+from musclemap_data.errors import NEXT_STEP, UserError
 from musclemap_data.skeleton import BONES
 
 STATIC = Path(__file__).parent / "static"

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_muscles, load_table
-from musclemap_data.errors import UserError
-from musclemap_data.ledger import NEXT_STEP, FailureClass, Ledger
+from musclemap_data.errors import NEXT_STEP, FailureClass, UserError
+from musclemap_data.ledger import Ledger
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 STATES = ("built", "failed", "waiting")

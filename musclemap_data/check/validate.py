@@ -10,13 +10,9 @@ import numpy as np
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_table
 from musclemap_data.errors import UserError
+from musclemap_data.files import file_sha256
 from musclemap_data.manifest import partition
-from musclemap_data.shards import (
-    Shard,
-    file_sha256,
-    list_shards,
-    read_dataset_info,
-)
+from musclemap_data.shards import Shard, list_shards, read_dataset_info
 from musclemap_data.skeleton import JOINT_COUNT
 
 

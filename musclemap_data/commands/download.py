@@ -23,7 +23,7 @@ from musclemap_data.commands.shared import (
 if TYPE_CHECKING:
     from musclemap_data.download.hosts import DownloadSettings
     from musclemap_data.download.videos import DownloadReport, Estimate
-    from musclemap_data.ledger import Failure
+    from musclemap_data.errors import Failure
 
 app = typer.Typer()
 
@@ -283,8 +283,7 @@ def retry(
     them are there now. 1: some failed again or were not tried.
     """
     from musclemap_data.download.videos import retry_videos
-    from musclemap_data.errors import UserError
-    from musclemap_data.ledger import FailureClass
+    from musclemap_data.errors import FailureClass, UserError
     from musclemap_data.modalities import ExtractionSettings, describe
     from musclemap_data.remote import writing
     from musclemap_data.shards import read_dataset_info

@@ -17,7 +17,7 @@ from musclemap_data.commands.shared import (
 )
 
 if TYPE_CHECKING:
-    from musclemap_data.ledger import Failure
+    from musclemap_data.errors import Failure
 
 app = typer.Typer()
 
@@ -118,7 +118,7 @@ def extract_modalities(
     their videos failed, each with a line and its reason in the ledger.
     """
     from musclemap_data.modalities import ExtractionSettings
-    from musclemap_data.pose import check_options
+    from musclemap_data.pose.backends import check_options
 
     pose_options = {
         "weights": weights,
@@ -155,8 +155,8 @@ def run_extraction(data: Path, names: Sequence[str], **options: Any) -> None:
     """
     from tqdm import tqdm
 
+    from musclemap_data.check.stats import clips_without_person
     from musclemap_data.extract import build
-    from musclemap_data.modalities.skeleton import clips_without_person
 
     with tqdm(total=0, unit="clip", desc="extract", dynamic_ncols=True, smoothing=0.1) as bar:
         frames = failures = 0

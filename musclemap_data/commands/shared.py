@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from musclemap_data.ledger import Failure
+    from musclemap_data.errors import Failure
 
 DEFAULT_DATA = Path("data/musclemap")
 EXIT_SOME_FAILED = 1
@@ -48,7 +48,7 @@ def listed(text: str) -> list[str]:
 
 def report_failures(failed: dict[str, Failure], what: str) -> None:
     """One line a failure, then one line a class with the next step."""
-    from musclemap_data.ledger import NEXT_STEP
+    from musclemap_data.errors import NEXT_STEP
 
     for name, failure in sorted(failed.items()):
         typer.echo(f"FAILED {name}: {failure}", err=True)

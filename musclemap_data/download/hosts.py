@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from musclemap_data.errors import UserError
-from musclemap_data.ledger import LONGEST_REST_S, Failure, FailureClass, Rest, StageError
+from musclemap_data.errors import Failure, FailureClass, StageError, UserError
+from musclemap_data.ledger import LONGEST_REST_S, Rest
 from musclemap_data.manifest import is_remote
 from musclemap_data.remote import is_object_url
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from musclemap_data.ledger import FailureClass, StageError
+from musclemap_data.errors import FailureClass, StageError
 
 
 class OwnProcesses:

@@ -25,20 +25,11 @@ from musclemap_data.download.hosts import (
     run_tasks,
 )
 from musclemap_data.download.process import OwnProcesses
-from musclemap_data.errors import UserError
+from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.decode import probe
-from musclemap_data.ledger import (
-    RETRIED_BY_DEFAULT,
-    Failure,
-    FailureClass,
-    Ledger,
-    Rest,
-    StageError,
-    lock_data_dir,
-    recorded_failure,
-)
+from musclemap_data.files import file_sha256
+from musclemap_data.ledger import Ledger, Rest, lock_data_dir, recorded_failure
 from musclemap_data.manifest import Clip
-from musclemap_data.shards import file_sha256
 
 _KEEPS_PARTIAL = (FailureClass.NETWORK, FailureClass.RATE_LIMITED, FailureClass.DISK)
 """Failures after which the next run goes on with what is there of the file."""

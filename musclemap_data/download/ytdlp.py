@@ -23,8 +23,7 @@ from urllib.parse import urlsplit
 
 from musclemap_data.download.hosts import DownloadSettings
 from musclemap_data.download.process import OwnProcesses
-from musclemap_data.errors import UserError
-from musclemap_data.ledger import FailureClass, StageError
+from musclemap_data.errors import FailureClass, StageError, UserError
 
 # The smallest picture whose shorter side is still 256 or more; sound is not wanted. `?` lets
 # formats through that do not tell their size, such as a plain file on a server.

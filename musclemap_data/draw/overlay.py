@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -23,13 +22,13 @@ from musclemap_data.draw.body_map import (
     region_colour,
     rgb,
 )
-from musclemap_data.draw.timeline import Picture, clock, over_time, write_text
-from musclemap_data.errors import UserError
+from musclemap_data.draw.skeleton import draw_skeleton
+from musclemap_data.draw.timeline import Picture, clock, draw_text, over_time
+from musclemap_data.errors import StageError, UserError
 from musclemap_data.extract.cut import CutSettings, cut_clip, ffmpeg_binary
 from musclemap_data.extract.decode import iterate_frames, probe
 from musclemap_data.extract.windows import WindowedVideo
-from musclemap_data.ledger import StageError
-from musclemap_data.modalities.skeleton import draw_skeleton
+from musclemap_data.files import replacing
 
 SMALLEST_SIDE, LARGEST_SIDE = 480, 720
 """Bounds of the shorter side of the shown video, pixels: the words beside it must be readable."""
@@ -104,7 +103,7 @@ def write_overlay(
             panel = drawn[1].copy()
             unit = panel_width / _PANEL
             at = clock(time_s, tenths=True)
-            write_text(panel, panel_width - 20 * unit, 30 * unit, at, 17 * unit, anchor="r")
+            draw_text(panel, panel_width - 20 * unit, 30 * unit, at, 17 * unit, anchor="r")
             picture = draw_skeleton(frame, people.astype(np.float32))
             encoder.write(np.concatenate([picture, panel], axis=1).tobytes())
             if on_frame:
@@ -162,7 +161,7 @@ def draw_panel(
     picture[:] = rgb(_BACKGROUND)
     judged = bool(np.isfinite(values).all())
     shown = np.where(np.isfinite(values), values, 0.0)
-    write_text(picture, 20 * unit, 30 * unit, "Muscle regions", 19 * unit, bold=True)
+    draw_text(picture, 20 * unit, 30 * unit, "Muscle regions", 19 * unit, bold=True)
     body = body_map_png(shown, round(290 * unit), background=rgb(_BACKGROUND), label_from=threshold)
     left, top = (width - body.shape[1]) // 2, round(46 * unit)
     picture[top : top + body.shape[0], left : left + body.shape[1]] = body
@@ -173,7 +172,7 @@ def draw_panel(
     mark = bar_left + (bar_right - bar_left) * threshold
     if not judged:
         middle = (y + foot) / 2
-        write_text(picture, width / 2, middle, "nobody to judge here", 17 * unit, anchor="m")
+        draw_text(picture, width / 2, middle, "nobody to judge here", 17 * unit, anchor="m")
         order = []
     for region in order[: max(0, int((foot - y) / (_BAR_PITCH * unit)))]:
         value, middle = float(shown[region]), y + _BAR_PITCH * unit / 2
@@ -183,10 +182,10 @@ def draw_panel(
         end = bar_left + (bar_right - bar_left) * value
         _box(picture, bar_left, middle - 8 * unit, end, middle + 8 * unit, region_colour(value))
         _box(picture, mark - unit, middle - 11 * unit, mark + unit, middle + 11 * unit, ACTIVE_EDGE)
-        write_text(picture, 144 * unit, base, names[region], 15.5 * unit, anchor="r", bold=active)
-        write_text(picture, 384 * unit, base, f"{value:.0%}", 15.5 * unit, anchor="r", bold=active)
+        draw_text(picture, 144 * unit, base, names[region], 15.5 * unit, anchor="r", bold=active)
+        draw_text(picture, 384 * unit, base, f"{value:.0%}", 15.5 * unit, anchor="r", bold=active)
         y += _BAR_PITCH * unit
-    write_text(
+    draw_text(
         picture, width / 2, height_px - 14 * unit, note, 13 * unit, colour=BODY_EDGE, anchor="m"
     )
     return picture
@@ -209,33 +208,31 @@ def _encoder(path: Path, height: int, width: int, fps: float) -> Iterator[IO[byt
     """
     import ffmpeg
 
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
-    options = {
-        "c:v": "libx264", "preset": "veryfast", "crf": 22, "pix_fmt": "yuv420p",
-        "movflags": "+faststart",
-    }  # fmt: skip
-    command = (
-        ffmpeg.input(
-            "pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=f"{fps:.6f}"
+    with replacing(path) as temporary:
+        options = {
+            "c:v": "libx264", "preset": "veryfast", "crf": 22, "pix_fmt": "yuv420p",
+            "movflags": "+faststart",
+        }  # fmt: skip
+        command = (
+            ffmpeg.input(
+                "pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=f"{fps:.6f}"
+            )
+            .output(f"file:{temporary}", **options)
+            .global_args("-hide_banner", "-loglevel", "error")
+            .compile(cmd=ffmpeg_binary(), overwrite_output=True)
         )
-        .output(f"file:{temporary}", **options)
-        .global_args("-hide_banner", "-loglevel", "error")
-        .compile(cmd=ffmpeg_binary(), overwrite_output=True)
-    )
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
-        try:
-            with contextlib.suppress(BrokenPipeError):  # what ffmpeg says tells more
-                assert process.stdin is not None  # noqa: S101 (for the type checker)
-                yield process.stdin
-                process.stdin.close()
-            if process.wait():
-                messages.seek(0)
-                said = messages.read().decode(errors="replace").strip()
-                raise UserError(f"ffmpeg could not write {path}: {said or process.returncode}")
-            temporary.replace(path)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            temporary.unlink(missing_ok=True)
+        with tempfile.TemporaryFile() as messages:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
+            try:
+                with contextlib.suppress(BrokenPipeError):  # what ffmpeg says tells more
+                    assert process.stdin is not None  # noqa: S101 (for the type checker)
+                    yield process.stdin
+                    process.stdin.close()
+                if process.wait():
+                    messages.seek(0)
+                    said = messages.read().decode(errors="replace").strip()
+                    raise UserError(f"ffmpeg could not write {path}: {said or process.returncode}")
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()

@@ -6,7 +6,6 @@ draws the same and none needs a font.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +31,7 @@ from musclemap_data.draw.body_map import (
     region_colour,
     rgb,
 )
-from musclemap_data.shards import write_text_atomically
+from musclemap_data.files import replacing, write_text
 
 Picture = npt.NDArray[np.uint8]
 """``uint8 [H, W, 3]`` RGB."""
@@ -49,7 +48,7 @@ def _font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
 
 
-def write_text(
+def draw_text(
     picture: Picture,
     x: float,
     y: float,
@@ -89,12 +88,8 @@ def write_text(
 
 def write_png(path: Path, picture: Picture) -> None:
     """Write a picture as PNG (atomically)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG", optimize=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_figures(
@@ -113,7 +108,7 @@ def write_figures(
     The arguments are those of :func:`timeline_figure`.
     """
     svg = body_map_svg(means, title=title, label_from=threshold)
-    write_text_atomically(folder / "body_map.svg", svg)
+    write_text(folder / "body_map.svg", svg)
     body_map = body_map_figure(means, title=title, label_from=threshold)
     write_png(folder / "body_map.png", body_map)
     timeline = timeline_figure(windows, scores, means, keep, person_shares, threshold, title=title)
@@ -139,10 +134,10 @@ def body_map_figure(
     picture = np.full((height, 2 * left + figures.shape[1], 3), 255, np.uint8)
     picture[round(top) : round(top) + height_px, left : left + figures.shape[1]] = figures
     middle = picture.shape[1] / 2
-    write_text(picture, middle, 21 * scale, title, 19 * scale, anchor="m", bold=True)
+    draw_text(picture, middle, 21 * scale, title, 19 * scale, anchor="m", bold=True)
     for view in VIEWS:
         x, y = CENTRES[view] * scale + margin, top + (HEIGHT + 8) * scale
-        write_text(picture, x, y, view, 13 * scale, colour=BODY_EDGE, anchor="m")
+        draw_text(picture, x, y, view, 13 * scale, colour=BODY_EDGE, anchor="m")
     for label in place_labels(values, label_from):
         points = (np.array(label.line) * scale + [margin, top]) * 16
         cv2.polylines(
@@ -153,7 +148,7 @@ def body_map_figure(
         x, y = points[0] / 16
         x += (-4 if label.left else 4) * scale
         anchor = "r" if label.left else "l"
-        write_text(picture, x, y + 4.5 * scale, label.text, 13 * scale, anchor=anchor)
+        draw_text(picture, x, y + 4.5 * scale, label.text, 13 * scale, anchor=anchor)
     legend_y = top + (HEIGHT + 24) * scale
     _draw_scale(picture, middle - 100 * scale, legend_y, 200 * scale, label_from, 13 * scale)
     return picture
@@ -168,10 +163,10 @@ def _draw_scale(
     picture[y0 : y0 + height, x0 : x0 + len(colours)] = np.array(colours, np.uint8)
     for share in (0.0, 0.5, 1.0):
         at = x + width * share
-        write_text(picture, at, y + 2.2 * text_px, f"{share:.0%}", text_px, anchor="m")
+        draw_text(picture, at, y + 2.2 * text_px, f"{share:.0%}", text_px, anchor="m")
     mark, half = round(x + width * threshold), max(1, round(text_px / 10))
     picture[y0 - 4 : y0 + height + 4, mark - half : mark + half] = rgb(ACTIVE_EDGE)
-    write_text(
+    draw_text(
         picture, x + width + text_px, y + 0.85 * text_px, f"active from {threshold:.0%}", text_px
     )
 
@@ -232,13 +227,13 @@ def timeline_figure(
     bottom = _TOP + _ROW * len(names)
     picture = np.full((bottom + _BOTTOM, width_px, 3), 255, np.uint8)
     places = np.rint(_LEFT + (edges - edges[0]) / (edges[-1] - edges[0]) * plot_px).astype(int)
-    write_text(picture, _LEFT, 26, title, 19, bold=True)
-    write_text(picture, width_px - 12, _TOP - 10, "mean", 14, anchor="r")
+    draw_text(picture, _LEFT, 26, title, 19, bold=True)
+    draw_text(picture, width_px - 12, _TOP - 10, "mean", 14, anchor="r")
     for row, region in enumerate(np.argsort(-np.array(means), kind="stable")):
         y, active = _TOP + row * _ROW, means[region] >= threshold
-        write_text(picture, _LEFT - 12, y + 18, names[region], 15, anchor="r", bold=active)
+        draw_text(picture, _LEFT - 12, y + 18, names[region], 15, anchor="r", bold=active)
         text = f"{means[region]:.0%}"
-        write_text(picture, width_px - 12, y + 18, text, 15, anchor="r", bold=active)
+        draw_text(picture, width_px - 12, y + 18, text, 15, anchor="r", bold=active)
         for piece, value in enumerate(course[:, region]):
             cell = picture[y + 2 : y + _ROW - 2, places[piece] : places[piece + 1]]
             cell[:] = rgb(region_colour(float(value)) if np.isfinite(value) else NO_PERSON_COLOUR)
@@ -250,13 +245,13 @@ def timeline_figure(
         cell = picture[bottom + 8 : bottom + 26, places[piece] : places[piece + 1]]
         cell[:] = rgb(NO_PERSON_COLOUR)
         cell[17 - high :] = rgb(PERSON_COLOUR)
-    write_text(picture, _LEFT - 12, bottom + 22, "person in view", 15, anchor="r", colour=BODY_EDGE)
+    draw_text(picture, _LEFT - 12, bottom + 22, "person in view", 15, anchor="r", colour=BODY_EDGE)
     _draw_time_axis(picture, edges, plot_px, bottom + 32)
     _draw_scale(picture, _LEFT, bottom + 84, 220, threshold, 14)
     if np.isnan(course).any():
         x = width_px - _RIGHT - 200
         picture[bottom + 84 : bottom + 98, x : x + 24] = rgb(NO_PERSON_COLOUR)
-        write_text(picture, x + 32, bottom + 96, "no person: not judged", 14)
+        draw_text(picture, x + 32, bottom + 96, "no person: not judged", 14)
     return picture
 
 
@@ -273,8 +268,8 @@ def _draw_time_axis(picture: Picture, edges: npt.NDArray[np.float64], plot_px: i
     for tick in np.arange(np.ceil(first / step) * step, last + 1e-6, step):
         x = round(_LEFT + (tick - first) / (last - first) * plot_px)
         picture[y : y + 6, x : x + 1] = rgb(BODY_EDGE)
-        write_text(picture, x, y + 22, clock(float(tick), step < 1), 14, anchor="m")
-    write_text(picture, _LEFT + plot_px + 26, y + 22, "min:s", 14, colour=BODY_EDGE)
+        draw_text(picture, x, y + 22, clock(float(tick), step < 1), 14, anchor="m")
+    draw_text(picture, _LEFT + plot_px + 26, y + 22, "min:s", 14, colour=BODY_EDGE)
 
 
 def clock(seconds: float, tenths: bool = False) -> str:

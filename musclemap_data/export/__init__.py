@@ -14,7 +14,7 @@ from musclemap_data.export.card import card_text
 from musclemap_data.export.contents import read_contents
 from musclemap_data.export.datasets_folder import place_shards, write_croissant, write_hf_readme
 from musclemap_data.export.openmmlab import write_mmaction2, write_skeletons
-from musclemap_data.shards import write_text_atomically
+from musclemap_data.files import write_text
 
 FORMATS = ("hf", "croissant", "mmaction2", "pyskl", "card")
 RECORD = "export.json"
@@ -80,14 +80,14 @@ def export_dataset(
             write_croissant(contents, draft)
             report.append(f'croissant.json: mlcroissant.Dataset("{out / "croissant.json"}")')
         if "card" in formats:
-            write_text_atomically(draft / "DATASET_CARD.md", card_text(contents))
+            write_text(draft / "DATASET_CARD.md", card_text(contents))
             report.append("DATASET_CARD.md")
         if "mmaction2" in formats:
             report.append(f"mmaction2: {write_mmaction2(contents, folders['mmaction2'])}")
         if skeletons:
             report.append(write_skeletons(contents, list(folders.values()), on_shard))
         record = {"musclemap": version("musclemap"), "formats": list(formats)}
-        write_text_atomically(draft / RECORD, json.dumps(record, indent=2) + "\n")
+        write_text(draft / RECORD, json.dumps(record, indent=2) + "\n")
         _move_into_place(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

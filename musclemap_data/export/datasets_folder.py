@@ -14,7 +14,8 @@ from typing import Any
 from musclemap_data.catalog import load_muscles
 from musclemap_data.export.card import COLUMNS, DESCRIPTION, card_text
 from musclemap_data.export.contents import Contents
-from musclemap_data.shards import MODALITY_COLUMNS, SCHEMA, write_text_atomically
+from musclemap_data.files import write_text
+from musclemap_data.shards import MODALITY_COLUMNS, SCHEMA
 
 APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
 _OF_MAKERS = "each on the terms of its maker and site, see the data set card"
@@ -66,7 +67,7 @@ def write_hf_readme(contents: Contents, out: Path) -> None:
     for split in contents.shards:
         header += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
     text = "\n".join([*header, "---", "", card_text(contents)])
-    write_text_atomically(out / "README.md", text)
+    write_text(out / "README.md", text)
 
 
 def write_croissant(contents: Contents, out: Path) -> None:
@@ -128,7 +129,7 @@ def write_croissant(contents: Contents, out: Path) -> None:
         ],
     }
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    write_text_atomically(out / "croissant.json", text)
+    write_text(out / "croissant.json", text)
 
 
 def _columns_there(contents: Contents) -> list[str]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from musclemap_data.catalog import load_muscles
 from musclemap_data.export.contents import Contents
-from musclemap_data.shards import Shard, write_text_atomically
+from musclemap_data.files import write_text
+from musclemap_data.shards import Shard
 from musclemap_data.skeleton import JOINT_COUNT
 
 SKELETON_FILE = "musclemap_skeleton.pkl"
@@ -100,12 +101,12 @@ def write_mmaction2(contents: Contents, out: Path) -> str:
                 missing += not (contents.data_dir / "clips" / name).is_file()
                 videos.append(f"{name} {labels}")
                 frames.append(f"{row['clip_id']} {row['frames']} {labels}")
-        write_text_atomically(out / f"{split}_video.txt", "\n".join(videos) + "\n")
-        write_text_atomically(out / f"{split}_rawframes.txt", "\n".join(frames) + "\n")
+        write_text(out / f"{split}_video.txt", "\n".join(videos) + "\n")
+        write_text(out / f"{split}_rawframes.txt", "\n".join(frames) + "\n")
     names = "".join(f"{muscle.slug}\n" for muscle in load_muscles())
-    write_text_atomically(out / "label_map.txt", names)
+    write_text(out / "label_map.txt", names)
     clips = (contents.data_dir / "clips").resolve()
-    write_text_atomically(out / "README.txt", _README.format(clips=clips, skeletons=SKELETON_FILE))
+    write_text(out / "README.txt", _README.format(clips=clips, skeletons=SKELETON_FILE))
     note = (
         f"; {missing} of {contents.clip_count} mp4 files are no longer in {clips}: build anew for "
         "them, or use the shards"

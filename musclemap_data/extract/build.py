@@ -23,24 +23,18 @@ import pyarrow as pa
 
 from musclemap_data import remote
 from musclemap_data.catalog import SPLITS, load_table
-from musclemap_data.errors import UserError
+from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, UserError
 from musclemap_data.extract.clip import ClipJob, Outcome, describe_cut, make_job, tool_versions
 from musclemap_data.extract.engines import check_engine, run_jobs
 from musclemap_data.extract.staging import read_staged
-from musclemap_data.ledger import (
-    RETRIED_BY_DEFAULT,
-    Failure,
-    Ledger,
-    lock_data_dir,
-    recorded_failure,
-)
+from musclemap_data.files import LEFTOVERS, file_sha256
+from musclemap_data.ledger import Ledger, lock_data_dir, recorded_failure
 from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.shards import (
     MODALITY_COLUMNS,
     SCHEMA,
     Shard,
-    file_sha256,
     list_shards,
     read_dataset_info,
     replace_columns,
@@ -191,7 +185,7 @@ class _Build:
 
     def _cleanup_temporary(self) -> None:
         for folder in ("clips", "shards", "work"):
-            for leftover in (self.data_dir / folder).glob(".*.tmp*"):
+            for leftover in (self.data_dir / folder).glob(LEFTOVERS):
                 leftover.unlink(missing_ok=True)
 
     # -- planning ---------------------------------------------------------------------------

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.errors import DISK_ERRORS, UserError
+from musclemap_data.errors import DISK_ERRORS, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.staging import JpegSpool, write_staged
-from musclemap_data.ledger import Failure, FailureClass, StageError
 from musclemap_data.modalities import ExtractionSettings, extract
 
 FRAMES_PER_WINDOW = 320

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
+from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.extract.decode import INPUT_OPTIONS, LIMITS, Limits, open_video, probe
-from musclemap_data.ledger import FailureClass, StageError
+from musclemap_data.files import replacing
 
 SHORTEST_SHARE = 0.9
 """A cut that has less than this share of the asked duration fails as ``too-short``."""
@@ -85,30 +85,27 @@ def cut_clip(
     frames = limits.most_frames + 1 if length_s is None else max(1, round(length_s * rate))
     if length_s is not None:
         _check_length(frames, limits)
-    temporary = clip.with_name(f".{clip.stem}.{os.getpid()}.tmp.mp4")
     try:
-        command = _command(video, temporary, start_s, frames, rate, settings, limits)
-        time_limit_s = 120 + 20 * (length_s or facts.duration_s or 600)
-        _run(command, min(time_limit_s, limits.most_cut_s))
-        got = _count_frames(temporary)
-        if length_s is None and not got:
-            reason = f"there is no frame after {start_s:g} s"
-            kind = FailureClass.TOO_SHORT if start_s else FailureClass.DECODE
-            raise StageError("cut", kind, reason)
-        _check_length(got, limits)
-        got_s = float(got / rate)
-        if length_s is not None and got_s < SHORTEST_SHARE * length_s:
-            raise StageError(
-                "cut",
-                FailureClass.TOO_SHORT,
-                f"{got_s:.2f} s of the {length_s:.2f} s asked for "
-                f"({length_s - got_s:.2f} s are missing at the end)",
-            )
-        temporary.replace(clip)
+        with replacing(clip) as temporary:
+            command = _command(video, temporary, start_s, frames, rate, settings, limits)
+            time_limit_s = 120 + 20 * (length_s or facts.duration_s or 600)
+            _run(command, min(time_limit_s, limits.most_cut_s))
+            got = _count_frames(temporary)
+            if length_s is None and not got:
+                reason = f"there is no frame after {start_s:g} s"
+                kind = FailureClass.TOO_SHORT if start_s else FailureClass.DECODE
+                raise StageError("cut", kind, reason)
+            _check_length(got, limits)
+            got_s = float(got / rate)
+            if length_s is not None and got_s < SHORTEST_SHARE * length_s:
+                raise StageError(
+                    "cut",
+                    FailureClass.TOO_SHORT,
+                    f"{got_s:.2f} s of the {length_s:.2f} s asked for "
+                    f"({length_s - got_s:.2f} s are missing at the end)",
+                )
     except OSError as error:
         raise StageError("cut", FailureClass.DISK, error.strerror or str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return rate
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.ledger import FailureClass, StageError
+from musclemap_data.errors import FailureClass, StageError
 
 # What a source may be: plain containers. A playlist (concat, HLS, DASH) could make ffmpeg open
 # other files or addresses, a still picture is no video, a bare H.264 stream has no time stamps to

@@ -25,11 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.errors import UserError
+from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.extract.clip import ClipJob, Outcome, run_job, tool_versions
 from musclemap_data.extract.staging import write_bytes
-from musclemap_data.ledger import Failure, FailureClass
-from musclemap_data.shards import file_sha256
+from musclemap_data.files import file_sha256
 
 ENGINES = ("local", "ray")
 MOST_ATTEMPTS_PER_RUN = 2

@@ -7,58 +7,23 @@ maps in turn.
 
 from __future__ import annotations
 
-import mmap
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from musclemap_data.ledger import FailureClass, StageError
+from musclemap_data.errors import FailureClass, StageError
+from musclemap_data.files import mapped, replacing
 from musclemap_data.shards import SCHEMA
 
 MOST_COLUMN_BYTES = 2**31 - 1
 """Arrow counts the bytes of a binary column in 32 bits."""
-_DROP_EVERY_S = 0.02
-
-
-@contextmanager
-def mapped(file: int) -> Iterator[pa.Buffer]:
-    """The bytes of an open file as a buffer that takes next to no memory while it is copied.
-
-    A page that was read stays resident until the system needs room; a copy of a long clip would
-    look as large as the clip. A thread hands pages back meanwhile: a page of a read-only mapping
-    comes from the file again whenever it is wanted.
-
-    Args:
-        file: a file descriptor.
-    """
-    if not os.fstat(file).st_size:
-        yield pa.py_buffer(b"")  # an empty file cannot be mapped
-        return
-    mapping = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
-    done = threading.Event()
-
-    def drop() -> None:
-        while not done.wait(_DROP_EVERY_S):
-            mapping.madvise(mmap.MADV_DONTNEED)
-
-    thread = threading.Thread(target=drop, daemon=True)
-    if hasattr(mmap, "MADV_DONTNEED"):
-        thread.start()
-    try:
-        yield pa.py_buffer(mapping)
-    finally:
-        done.set()
-        if thread.ident is not None:
-            thread.join()
 
 
 class JpegSpool:
@@ -127,27 +92,14 @@ def write_staged(path: Path, row: Mapping[str, Any]) -> None:
             value = pa.array([value], field.type)
         arrays.append(value)
     batch = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
-    with _written_whole(path) as file, pa.ipc.new_file(file, SCHEMA) as writer:
+    with replacing(path, flush=True) as temporary, pa.ipc.new_file(temporary, SCHEMA) as writer:
         writer.write_batch(batch)
 
 
 def write_bytes(path: Path, data: npt.NDArray[np.uint8]) -> None:
     """Write a staged row that was made on another machine, the same way."""
-    with _written_whole(path) as file:
-        file.write(data.data)
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, flush=True) as temporary:
+        data.tofile(temporary)
 
 
 @contextmanager

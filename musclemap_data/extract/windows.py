@@ -7,9 +7,7 @@ of their regions is marked.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from musclemap_data.errors import UserError
+from musclemap_data.errors import Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.clip import make_job
 from musclemap_data.extract.decode import open_video, probe
 from musclemap_data.extract.engines import run_jobs
 from musclemap_data.extract.staging import read_staged
-from musclemap_data.ledger import Failure, FailureClass, StageError
+from musclemap_data.files import file_sha256
 from musclemap_data.modalities import ExtractionSettings, describe
-from musclemap_data.modalities.skeleton import coverage
-from musclemap_data.shards import (
-    REGION_COUNT,
-    Shard,
-    file_sha256,
-    shard_path,
-    write_shard,
-)
-from musclemap_data.skeleton import JOINT_COUNT
+from musclemap_data.shards import REGION_COUNT, Shard, shard_path, write_shard
+from musclemap_data.skeleton import JOINT_COUNT, person_share
 
 SPLIT = "test_known"
 """The split in whose shard the windows are; a shard must have one."""
@@ -110,28 +101,6 @@ class WindowedVideo:
         """Of all frames of all windows."""
         weights = [len(skeleton) for skeleton in self.skeletons]
         return float(np.average(self.person_shares, weights=weights))
-
-
-@contextmanager
-def working_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder inside a folder for results, which is made if need be.
-
-    Inside, because what is written there may be larger than the system's place for such files.
-    The folder for results is not left behind empty.
-
-    Raises:
-        UserError: ``out`` cannot be a folder.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{out} cannot be a folder: a file is in its way") from error
-    try:
-        with tempfile.TemporaryDirectory(dir=out, prefix=".work-") as work:
-            yield Path(work)
-    finally:
-        if not any(out.iterdir()):
-            out.rmdir()
 
 
 def read_video(path: Path) -> Video:
@@ -310,7 +279,7 @@ def _read_back(path: Path, failed: dict[str, Failure]) -> WindowedVideo:
         height=rows[0]["height"],
         width=rows[0]["width"],
         skeletons=skeletons,
-        person_shares=[coverage(skeleton) for skeleton in skeletons],
+        person_shares=[person_share(skeleton) for skeleton in skeletons],
         failed=dict(sorted(failed.items())),
     )
 

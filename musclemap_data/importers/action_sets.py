@@ -8,7 +8,6 @@ the film or web video of HMDB51) lies on one side as a whole, by ``musclemap_dat
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from musclemap_data.catalog import Activity, annotations_dir, load_activities, read_table
 from musclemap_data.errors import UserError
+from musclemap_data.files import replacing
 from musclemap_data.importers.report import ImportReport, sorted_counts
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
 from musclemap_data.splits import split_of
@@ -238,12 +238,9 @@ def safe_id(name: str, unique: str = "") -> str:
 
 def _write_checked(path: Path, clips: list[Clip], activities: dict[str, Activity]) -> None:
     """Write the manifest under a temporary name, read it back as a build would, rename it."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.csv")
     try:
-        write_manifest(temporary, clips)
-        read_manifest(temporary, activities)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            write_manifest(temporary, clips)
+            read_manifest(temporary, activities)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ run anything is refused.
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from musclemap_data.catalog import (
     normalise_name,
 )
 from musclemap_data.errors import UserError
+from musclemap_data.files import replacing
 from musclemap_data.importers.action_sets import safe_id
 from musclemap_data.importers.plain_pickle import read_plain_pickle
 from musclemap_data.importers.report import ImportReport, sorted_counts
@@ -319,14 +319,13 @@ def _write_activities(path: Path, table: Mapping[str, tuple[bool, tuple[int, ...
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             writer.writerows(rows)
-        temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

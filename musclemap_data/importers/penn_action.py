@@ -33,11 +33,11 @@ import numpy.typing as npt
 
 from musclemap_data.catalog import SPLITS, Activity, annotations_dir, load_activities
 from musclemap_data.errors import UserError
+from musclemap_data.files import LEFTOVERS, file_sha256
 from musclemap_data.importers.action_sets import split_of_lone_source
 from musclemap_data.importers.report import ImportReport, sorted_counts
 from musclemap_data.ledger import lock_data_dir
 from musclemap_data.shards import (
-    file_sha256,
     list_shards,
     read_dataset_info,
     shard_path,
@@ -234,7 +234,7 @@ def _write_dataset(
     """Shards first, ``dataset.json`` last: until then there is no data set to read."""
     (data_dir / "dataset.json").unlink(missing_ok=True)
     (data_dir / "shards").mkdir(parents=True, exist_ok=True)
-    for leftover in (data_dir / "shards").glob(".*.tmp"):
+    for leftover in (data_dir / "shards").glob(LEFTOVERS):
         leftover.unlink()
     written: dict[str, dict[str, Any]] = {}
     for split in SPLITS:

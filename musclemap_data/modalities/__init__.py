@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.errors import UserError
+from musclemap_data.errors import FailureClass, StageError, UserError
 from musclemap_data.extract.cut import CutSettings
 from musclemap_data.extract.staging import JpegSpool
-from musclemap_data.ledger import FailureClass, StageError
 
 MODALITIES = ("rgb", "rgb-diff", "flow", "skeleton")
 
@@ -69,10 +68,10 @@ def describe(name: str, settings: ExtractionSettings) -> dict[str, Any]:
         made = flow.provenance(settings.flow_schedule, settings.flow_bound_px)
         return made | {"settings": made["settings"] | jpeg}
     if name == "skeleton":
-        from musclemap_data.modalities import skeleton
+        from musclemap_data.pose.backends import estimator
 
         # Through JSON, as it will come back from a shard.
-        made = skeleton.estimator(settings.pose, **settings.pose_options).provenance()
+        made = estimator(settings.pose, **settings.pose_options).provenance()
         return json.loads(json.dumps(made))
     raise ValueError(f"modality is {name!r}; it must be one of {', '.join(MODALITIES)}")
 
@@ -101,7 +100,8 @@ def extract(
     """
     from musclemap_data.modalities import flow as tvl1_flow
     from musclemap_data.modalities.rgb_diff import rgb_difference
-    from musclemap_data.modalities.skeleton import compute_skeleton, coverage
+    from musclemap_data.pose.backends import compute_skeleton
+    from musclemap_data.skeleton import person_share
 
     names = tuple(names)
     columns: dict[str, Any] = {"frames": 0}
@@ -141,7 +141,7 @@ def extract(
         columns["flow_clipped_share"] = clipped / max(1, columns["frames"] - 1)
     if "skeleton" in names and skeletons:
         skeleton = np.concatenate(skeletons)
-        share = coverage(skeleton)
+        share = person_share(skeleton)
         if settings.require_person is not None and share < settings.require_person:
             reason = f"{share:.0%} of its frames show a person, {settings.require_person:.0%} must"
             raise StageError("extract", FailureClass.NO_PERSON, reason)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.pose import check_frames
+from musclemap_data.pose.estimator import check_frames
 from musclemap_data.pose.follow import Detection, FollowSettings, Frame, Pose, Roi, follow_person
 from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
 from musclemap_data.pose.weights import MEDIAPIPE, blazepose_files, sha256_of

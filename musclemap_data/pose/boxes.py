@@ -4,6 +4,7 @@ RTMPose and mmpose's models look into a box that somebody else has found. Three 
 (embedded), an ONNX person detector of the user's, or nobody (the whole frame).
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.pose import check_frames
+from musclemap_data.pose.estimator import PoseEstimator, check_frames
 from musclemap_data.pose.follow import FollowSettings, find_shots
 from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
 from musclemap_data.skeleton import JOINT_COUNT
@@ -32,11 +33,16 @@ def frame_boxes(frames: Frame) -> Floats:
     return np.tile(np.array([0, 0, width, height], np.float32), (len(frames), 1))
 
 
+@functools.lru_cache(maxsize=1)
+def _blazepose() -> PoseEstimator:
+    from musclemap_data.pose.blazepose import BlazePose
+
+    return BlazePose()
+
+
 def blazepose_boxes(frames: Frame) -> Floats:
     """Boxes around the person that BlazePose follows, a tenth wider than their joints."""
-    from musclemap_data.modalities.skeleton import estimator
-
-    joints = estimator("blazepose")(frames)[:, 0, :, :2]
+    joints = _blazepose()(frames)[:, 0, :, :2]
     low, high = joints.min(axis=1), joints.max(axis=1)
     margin = MARGIN * (high - low).max(axis=1, keepdims=True)
     return np.concatenate([low - margin, high + margin], axis=1).astype(np.float32)
@@ -58,9 +64,7 @@ def box_finder(
     if detector == "frame":
         return frame_boxes, {"detector": "frame"}
     if detector == "blazepose":
-        from musclemap_data.modalities.skeleton import estimator
-
-        made = estimator("blazepose").provenance()
+        made = _blazepose().provenance()
         return blazepose_boxes, {"detector": "blazepose", "margin": MARGIN, "blazepose": made}
     from musclemap_data.pose.detector import PersonDetector
 

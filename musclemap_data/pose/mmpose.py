@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.errors import UserError
-from musclemap_data.pose import check_device
 from musclemap_data.pose.boxes import box_finder, skeleton_in_boxes
+from musclemap_data.pose.estimator import check_device
 from musclemap_data.pose.smoothing import SmoothingSettings
 from musclemap_data.pose.weights import sha256_of
 from musclemap_data.skeleton import JOINTS

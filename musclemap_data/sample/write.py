@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 
+from musclemap_data.files import replacing
 from musclemap_data.sample.plan import SAMPLE_SIZES, SampleSize, VideoPlan, plan_sample
 from musclemap_data.sample.video import SyntheticVideo
 
@@ -83,13 +84,11 @@ def render_sample(
             for future in as_completed(futures):
                 done(futures[future], future.result())
     manifest = out / "manifest.csv"
-    draft = manifest.with_suffix(".csv.part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
+    with replacing(manifest) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, MANIFEST_COLUMNS, lineterminator="\n")
         writer.writeheader()
         for plan in plans:
             writer.writerows(rows[plan.video_id])
-    draft.replace(manifest)
     (out / "README.txt").write_text(NOTE, encoding="utf-8")
     return manifest
 
@@ -108,9 +107,11 @@ def write_video(plan: VideoPlan, size: SampleSize, out: Path, truth: bool) -> li
     cv2.setNumThreads(1)
     video = SyntheticVideo(plan, size)
     path = out / "videos" / f"{plan.video_id}.mp4"
-    _encode(video, path)
+    with replacing(path) as draft:
+        _encode(video, draft)
     if truth:
-        _write_truth(video, out / "truth" / f"{plan.video_id}.npz")
+        with replacing(out / "truth" / f"{plan.video_id}.npz") as draft:
+            _write_truth(video, draft)
     rows = []
     # Times half-way between two frames: no rounding can move a cut by a frame.
     for number, (clip, (start, end)) in enumerate(zip(plan.clips, video.clip_frames, strict=True)):
@@ -129,10 +130,9 @@ def write_video(plan: VideoPlan, size: SampleSize, out: Path, truth: bool) -> li
 
 
 def _encode(video: SyntheticVideo, path: Path) -> None:
-    draft = path.with_suffix(".part.mp4")
     # The same frames give the same file: one thread, bit-exact muxing, and no macroblock tree,
     # whose AVX-512 code gives other bits from run to run (x264 in the wheels of PyAV 18).
-    with av.open(str(draft), "w", options={"fflags": "+bitexact"}) as container:
+    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         container.metadata["title"] = f"{video.plan.video_id} (synthetic)"
         container.metadata["comment"] = "synthetic: rendered by MuscleMap's embedded sample"
         stream = container.add_stream(
@@ -152,7 +152,6 @@ def _encode(video: SyntheticVideo, path: Path) -> None:
             picture = av.VideoFrame.from_ndarray(video.image(frame), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    draft.replace(path)
 
 
 def _write_truth(video: SyntheticVideo, path: Path) -> None:
@@ -163,9 +162,8 @@ def _write_truth(video: SyntheticVideo, path: Path) -> None:
         count = video.size.flow_frames
         chosen += [start + (end - start - 1) * (k + 1) // (count + 1) for k in range(count)]
     flows = [video.flow(frame) for frame in chosen]
-    draft = path.with_suffix(".part.npz")
     np.savez_compressed(
-        draft,
+        path,
         joints=np.stack([video.joints(frame) for frame in range(video.frames)]),
         phase=np.array([video.phase(frame) for frame in range(video.frames)], np.float32),
         clip=clip_of,
@@ -175,4 +173,3 @@ def _write_truth(video: SyntheticVideo, path: Path) -> None:
         flow_body=np.stack([flow.body for flow in flows]),
         fps=np.array(float(video.size.fps)),
     )
-    draft.replace(path)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from musclemap_data.modalities.skeleton import coverage, estimator
+from musclemap_data.pose.backends import estimator
 from musclemap_data.pose.follow import find_shots
 from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
+from musclemap_data.skeleton import person_share
 
 
 def read_last_frames(path: Path, count: int) -> np.ndarray:
@@ -87,7 +88,7 @@ def main() -> None:
         skeleton = raw_estimator(frames)
         seconds += time.perf_counter() - start
         frame_count += len(frames)
-        covered.append(coverage(skeleton))
+        covered.append(person_share(skeleton))
         raw = skeleton[:, 0]
         shots = find_shots(frames, raw_estimator.provenance()["settings"]["follow"]["cut_contrast"])
         smooth = smooth_skeleton(raw, settings, shots)

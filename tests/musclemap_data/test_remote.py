@@ -19,9 +19,9 @@ from musclemap_data import remote
 from musclemap_data.catalog import load_activities
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
-from musclemap_data.errors import UserError
+from musclemap_data.errors import FailureClass, StageError, UserError
 from musclemap_data.extract.build import extract_modalities
-from musclemap_data.ledger import FailureClass, Ledger, StageError
+from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
 from tests.conftest import REPOSITORY, write_video
 from tests.musclemap_data.extract.test_build import make_clips, shard_bytes

@@ -12,10 +12,12 @@ import numpy as np
 import simplejpeg
 
 from musclemap_data.catalog import load_activities
-from musclemap_data.ledger import Failure, FailureClass, Ledger
+from musclemap_data.errors import Failure, FailureClass
+from musclemap_data.files import file_sha256
+from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities.flow import to_image
-from musclemap_data.shards import file_sha256, shard_path, write_dataset_info, write_shard
+from musclemap_data.shards import shard_path, write_dataset_info, write_shard
 
 FRAMES, HEIGHT, WIDTH, FPS = 12, 48, 64, 12.0
 PLAN = (

@@ -370,8 +370,8 @@ def test_the_document_names_code_that_exists():
     places = re.findall(r"`([a-z0-9_]+)\.py::([A-Za-z0-9_.]+)`", text)
     assert len(places) > 15
     for file, name in places:
-        of_models = (REPOSITORY / "benchmark" / "models" / f"{file}.py").exists()
-        folder = "benchmark.models" if of_models else "benchmark"
-        found = importlib.import_module(f"{folder}.{file}")
+        (path,) = (REPOSITORY / "benchmark").rglob(f"{file}.py")
+        module = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        found = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)

@@ -12,7 +12,7 @@ from benchmark.data import normalise_skeleton
 from benchmark.protocols.ablation import ABLATIONS
 from musclemap_data.catalog import find_activity, load_activities
 from musclemap_data.extract.decode import read_frames
-from musclemap_data.modalities.skeleton import compute_skeleton
+from musclemap_data.pose.backends import compute_skeleton
 from tests.benchmark.models.overfit import QUICK, TINY, fits
 
 

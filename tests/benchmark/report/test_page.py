@@ -15,7 +15,7 @@ from benchmark.clips import Clip, read_clips
 from benchmark.report import analysis, plots
 from benchmark.report.figures import read_material, write_figures
 from benchmark.report.page import SECTIONS, format_report, write_report
-from benchmark.report.pictures import clip_strips, draw_joints, flow_picture
+from benchmark.report.pictures import clip_strips, flow_picture
 from benchmark.run import benchmark_run, read_metrics
 from benchmark.score import Predictions
 from benchmark.settings import Settings
@@ -344,15 +344,6 @@ def test_pictures_of_a_clip(tmp_path):
     assert 140 < green < 200
     at_rest = np.full((2 * 8, 8, 1), 128, np.uint8)
     assert flow_picture(at_rest, 20.0).min() > 240
-
-
-def test_bones_join_seen_joints_only():
-    joints = np.zeros((1, 17, 3), np.float32)
-    joints[0, 5], joints[0, 7], joints[0, 9] = (10, 10, 0.9), (10, 40, 0.9), (40, 40, 0.1)
-    drawn = draw_joints(np.zeros((64, 64, 3), np.uint8), joints, 0.3)
-    assert drawn[25, 10].any()  # shoulder to elbow
-    assert not drawn[40, 25].any()  # the wrist was not seen
-    assert not drawn[0, 0].any()
 
 
 def test_format_report_is_one_html_page(tmp_path):

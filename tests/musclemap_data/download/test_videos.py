@@ -20,8 +20,8 @@ from musclemap_data.catalog import load_activities
 from musclemap_data.download.hosts import DownloadSettings, Hosts, VideoTask, host_of, run_tasks
 from musclemap_data.download.videos import download_videos, needs_javascript
 from musclemap_data.download.ytdlp import classify, javascript_runtime, retry_after_s
-from musclemap_data.errors import UserError
-from musclemap_data.ledger import FailureClass, Ledger, StageError, lock_data_dir
+from musclemap_data.errors import FailureClass, StageError, UserError
+from musclemap_data.ledger import Ledger, lock_data_dir
 from musclemap_data.manifest import Clip, ManifestError, read_manifest
 
 

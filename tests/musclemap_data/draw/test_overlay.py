@@ -8,10 +8,10 @@ import pytest
 
 from musclemap_data.catalog import load_muscles
 from musclemap_data.draw.overlay import draw_panel, write_overlay
+from musclemap_data.draw.skeleton import RIGHT_COLOUR
 from musclemap_data.errors import UserError
 from musclemap_data.extract.decode import read_frames
 from musclemap_data.extract.windows import WindowedVideo
-from musclemap_data.modalities.skeleton import RIGHT_COLOUR
 from tests.conftest import write_video
 
 REGIONS = len(load_muscles())

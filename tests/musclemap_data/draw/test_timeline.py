@@ -14,10 +14,10 @@ from musclemap_data.draw.timeline import (
     NO_PERSON_COLOUR,
     body_map_figure,
     clock,
+    draw_text,
     over_time,
     timeline_figure,
     write_figures,
-    write_text,
 )
 
 NAMES = [muscle.name for muscle in load_muscles()]
@@ -43,15 +43,15 @@ def test_overlapping_windows_are_averaged_where_they_overlap():
 
 def test_text_stays_in_the_picture_and_any_letters_can_be_asked_for():
     picture = np.full((40, 120, 3), 255, np.uint8)
-    write_text(picture, 60, 26, "triceps 43%", 14, anchor="m")
+    draw_text(picture, 60, 26, "triceps 43%", 14, anchor="m")
     dark = np.argwhere(picture.min(axis=2) < 128)
     assert 10 <= dark[:, 0].min() < 26 <= dark[:, 0].max() + 4
     assert abs(dark[:, 1].mean() - 60) < 6
     bold = np.full_like(picture, 255)
-    write_text(bold, 60, 26, "triceps 43%", 14, anchor="m", bold=True)
+    draw_text(bold, 60, 26, "triceps 43%", 14, anchor="m", bold=True)
     assert bold.sum() < picture.sum()
     for x, y in ((-500, 20), (500, 20), (118, 20), (60, -90), (60, 400), (-20, 2)):
-        write_text(picture, x, y, "Übung 深蹲", 14)  # neither letters nor place do harm
+        draw_text(picture, x, y, "Übung 深蹲", 14)  # neither letters nor place do harm
 
 
 def test_the_timeline_shows_each_region_at_its_time():

@@ -12,11 +12,10 @@ import pytest
 
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
-from musclemap_data.errors import UserError
+from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.extract import engines
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.extract.clip import ClipJob, tool_versions
-from musclemap_data.ledger import Failure, FailureClass
 from musclemap_data.modalities import ExtractionSettings
 from tests.musclemap_data.extract.test_build import FAST, make_clips, shard_bytes
 

@@ -15,13 +15,8 @@ from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.extract.cut import ffmpeg_binary
-from musclemap_data.extract.windows import (
-    SPLIT,
-    extract_windows,
-    plan_windows,
-    read_video,
-    working_folder,
-)
+from musclemap_data.extract.windows import SPLIT, extract_windows, plan_windows, read_video
+from musclemap_data.files import working_folder
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
 from musclemap_data.shards import iterate_rows
 from tests.conftest import write_video

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from musclemap_data.catalog import annotations_dir, load_activities, load_muscles
 from musclemap_data.errors import UserError
+from musclemap_data.files import file_sha256
 from musclemap_data.importers import IMPORTERS
 from musclemap_data.importers.action_sets import (
     hmdb51_source,
@@ -29,7 +30,7 @@ from musclemap_data.importers.original import ORIGINAL_SPLITS, find_lists, impor
 from musclemap_data.importers.penn_action import import_penn_action
 from musclemap_data.importers.plain_pickle import read_plain_pickle
 from musclemap_data.manifest import Clip, partition, read_manifest
-from musclemap_data.shards import file_sha256, iterate_rows, read_dataset_info
+from musclemap_data.shards import iterate_rows, read_dataset_info
 from musclemap_data.skeleton import JOINTS
 
 

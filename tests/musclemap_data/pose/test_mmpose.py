@@ -22,7 +22,7 @@ from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.manifest import Clip
-from musclemap_data.modalities.skeleton import compute_skeleton, estimator
+from musclemap_data.pose.backends import compute_skeleton, estimator
 from musclemap_data.pose.mmpose import MMPose, import_mmpose, read_checkpoint
 from musclemap_data.pose.weights import sha256_of
 from musclemap_data.shards import iterate_rows, read_dataset_info

@@ -16,15 +16,12 @@ from hypothesis import strategies as st
 
 from musclemap_data import skeleton as coco
 from musclemap_data.errors import UserError
-from musclemap_data.modalities.skeleton import (
-    compute_skeleton,
-    coverage,
-    draw_skeleton,
-    estimator,
-)
-from musclemap_data.pose import BACKENDS, blazepose, check_frames, follow, weights
+from musclemap_data.pose import blazepose, follow, weights
+from musclemap_data.pose.backends import BACKENDS, compute_skeleton, estimator
+from musclemap_data.pose.estimator import check_frames
 from musclemap_data.pose.follow import Detection, FollowSettings, Pose, Roi
 from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
+from musclemap_data.skeleton import person_share
 
 sides = st.floats(-500, 500)
 
@@ -440,25 +437,10 @@ def test_unknown_backends_and_settings_are_refused():
 def test_coverage_counts_frames_with_a_person():
     skeleton = np.full((4, 1, 17, 3), np.nan, np.float32)
     skeleton[..., 2] = 0
-    assert coverage(skeleton) == 0
+    assert person_share(skeleton) == 0
     skeleton[1] = 0.5
-    assert coverage(skeleton) == 0.25
-    assert coverage(skeleton[:0]) == 0
-
-
-def test_drawing_leaves_the_frame_alone_and_skips_what_is_unsure():
-    frame = np.zeros((120, 120, 3), np.uint8)
-    joints = np.full((1, 17, 3), [60, 60, 0.1], np.float32)
-    assert not draw_skeleton(frame, joints).any()
-    joints[0, 7], joints[0, 9] = [20, 20, 0.9], [20, 100, 0.9]
-    joints[0, 5] = [np.nan, np.nan, 0.9]
-    picture = draw_skeleton(frame, joints)
-    assert not frame.any()
-    red, green, blue = picture[60, 20].astype(int)
-    assert red > 2 * green > 0 and red > 2 * blue > 0
-    assert not picture[60, 60].any()
-    with pytest.raises(ValueError, match="17"):
-        draw_skeleton(frame, joints[0])
+    assert person_share(skeleton) == 0.25
+    assert person_share(skeleton[:0]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -529,7 +511,7 @@ def test_lying_people_are_found_with_their_sides_right(shared_dir, real_weights,
     The joints of the near side are seen better than those behind the body.
     """
     skeleton = compute_skeleton(real_frames(shared_dir, name, 16))
-    assert coverage(skeleton) == 1
+    assert person_share(skeleton) == 1
     shoulders, hips = skeleton[:, 0, 5:7, 0].mean(axis=1), skeleton[:, 0, 11:13, 0].mean(axis=1)
     assert ((shoulders > hips) == (near_side == "right")).all()
     right_minus_left = skeleton[:, 0, 6::2, 2].mean(axis=1) - skeleton[:, 0, 5::2, 2].mean(axis=1)
@@ -563,5 +545,5 @@ def test_most_real_clips_have_a_skeleton_in_at_least_half_of_their_frames(shared
     for row in list(clips.values())[::3]:
         step = max(1, int(float(row["seconds"]) * float(row["fps"])) // 8)
         frames = real_frames(shared_dir, row["file"], 8, step)
-        covered.append(coverage(compute_skeleton(frames)) >= 0.5)
+        covered.append(person_share(compute_skeleton(frames)) >= 0.5)
     assert len(covered) >= 15 and np.mean(covered) >= 0.9

@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from musclemap_data.check.stats import clips_without_person
 from musclemap_data.download.videos import download_videos
-from musclemap_data.errors import UserError
+from musclemap_data.errors import FailureClass, UserError
 from musclemap_data.extract.build import extract_modalities
-from musclemap_data.ledger import FailureClass
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities import ExtractionSettings
-from musclemap_data.modalities.skeleton import clips_without_person, compute_skeleton, coverage
-from musclemap_data.pose import check_options, weights
+from musclemap_data.pose import weights
+from musclemap_data.pose.backends import check_options, compute_skeleton
 from musclemap_data.pose.boxes import blazepose_boxes, skeleton_in_boxes
 from musclemap_data.pose.detector import BoxedPerson, PersonDetector, follow_boxes
 from musclemap_data.pose.follow import Roi
 from musclemap_data.pose.rtmpose import RTMPose
 from musclemap_data.shards import iterate_rows
+from musclemap_data.skeleton import person_share
 from tests.musclemap_data.pose.test_pose import real_frames
 from tests.test_cli import musclemap
 
@@ -141,7 +142,7 @@ def test_a_clip_gives_a_skeleton_and_frames_without_a_box_give_nobody(model, fra
     expected = transcription(matrices, frames[1], [20, 10, 50, 80])
     np.testing.assert_allclose(skeleton[1, 0, :, :2], expected[:, :2], atol=1e-3)
     whole = compute_skeleton(frames, "rtmpose", weights=str(path), detector="frame")
-    assert np.isfinite(whole).all() and 0 <= coverage(whole) <= 1
+    assert np.isfinite(whole).all() and 0 <= person_share(whole) <= 1
     assert compute_skeleton(frames[:0], "rtmpose", weights=str(path), detector="frame").shape == (
         0,
         1,

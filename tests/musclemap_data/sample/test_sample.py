@@ -129,7 +129,7 @@ def test_workers_do_not_change_a_byte(rendered: Path, tmp_path: Path) -> None:
     render_sample(tmp_path / "two", size=MINI, workers=2, truth=True)
     one, two = contents(rendered), contents(tmp_path / "two")
     assert set(one) == set(two)
-    assert not any(".part" in name for name in one)
+    assert not any(".tmp" in name for name in one)
     for name, data in one.items():
         if name.endswith(".npz"):  # a zip carries the time of writing
             a, b = np.load(rendered / name), np.load(tmp_path / "two" / name)

@@ -1,0 +1,136 @@
+"""Files that are whole or absent: write-then-rename, hashes, the cache folder, mapped files."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from musclemap_data.errors import UserError
+
+_DROP_EVERY_S = 0.02
+LEFTOVERS = ".*.tmp*"
+"""Glob of what a killed process may leave behind: the temporary names of ``replacing``."""
+
+
+@contextmanager
+def replacing(path: Path, *, flush: bool = False) -> Iterator[Path]:
+    """A temporary name beside ``path``, renamed to it where the block ends without an error.
+
+    A reader sees the old file or the new one, never half of one. The temporary name is hidden, has
+    the ending of ``path``, and belongs to this process.
+
+    Args:
+        path: the file to write; its folder must exist.
+        flush: force the bytes and the rename to the disk, so that they outlast a power cut.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        if flush:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if flush:
+            _flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename outlast a power cut (nothing where folders cannot be opened)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """`MUSCLEMAP_CACHE`, else the folder `musclemap` in the platform's cache directory."""
+    if chosen := os.environ.get("MUSCLEMAP_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "musclemap"
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return (Path(base) if base else Path.home() / "AppData" / "Local") / "musclemap"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "musclemap"
+
+
+@contextmanager
+def mapped(file: int) -> Iterator[pa.Buffer]:
+    """The bytes of an open file as a buffer that takes next to no memory while it is copied.
+
+    A page that was read stays resident until the system needs room; a copy of a long clip would
+    look as large as the clip. A thread hands pages back meanwhile: a page of a read-only mapping
+    comes from the file again whenever it is wanted.
+
+    Args:
+        file: a file descriptor.
+    """
+    if not os.fstat(file).st_size:
+        yield pa.py_buffer(b"")  # an empty file cannot be mapped
+        return
+    mapping = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+    done = threading.Event()
+
+    def drop() -> None:
+        while not done.wait(_DROP_EVERY_S):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+    thread = threading.Thread(target=drop, daemon=True)
+    if hasattr(mmap, "MADV_DONTNEED"):
+        thread.start()
+    try:
+        yield pa.py_buffer(mapping)
+    finally:
+        done.set()
+        if thread.ident is not None:
+            thread.join()
+
+
+@contextmanager
+def working_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder inside a folder for results, which is made if need be.
+
+    Inside, because what is written there may be larger than the system's place for such files.
+    The folder for results is not left behind empty.
+
+    Raises:
+        UserError: ``out`` cannot be a folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{out} cannot be a folder: a file is in its way") from error
+    try:
+        with tempfile.TemporaryDirectory(dir=out, prefix=".work-") as work:
+            yield Path(work)
+    finally:
+        if not any(out.iterdir()):
+            out.rmdir()
