@@ -13,7 +13,7 @@ import pytest
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import Failure, FailureClass, UserError
-from musclemap_data.extract import engines
+from musclemap_data.extract import engines, local, ray
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.extract.clip import ClipJob, tool_versions
 from musclemap_data.modalities import ExtractionSettings
@@ -35,7 +35,7 @@ def end_at_c2_on_node(job, video, tools):
 
 def extract_without_shared_files(job, video, tools):
     """As on a node with a file system of its own."""
-    return engines._extract_on_node(replace(job, video=f"/nowhere/{job.clip_id}"), video, tools)
+    return ray._extract_on_node(replace(job, video=f"/nowhere/{job.clip_id}"), video, tools)
 
 
 def hang_on_second_node(job, video, tools):
@@ -43,7 +43,7 @@ def hang_on_second_node(job, video, tools):
     if os.environ.get("SECOND_NODE"):
         Path(job.staged).with_name("second-node-works").touch()
         time.sleep(300)
-    return engines._extract_on_node(job, video, tools)
+    return ray._extract_on_node(job, video, tools)
 
 
 def some_jobs(count: int) -> list[ClipJob]:
@@ -59,7 +59,7 @@ def some_jobs(count: int) -> list[ClipJob]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_clip_that_kills_its_worker_fails_alone(monkeypatch, workers):
-    monkeypatch.setattr(engines, "run_job", end_at_c2)
+    monkeypatch.setattr(local, "run_job", end_at_c2)
     outcomes = list(engines.run_jobs(some_jobs(20), workers))
     assert sorted(job.clip_id for job, _ in outcomes) == sorted(f"c{n}" for n in range(20))
     failed = {job.clip_id: outcome for job, outcome in outcomes if isinstance(outcome, Failure)}
@@ -69,7 +69,7 @@ def test_a_clip_that_kills_its_worker_fails_alone(monkeypatch, workers):
 
 
 def test_few_jobs_are_handed_out_at_once(monkeypatch):
-    monkeypatch.setattr(engines, "run_job", end_at_c2)
+    monkeypatch.setattr(local, "run_job", end_at_c2)
     taken = []
 
     def jobs():
@@ -79,13 +79,13 @@ def test_few_jobs_are_handed_out_at_once(monkeypatch):
 
     ahead = [len(taken) - done for done, _ in enumerate(engines.run_jobs(jobs(), 2), start=1)]
     assert len(ahead) == 27
-    assert max(ahead) <= 2 * engines.JOBS_PER_WORKER
+    assert max(ahead) <= 2 * local.JOBS_PER_WORKER
 
 
 def test_a_wrong_engine_is_named(monkeypatch):
     with pytest.raises(UserError, match="choose from local, ray"):
         engines.run_jobs([], 1, engine="slurm")
-    with pytest.raises(UserError, match="--address is of --engine ray"):
+    with pytest.raises(UserError, match="--address is only for --engine ray"):
         engines.run_jobs([], 1, address="auto")
     with pytest.raises(UserError, match="it must be 1 or more"):
         engines.run_jobs([], 0)
@@ -100,13 +100,13 @@ def test_a_wrong_engine_is_named(monkeypatch):
 def test_a_node_with_other_versions_refuses():
     tools = tool_versions() | {"numba": "0.1"}
     with pytest.raises(UserError, match=r"numba .* where the main process has numba 0\.1"):
-        engines._extract_on_node(some_jobs(1)[0], None, tools)
+        ray._extract_on_node(some_jobs(1)[0], None, tools)
 
 
 def test_a_node_asks_for_a_video_that_it_lacks_or_has_otherwise():
     job = some_jobs(1)[0]  # its file exists, with another hash
     for video in (job.video, "/nowhere/v.mp4"):
-        answer = engines._extract_on_node(replace(job, video=video), None, tool_versions())
+        answer = ray._extract_on_node(replace(job, video=video), None, tool_versions())
         assert answer == (None, None)
 
 
@@ -116,7 +116,7 @@ def test_a_node_asks_for_a_video_that_it_lacks_or_has_otherwise():
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes of one core each; (the cluster, the second node)."""
-    ray = pytest.importorskip("ray")
+    real_ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     memory = 80 * 2**20
@@ -129,7 +129,7 @@ def cluster():
     cluster = Cluster(initialize_head=True, head_node_args=head)
     second = cluster.add_node(num_cpus=1, object_store_memory=memory, env_vars={"SECOND_NODE": "1"})
     yield cluster, second
-    ray.shutdown()
+    real_ray.shutdown()
     cluster.shutdown()
 
 
@@ -146,7 +146,7 @@ def folders(tmp_path, make_video):
 @pytest.mark.slow
 def test_ray_gives_the_same_shards_without_shared_files(cluster, folders, monkeypatch):
     local, data = folders
-    monkeypatch.setattr(engines, "_extract_on_node", extract_without_shared_files)
+    monkeypatch.setattr(ray, "_extract_on_node", extract_without_shared_files)
     report = extract_modalities(
         data, modalities=FAST, workers=None, engine="ray", address=cluster[0].address
     )
@@ -157,8 +157,8 @@ def test_ray_gives_the_same_shards_without_shared_files(cluster, folders, monkey
 
 @pytest.mark.slow
 def test_a_clip_that_kills_its_ray_worker_fails_alone(cluster, monkeypatch):
-    monkeypatch.setattr(engines, "_extract_on_node", end_at_c2_on_node)
-    monkeypatch.setattr(engines, "write_bytes", lambda path, data: None)
+    monkeypatch.setattr(ray, "_extract_on_node", end_at_c2_on_node)
+    monkeypatch.setattr(ray, "write_bytes", lambda path, data: None)
     outcomes = engines.run_jobs(some_jobs(6), None, engine="ray", address=cluster[0].address)
     failed = {job.clip_id: result for job, result in outcomes if isinstance(result, Failure)}
     assert set(failed) == {"c2"}
@@ -168,7 +168,7 @@ def test_a_clip_that_kills_its_ray_worker_fails_alone(cluster, monkeypatch):
 
 @pytest.mark.slow
 def test_a_ray_node_with_other_versions_stops_the_run(cluster, monkeypatch):
-    monkeypatch.setattr(engines, "tool_versions", lambda: tool_versions() | {"numba": "0.1"})
+    monkeypatch.setattr(ray, "tool_versions", lambda: tool_versions() | {"numba": "0.1"})
     with pytest.raises(UserError, match=r"the node .* the main process has numba 0\.1"):
         list(engines.run_jobs(some_jobs(3), None, engine="ray", address=cluster[0].address))
 
@@ -176,7 +176,7 @@ def test_a_ray_node_with_other_versions_stops_the_run(cluster, monkeypatch):
 @pytest.mark.slow
 def test_nothing_is_lost_with_a_ray_node(cluster, folders, monkeypatch):
     local, data = folders
-    monkeypatch.setattr(engines, "_extract_on_node", hang_on_second_node)
+    monkeypatch.setattr(ray, "_extract_on_node", hang_on_second_node)
     alive = [True]
 
     def on_clip(clip_id, frames, failure):

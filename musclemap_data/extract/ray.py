@@ -1,0 +1,208 @@
+"""Extraction on the nodes of a Ray cluster (docs/cluster.md)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musclemap_data.errors import Failure, UserError
+from musclemap_data.extract.clip import ClipJob, Outcome, run_job, tool_versions
+from musclemap_data.extract.local import (
+    MOST_ATTEMPTS_PER_RUN,
+    THREAD_VARIABLES,
+    died,
+    one_thread_in_opencv,
+)
+from musclemap_data.extract.staging import write_bytes
+from musclemap_data.files import file_sha256
+
+MOST_NODES_LOST = 5
+"""A clip whose node was lost is not to blame, unless that happens again and again."""
+
+
+def import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--engine ray needs Ray: `pip install musclemap[ray]`") from error
+    return ray
+
+
+@contextmanager
+def _connected(ray: Any, address: str, workers: int | None) -> Iterator[None]:
+    if ray.is_initialized():  # by the program that called us: it stays so
+        yield
+        return
+    local = {"num_cpus": workers or os.cpu_count(), "include_dashboard": False}
+    try:
+        host, _, port = address.rpartition("://")[2].partition(":")
+        if port:  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level="error",
+            **(local if address == "local" else {}),
+        )
+    except (ImportError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(
+            f"no Ray cluster at --address {address}: {error}. Start one with `ray start --head`, "
+            "or give --address ray://HOST:10001 or --address local"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_jobs(
+    jobs: Iterator[ClipJob], workers: int | None, address: str
+) -> Generator[tuple[ClipJob, Outcome], None, None]:
+    """One task a clip; rows come back through the object store and are written here.
+
+    A node that has not the video's file is sent its bytes: once one node says so, all are, and
+    each keeps to its own file where that is the same.
+    """
+    ray = import_ray()
+    worker_died = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
+    node_died = (
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.LocalRayletDiedError,
+        ray.exceptions.ObjectLostError,
+    )
+    # Ray would try a clip that takes all memory again for ever: the counting is done here.
+    extract_on_node = ray.remote(
+        num_cpus=1,
+        num_returns=2,
+        max_retries=0,
+        runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")},
+    )(_extract_on_node)
+    tools = tool_versions()
+    deaths: Counter[tuple[str, str]] = Counter()
+    again: deque[ClipJob] = deque()
+    running: dict[Any, tuple[ClipJob, Any]] = {}  # outcome -> job, row
+    videos: dict[str, Any] = {}
+    send_videos = False
+    with _connected(ray, address, workers):
+        while True:
+            most = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
+            while len(running) < most:
+                job = again.popleft() if again else next(jobs, None)
+                if job is None:
+                    break
+                if not Path(job.video).is_file():
+                    yield job, run_job(job)  # says that it is gone
+                    continue
+                if send_videos and job.video not in videos:
+                    videos[job.video] = ray.put(np.fromfile(job.video, np.uint8))
+                outcome, row = extract_on_node.remote(job, videos.get(job.video), tools)
+                running[outcome] = (job, row)
+            if not running:
+                return
+            for done in ray.wait(list(running))[0]:
+                job, row = running.pop(done)
+                try:
+                    result = _collect(ray, done, row, Path(job.staged))
+                except (*worker_died, *node_died) as error:
+                    what, most_deaths = (
+                        ("worker process", MOST_ATTEMPTS_PER_RUN)
+                        if isinstance(error, worker_died)
+                        else ("node", MOST_NODES_LOST)
+                    )
+                    deaths[job.clip_id, what] += 1
+                    if deaths[job.clip_id, what] < most_deaths:
+                        again.append(job)
+                        continue
+                    how = f"its {what} died {most_deaths} times ({type(error).__name__})"
+                    result = died(how)
+                if result is None:
+                    send_videos = True
+                    again.append(job)
+                    continue
+                yield job, result
+            in_use = {job.video for job, _ in running.values()}
+            videos = {name: video for name, video in videos.items() if name in in_use}
+
+
+def _collect(ray: Any, outcome: Any, row: Any, staged: Path) -> Outcome | None:
+    """What a task gave back; its row goes to ``staged``.
+
+    Raises:
+        UserError: a node cannot work, or the cluster broke down.
+        RayError: the task was lost with its process or its node.
+    """
+    try:
+        result: Outcome | None = ray.get(outcome)
+        if isinstance(result, dict):
+            write_bytes(staged, ray.get(row))
+        return result
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise UserError(f"a node of the Ray cluster cannot work: {error}") from error
+    except (ray.exceptions.RaySystemError, ray.exceptions.RuntimeEnvSetupError) as error:
+        raise UserError(f"the Ray cluster failed: {error}") from error
+
+
+def _extract_on_node(
+    job: ClipJob, video: npt.NDArray[np.uint8] | None, tools: dict[str, str]
+) -> tuple[Outcome | None, npt.NDArray[np.uint8] | None]:
+    """Run a job in a temporary folder of the node that this is called on.
+
+    Args:
+        job: with the paths of the main process.
+        video: the bytes of the source, for a node without its file.
+        tools: of the main process. Rows say what made them: here it must be the same.
+
+    Returns:
+        (outcome, the staged row's bytes where it is good); (None, None): the video is needed.
+
+    Raises:
+        UserError: other versions are installed here.
+    """
+    other = {name: found for name, found in tool_versions().items() if tools.get(name) != found}
+    if other:
+        here = ", ".join(f"{name} {found}" for name, found in other.items())
+        there = ", ".join(f"{name} {tools.get(name)}" for name in other)
+        raise UserError(
+            f"the node {socket.gethostname()} has {here} where the main process has {there}: "
+            "install the same versions on all of them (constraints.txt)"
+        )
+    one_thread_in_opencv()
+    with tempfile.TemporaryDirectory(prefix="musclemap-") as name:
+        folder = Path(name)
+        source = Path(job.video)
+        if not _is_same_file(source, job.fixed["source_sha256"]):
+            if video is None:
+                return None, None
+            source = folder / source.name
+            video.tofile(source)
+        staged, cut = folder / "row.arrow", folder / "clip.mp4"
+        outcome = run_job(replace(job, video=str(source), staged=str(staged), cut=str(cut)))
+        return outcome, None if isinstance(outcome, Failure) else np.fromfile(staged, np.uint8)
+
+
+def _is_same_file(path: Path, sha256: str) -> bool:
+    try:
+        facts = path.stat()
+        return _sha256_at(path, facts.st_size, facts.st_mtime_ns) == sha256
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _sha256_at(path: Path, size: int, modified_ns: int) -> str:
+    """A video's hash, once for all of its clips."""
+    return file_sha256(path)
