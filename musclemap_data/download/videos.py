@@ -17,7 +17,6 @@ from musclemap_data import remote
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.download import ytdlp
 from musclemap_data.download.hosts import (
-    DownloadSettings,
     Hosts,
     VideoTask,
     host_of,
@@ -25,6 +24,7 @@ from musclemap_data.download.hosts import (
     run_tasks,
 )
 from musclemap_data.download.process import OwnProcesses
+from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.decode import probe
 from musclemap_data.files import file_sha256

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from musclemap_data.download.hosts import DownloadSettings
 from musclemap_data.download.process import OwnProcesses
+from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import FailureClass, StageError, UserError
 
 # The smallest picture whose shorter side is still 256 or more; sound is not wanted. `?` lets

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from musclemap_data.catalog import SPLITS
-from musclemap_data.download.hosts import DownloadSettings
+from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.extract.build import CLIPS_PER_SHARD
 from musclemap_data.shards import list_shards
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_data.download.hosts import DownloadSettings
+from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.download.videos import download_videos, estimate_downloads
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger, Rest
