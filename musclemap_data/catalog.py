@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import musclemap_data
 from musclemap_data.errors import UserError
 
 SPLITS = ("train", "val_known", "val_new", "test_known", "test_new")
@@ -124,7 +123,7 @@ def load_table(name: str = DEFAULT_TABLE) -> dict[str, Activity]:
 
 def annotations_dir() -> Path:
     """The folder ``annotations/`` that lies beside the package."""
-    return Path(musclemap_data.__file__).parent.parent / "annotations"
+    return Path(__file__).parents[1] / "annotations"
 
 
 @cache

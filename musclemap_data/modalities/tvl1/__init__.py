@@ -5,133 +5,30 @@
     flows = tvl1_torch(frames[:-1], frames[1:])       the same in torch, all pairs at once
 
 The energy is the one that OpenCV's DualTVL1 minimises, with the same tau, lambda and theta; the
-schedules differ in the way they get there. `kernels.py` holds the method, compiled by numba at its
-first use and then kept on disk; `torch_engine.py` has it once more for a batch of pairs in torch.
-Importing this module loads neither numba nor torch.
+schedules (``schedule.py``) differ in the way they get there. ``kernels.py`` holds the method. Numba
+compiles it at its first use and keeps the result on disk. ``torch_engine.py`` has the method once
+more, for a batch of pairs in torch; no command calls that one yet. Importing this module loads
+neither numba nor torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from musclemap_data.modalities.tvl1.schedule import (
+    SCHEDULES,
+    Schedule,
+    level_sizes,
+    resolve_schedule,
+)
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["SCHEDULES", "Schedule", "Workspace", "flow_clip", "tvl1_flow", "tvl1_torch"]
-
-SMALLEST_SIDE_PX = 16  # a pyramid ends before a level with a shorter side, as OpenCV's does
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the TV-L1 energy is minimised. The defaults are those of OpenCV's DualTVL1.
-
-    Sources: [Z] Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow",
-    DAGM 2007; [S] Sanchez, Meinhardt-Llopis and Facciolo, "TV-L1 Optical Flow Estimation", IPOL
-    2013; [O] OpenCV contrib, `cv2.optflow.DualTVL1OpticalFlow_create`.
-
-    Attributes:
-        tau: time step of the dual variables, in (0, 0.25] [Z].
-        lambda_: weight of the data term for images of 0 to 255 [S]; smaller is smoother.
-        theta: tightness between the flow and its auxiliary copy [Z].
-        levels: most levels of the image pyramid; fewer where a side would fall below 16 pixels.
-        scale: size of a level relative to the next finer one, in (0, 1).
-        warps: times that the second frame is warped by the present flow, on each level [S].
-        outer_iterations: rounds of median filter and inner iterations in one warp [O].
-        inner_iterations: most iterations in a round [O].
-        stop_px: end a warp once an iteration changes the flow by at most this, root mean square
-            over the pixels [S]; 0 runs every iteration unless nothing changes any more.
-        median_px: side of the median filter on the flow: 3 or 5, or 1 for none [O].
-        black_outside: take the second frame to be black beyond its border [O]. If False, pixels
-            that move out of the frame have no data term and are filled in by smoothness.
-    """
-
-    tau: float = 0.25
-    lambda_: float = 0.15
-    theta: float = 0.3
-    levels: int = 5
-    scale: float = 0.8
-    warps: int = 5
-    outer_iterations: int = 10
-    inner_iterations: int = 30
-    stop_px: float = 0.01
-    median_px: int = 5
-    black_outside: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse values for which the method diverges or makes no sense."""
-        rules = {
-            "tau in (0, 0.25]": 0 < self.tau <= 0.25,
-            "lambda_ > 0": self.lambda_ > 0,
-            "theta > 0": self.theta > 0,
-            "levels >= 1": self.levels >= 1,
-            "scale in (0, 1)": 0 < self.scale < 1,
-            "warps >= 1": self.warps >= 1,
-            "outer_iterations >= 1": self.outer_iterations >= 1,
-            "inner_iterations >= 1": self.inner_iterations >= 1,
-            "stop_px >= 0": self.stop_px >= 0,
-            "median_px in {1, 3, 5}": self.median_px in (1, 3, 5),
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                raise ValueError(f"a TV-L1 schedule needs {rule}; got {self}")
-
-
-def _one_median_a_warp(scale: float, levels: int, warps: int, iterations: int) -> Schedule:
-    """OpenCV's energy, with one small median a warp and a fixed number of iterations after it."""
-    return Schedule(
-        levels=levels,
-        scale=scale,
-        warps=warps,
-        outer_iterations=1,
-        inner_iterations=iterations,
-        stop_px=0.0,
-        median_px=3,
-        black_outside=False,
-    )
-
-
-# "default" and "strict" were chosen among about 35 schedules by their error on 24 synthetic pairs
-# (another seed than the benchmark's) and their energy on 9 real pairs (half of the benchmark's).
-# Mean errors below are those of the 64 synthetic pairs of `tests/bench/bench_flow.py`.
-SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
-    {
-        # OpenCV's own schedule and stop rule: within 0.004 px of its flow, mean over real pairs.
-        "parity": Schedule(),
-        # Below OpenCV's error on the whole; 0.5% above it in the class of 1.5 px.
-        "default": _one_median_a_warp(scale=0.65, levels=6, warps=4, iterations=25),
-        # OpenCV's error on the whole, but 5% above it at 1.5 px; energy within 2% of OpenCV's.
-        "fast": _one_median_a_warp(scale=0.5, levels=5, warps=3, iterations=25),
-        # Below OpenCV's error in every class, though at 1.5 px by no more than chance.
-        "strict": _one_median_a_warp(scale=0.75, levels=8, warps=4, iterations=27),
-    }
-)
-
-
-def resolve_schedule(schedule: str | Schedule) -> Schedule:
-    """The schedule itself, or the one of that name in `SCHEDULES` (ValueError if there is none)."""
-    if isinstance(schedule, Schedule):
-        return schedule
-    if schedule not in SCHEDULES:
-        raise ValueError(f"unknown TV-L1 schedule {schedule!r}; choose from {', '.join(SCHEDULES)}")
-    return SCHEDULES[schedule]
-
-
-def level_sizes(height: int, width: int, schedule: Schedule) -> list[tuple[int, int]]:
-    """Height and width of each level of the pyramid, finest first, rounded as OpenCV rounds."""
-    sizes = [(height, width)]
-    while len(sizes) < schedule.levels:
-        height, width = round(height * schedule.scale), round(width * schedule.scale)
-        if min(height, width) < SMALLEST_SIDE_PX:
-            break
-        sizes.append((height, width))
-    return sizes
 
 
 class Workspace:
@@ -284,9 +181,10 @@ def tvl1_torch(
     schedule: str | Schedule = "default",
     device: str | torch.device = "cpu",
 ) -> np.ndarray:
-    """TV-L1 flow of a batch of pairs in torch: the engine for `--device cuda`.
+    """TV-L1 flow of a batch of pairs in torch.
 
-    Checked on the CPU against the numba result; not yet run on a GPU.
+    Nothing calls this yet but its tests, which compare it with the numba engine on the CPU; it has
+    not run on a GPU. A later change wires it to ``--device``.
 
     Args:
         frames0: uint8 [B, H, W].

@@ -1,21 +1,20 @@
-"""TV-L1 optical flow for a batch of pairs in torch. `tvl1/__init__.py` is its only user.
+"""TV-L1 optical flow for a batch of pairs in torch, behind ``tvl1.tvl1_torch``.
 
-The method of `kernels.py`, step by step, on whole batches: the same pyramid, warps, medians and
-iterations, so the results differ by rounding alone. Not yet run on a GPU: the tests compare it
-with the numba engine on the CPU.
+The method of ``kernels.py``, step by step, on whole batches: the same pyramid, warps, medians and
+iterations, so the results differ by rounding alone.
+
+No command calls this yet. The tests compare it with the numba engine on the CPU; it has not run on
+a GPU. A later change wires it to ``--device``.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from musclemap_data.modalities.tvl1 import Schedule
+from musclemap_data.modalities.tvl1.schedule import Schedule
 
 FLAT = torch.finfo(torch.float32).eps  # squared gradient that counts as none, as in kernels.py
 
