@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_data.extract.cut import ffmpeg_binary
+from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.sample.serve import serve_folder
 from tests.browser import chromium_page  # noqa: F401  (a fixture)
 

@@ -287,7 +287,7 @@ def _js_runtimes() -> dict[str, dict[str, Any]]:
 
 
 def _options(settings: DownloadSettings, cookies: str | None) -> dict[str, Any]:
-    from musclemap_data.extract.cut import ffmpeg_binary
+    from musclemap_data.ffmpeg import ffmpeg_binary
 
     return {
         "format": FORMAT,

@@ -25,9 +25,10 @@ from musclemap_data.draw.body_map import (
 from musclemap_data.draw.skeleton import draw_skeleton
 from musclemap_data.draw.timeline import Picture, clock, draw_text, over_time
 from musclemap_data.errors import StageError, UserError
-from musclemap_data.extract.cut import CutSettings, cut_clip, ffmpeg_binary
+from musclemap_data.extract.cut import CutSettings, cut_clip
 from musclemap_data.extract.decode import iterate_frames, probe
 from musclemap_data.extract.windows import WindowedVideo
+from musclemap_data.ffmpeg import ffmpeg_command
 from musclemap_data.files import replacing
 
 SMALLEST_SIDE, LARGEST_SIDE = 480, 720
@@ -206,21 +207,19 @@ def _encoder(path: Path, height: int, width: int, fps: float) -> Iterator[IO[byt
     Raises:
         UserError: ffmpeg failed; what it said.
     """
-    import ffmpeg
-
     with replacing(path) as temporary:
-        options = {
-            "c:v": "libx264", "preset": "veryfast", "crf": 22, "pix_fmt": "yuv420p",
-            "movflags": "+faststart",
-        }  # fmt: skip
-        command = (
-            ffmpeg.input(
-                "pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", r=f"{fps:.6f}"
-            )
-            .output(f"file:{temporary}", **options)
-            .global_args("-hide_banner", "-loglevel", "error")
-            .compile(cmd=ffmpeg_binary(), overwrite_output=True)
-        )
+        command = ffmpeg_command(
+            "pipe:",
+            temporary,
+            reading={
+                "format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}",
+                "r": f"{fps:.6f}",
+            },
+            writing={
+                "c:v": "libx264", "preset": "veryfast", "crf": 22, "pix_fmt": "yuv420p",
+                "movflags": "+faststart",
+            },
+        )  # fmt: skip
         with tempfile.TemporaryFile() as messages:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
             try:

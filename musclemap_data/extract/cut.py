@@ -6,11 +6,11 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 from musclemap_data.errors import FailureClass, StageError
-from musclemap_data.extract.decode import INPUT_OPTIONS, LIMITS, Limits, open_video, probe
+from musclemap_data.extract.decode import LIMITS, Limits, open_video, probe
+from musclemap_data.ffmpeg import INPUT_OPTIONS, ffmpeg_command
 from musclemap_data.files import replacing
 
 SHORTEST_SHARE = 0.9
@@ -33,14 +33,6 @@ class CutSettings:
     short_side: int = 256
     max_fps: int = 30
     crf: int = 18
-
-
-@lru_cache(maxsize=1)
-def ffmpeg_binary() -> str:
-    """The ffmpeg of the wheel ``imageio-ffmpeg``, or of ``IMAGEIO_FFMPEG_EXE``."""
-    import imageio_ffmpeg
-
-    return imageio_ffmpeg.get_ffmpeg_exe()
 
 
 def cut_clip(
@@ -124,36 +116,30 @@ def _command(
     settings: CutSettings,
     limits: Limits,
 ) -> list[str]:
-    import ffmpeg
-
-    # Seeking before the input is exact when re-encoding, and does not decode what comes before.
-    options: dict[str, object] = {
-        "ss": f"{start_s:.6f}", "threads": 1, "max_pixels": limits.most_pixels, **INPUT_OPTIONS,
-    }  # fmt: skip
-    # The first video stream that is not the cover of a song.
-    source = ffmpeg.input(f"file:{video}", **options)["V"]
     # Square pixels, then shrink so that the shorter side is short_side; x264 wants even sides.
     shrink = f"min(1,{settings.short_side}/min(iw*sar,ih))"
-    pictures = (
-        source.filter(
-            "scale",
-            f"2*max(1,round(iw*sar*{shrink}/2))",
-            f"2*max(1,round(ih*{shrink}/2))",
-            flags="area",
-        )
-        .filter("setsar", 1)
-        .filter("fps", f"{rate.numerator}/{rate.denominator}", start_time=0)
-    )
-    # Without its macroblock tree x264 gives the same bytes each time, also with AVX-512.
-    options = {
-        "c:v": "libx264", "preset": "veryfast", "crf": settings.crf, "pix_fmt": "yuv420p",
-        "x264-params": "mbtree=0", "threads": 1,
-        "map_metadata": -1, "movflags": "+faststart", "fflags": "+bitexact", "frames:v": frames,
-    }  # fmt: skip
-    command = pictures.output(f"file:{output}", **options).global_args(
-        "-hide_banner", "-nostdin", "-loglevel", "error"
-    )
-    return command.compile(cmd=ffmpeg_binary(), overwrite_output=True)
+    width, height = f"2*max(1,round(iw*sar*{shrink}/2))", f"2*max(1,round(ih*{shrink}/2))"
+    return ffmpeg_command(
+        f"file:{video}",
+        output,
+        # Seeking before the input is exact when re-encoding, and does not decode what comes before.
+        reading={
+            "ss": f"{start_s:.6f}", "threads": 1, "max_pixels": limits.most_pixels,
+            **INPUT_OPTIONS,
+        },
+        filters=[
+            ("scale", {"w": width, "h": height, "flags": "area"}),
+            ("setsar", {"sar": 1}),
+            ("fps", {"fps": f"{rate.numerator}/{rate.denominator}", "start_time": 0}),
+        ],
+        # Without its macroblock tree x264 gives the same bytes each time, also with AVX-512.
+        writing={
+            "c:v": "libx264", "preset": "veryfast", "crf": settings.crf, "pix_fmt": "yuv420p",
+            "x264-params": "mbtree=0", "threads": 1,
+            "map_metadata": -1, "movflags": "+faststart", "fflags": "+bitexact",
+            "frames:v": frames,
+        },
+    )  # fmt: skip
 
 
 def _run(command: list[str], time_limit_s: float) -> None:

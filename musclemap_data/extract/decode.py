@@ -12,15 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.errors import FailureClass, StageError
+from musclemap_data.ffmpeg import INPUT_OPTIONS
 
-# What a source may be: plain containers. A playlist (concat, HLS, DASH) could make ffmpeg open
-# other files or addresses, a still picture is no video, a bare H.264 stream has no time stamps to
-# cut at: none of them is in the list.
-INPUT_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,ogg,ivf,dv,"
-    "mxf,rm,swf,vob,wtv,nut",
-}
 _BY_FIRST_BYTES = (
     (b"\x89PNG", "a still picture"),
     (b"\xff\xd8\xff", "a still picture"),

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from musclemap_data.download.videos import download_videos
-from musclemap_data.extract.cut import ffmpeg_binary
+from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.manifest import Clip
 from tests.conftest import REPOSITORY
 

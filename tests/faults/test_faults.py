@@ -131,7 +131,7 @@ def test_an_ffmpeg_that_is_killed_is_no_damaged_video(calm, tmp_path, monkeypatc
     script = tmp_path / "ffmpeg"
     script.write_text(f"#!/bin/sh\nkill -{name} $$\n")
     script.chmod(0o700)
-    monkeypatch.setattr("musclemap_data.extract.cut.ffmpeg_binary", lambda: str(script))
+    monkeypatch.setattr("musclemap_data.ffmpeg.ffmpeg_binary", lambda: str(script))
     with pytest.raises(StageError) as caught:
         cut_clip(calm / "v0.mp4", tmp_path / "cut.mp4", 0, 0.5, CutSettings())
     assert caught.value.failure.failure_class == kind

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musclemap_data.extract.cut import ffmpeg_binary
+from musclemap_data.ffmpeg import ffmpeg_binary
 
 CONTAINERS = {
     "mp4": ["-c:v", "libx264"],

@@ -133,7 +133,7 @@ def test_a_rotated_phone_video_is_upright(tmp_path):
     """Rotation lives in metadata; the cut has it applied."""
     import subprocess
 
-    from musclemap_data.extract.cut import ffmpeg_binary
+    from musclemap_data.ffmpeg import ffmpeg_binary
 
     video = grey_ramp(tmp_path / "v.mp4", frames=5, size=(320, 180))
     rotated = tmp_path / "r.mp4"

@@ -14,8 +14,8 @@ from musclemap_data.catalog import load_activities
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.extract.build import extract_modalities
-from musclemap_data.extract.cut import ffmpeg_binary
 from musclemap_data.extract.windows import SPLIT, extract_windows, plan_windows, read_video
+from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.files import working_folder
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
 from musclemap_data.shards import iterate_rows
