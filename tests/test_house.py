@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.imports import Import, find_circle, imports, room, room_graph, source_files
+from tests.bench import draw_architecture
+from tests.imports import REPOSITORY, Import, find_circle, imports, room, room_graph, source_files
 
 FLOORS = {"cli": 3, "annotations": 3, "benchmark": 2, "musclemap_data": 1}
 """Nobody imports from a floor above, nor from a neighbour on the same floor."""
@@ -151,3 +152,24 @@ def test_values_have_types_and_not_just_keys():
         for _ in re.finditer(r"\bdict\[str, Any\]", file.read_text())
     ]
     assert len(found) < 25, found
+
+
+@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
+def test_every_room_says_in_the_picture_what_it_is_for():
+    rooms = {each for each in room_graph() if each.startswith(("benchmark.", "musclemap_data."))}
+    assert draw_architecture.PURPOSE.keys() == rooms
+
+
+@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
+def test_the_picture_shows_the_house_as_it_is():
+    picture = (REPOSITORY / "docs/images/architecture.svg").read_text()
+    assert picture == draw_architecture.draw(), "run `make architecture`"
+
+
+def test_the_picture_leaves_out_an_arrow_that_follows_from_others():
+    graph = {"report": {"run", "files"}, "run": {"files"}, "files": set()}
+    assert draw_architecture.shortest_arrows(graph) == {
+        "report": {"run"},
+        "run": {"files"},
+        "files": set(),
+    }
