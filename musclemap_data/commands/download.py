@@ -284,7 +284,8 @@ def retry(
     """
     from musclemap_data.download.videos import retry_videos
     from musclemap_data.errors import FailureClass, UserError
-    from musclemap_data.modalities import ExtractionSettings, describe
+    from musclemap_data.modalities import describe
+    from musclemap_data.modalities.settings import ExtractionSettings
     from musclemap_data.remote import writing
     from musclemap_data.shards import read_dataset_info
 

@@ -117,7 +117,7 @@ def extract_modalities(
     Only what is missing is computed. Exit code 0: all clips are in the shards. 1: some clips or
     their videos failed, each with a line and its reason in the ledger.
     """
-    from musclemap_data.modalities import ExtractionSettings
+    from musclemap_data.modalities.settings import ExtractionSettings
     from musclemap_data.pose.backends import check_options
 
     pose_options = {

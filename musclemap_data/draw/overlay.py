@@ -25,11 +25,12 @@ from musclemap_data.draw.body_map import (
 from musclemap_data.draw.skeleton import draw_skeleton
 from musclemap_data.draw.timeline import Picture, clock, draw_text, over_time
 from musclemap_data.errors import StageError, UserError
-from musclemap_data.extract.cut import CutSettings, cut_clip
+from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.decode import iterate_frames, probe
 from musclemap_data.extract.windows import WindowedVideo
 from musclemap_data.ffmpeg import ffmpeg_command
 from musclemap_data.files import replacing
+from musclemap_data.modalities.settings import CutSettings
 
 SMALLEST_SIDE, LARGEST_SIDE = 480, 720
 """Bounds of the shorter side of the shown video, pixels: the words beside it must be readable."""

@@ -24,13 +24,21 @@ import pyarrow as pa
 from musclemap_data import remote
 from musclemap_data.catalog import SPLITS, load_table
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, UserError
-from musclemap_data.extract.clip import ClipJob, Outcome, describe_cut, make_job, tool_versions
+from musclemap_data.extract.clip import (
+    ClipJob,
+    Extracted,
+    Outcome,
+    describe_cut,
+    make_job,
+    tool_versions,
+)
 from musclemap_data.extract.engines import check_engine, run_jobs
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import LEFTOVERS, file_sha256
 from musclemap_data.ledger import Ledger, lock_data_dir, recorded_failure
-from musclemap_data.modalities import MODALITIES, ExtractionSettings, describe
+from musclemap_data.modalities import MODALITIES, describe
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
+from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.shards import (
     MODALITY_COLUMNS,
     SCHEMA,
@@ -128,7 +136,7 @@ def extract_modalities(
         with closing(run_jobs(jobs, workers, engine=engine, address=address)) as outcomes:
             for job, outcome in outcomes:
                 frames, failure = (
-                    (0, outcome) if isinstance(outcome, Failure) else (outcome["frames"], None)
+                    (0, outcome) if isinstance(outcome, Failure) else (outcome.frames, None)
                 )
                 if on_clip:
                     on_clip(job.clip_id, frames, failure)
@@ -334,15 +342,15 @@ class _Build:
             del self.pending[place]
             self._commit(place)
 
-    def _count(self, job: ClipJob, outcome: dict[str, Any]) -> None:
+    def _count(self, job: ClipJob, outcome: Extracted) -> None:
         self.staged[self._place(job.clip_id)].append(job.clip_id)
         self.report.built += 1
-        self.report.frames += outcome["frames"]
-        self.timings[job.clip_id] = outcome["seconds"]
-        for stage, seconds in outcome["seconds"].items():
+        self.report.frames += outcome.frames
+        self.timings[job.clip_id] = outcome.seconds
+        for stage, seconds in outcome.seconds.items():
             self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + seconds
-        if outcome["clipped_share"] > CLIPPED_SHARE_WARNING:
-            self.report.clipped[job.clip_id] = outcome["clipped_share"]
+        if outcome.clipped_share > CLIPPED_SHARE_WARNING:
+            self.report.clipped[job.clip_id] = outcome.clipped_share
 
     def commit_complete(self) -> None:
         """Write every shard that waits for no clip."""

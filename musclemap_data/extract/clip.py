@@ -18,13 +18,29 @@ import numpy.typing as npt
 from musclemap_data.errors import DISK_ERRORS, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.staging import JpegSpool, write_staged
-from musclemap_data.modalities import ExtractionSettings, extract
+from musclemap_data.modalities import extract
+from musclemap_data.modalities.settings import ExtractionSettings
 
 FRAMES_PER_WINDOW = 320
 """Frames in memory at the same time, of clips of any length: ten seconds and a little."""
 
-Outcome = dict[str, Any] | Failure
-"""Of a clip: ``frames``, ``clipped_share`` and ``seconds`` (stage -> seconds), or why not."""
+
+@dataclass(frozen=True)
+class Extracted:
+    """How the extraction of a clip went.
+
+    Attributes:
+        frames: in its row.
+        clipped_share: share of flow values beyond the bound, in [0, 1].
+        seconds: stage -> seconds.
+    """
+
+    frames: int
+    clipped_share: float
+    seconds: dict[str, float]
+
+
+Outcome = Extracted | Failure
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,7 @@ def run_job(job: ClipJob) -> Outcome:
         return Failure("extract", FailureClass.BUG, f"{type(error).__name__}: {error}"[:500])
 
 
-def _extract_clip(job: ClipJob) -> dict[str, Any]:
+def _extract_clip(job: ClipJob) -> Extracted:
     began = time.perf_counter()
     video, cut = Path(job.video), Path(job.cut)
     if not video.is_file():
@@ -136,11 +152,11 @@ def _extract_clip(job: ClipJob) -> dict[str, Any]:
             "fps": float(fps),
         }
         write_staged(Path(job.staged), row)
-    return {
-        "frames": columns["frames"],
-        "clipped_share": columns.get("flow_clipped_share", 0.0),
-        "seconds": {"cut": cut_s, **seconds, "write": time.perf_counter() - began},
-    }
+    return Extracted(
+        frames=columns["frames"],
+        clipped_share=columns.get("flow_clipped_share", 0.0),
+        seconds={"cut": cut_s, **seconds, "write": time.perf_counter() - began},
+    )
 
 
 def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:

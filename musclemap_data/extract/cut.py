@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,27 +11,13 @@ from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.extract.decode import LIMITS, Limits, open_video, probe
 from musclemap_data.ffmpeg import INPUT_OPTIONS, ffmpeg_command
 from musclemap_data.files import replacing
+from musclemap_data.modalities.settings import CutSettings
 
 SHORTEST_SHARE = 0.9
 """A cut that has less than this share of the asked duration fails as ``too-short``."""
 SLOWEST_RATE = Fraction(1, 1001)
 """Frames a second of a video that claims to be slower still."""
 _FILE_TOO_LARGE = getattr(signal, "SIGXFSZ", 0)  # Windows has none
-
-
-@dataclass(frozen=True)
-class CutSettings:
-    """How a clip is cut out of its video.
-
-    Attributes:
-        short_side: the shorter side of the frames, pixels; smaller videos are never enlarged.
-        max_fps: frames a second; slower videos keep their own rate.
-        crf: constant rate factor of x264 (18 is visually lossless).
-    """
-
-    short_side: int = 256
-    max_fps: int = 30
-    crf: int = 18
 
 
 def cut_clip(

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.errors import Failure, UserError
-from musclemap_data.extract.clip import ClipJob, Outcome, run_job, tool_versions
+from musclemap_data.extract.clip import ClipJob, Extracted, Outcome, run_job, tool_versions
 from musclemap_data.extract.local import (
     MOST_ATTEMPTS_PER_RUN,
     THREAD_VARIABLES,
@@ -145,7 +145,7 @@ def _collect(ray: Any, outcome: Any, row: Any, staged: Path) -> Outcome | None:
     """
     try:
         result: Outcome | None = ray.get(outcome)
-        if isinstance(result, dict):
+        if isinstance(result, Extracted):
             write_bytes(staged, ray.get(row))
         return result
     except ray.exceptions.RayTaskError as error:

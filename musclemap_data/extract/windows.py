@@ -23,7 +23,8 @@ from musclemap_data.extract.engines import run_jobs
 from musclemap_data.extract.settings import STEP_S, WINDOW_S
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import file_sha256
-from musclemap_data.modalities import ExtractionSettings, describe
+from musclemap_data.modalities import describe
+from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.shards import REGION_COUNT, Shard, shard_path, write_shard
 from musclemap_data.skeleton import JOINT_COUNT, person_share
 

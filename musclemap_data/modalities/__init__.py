@@ -5,54 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.errors import FailureClass, StageError, UserError
-from musclemap_data.extract.cut import CutSettings
+from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.extract.staging import JpegSpool
+from musclemap_data.modalities.settings import ExtractionSettings
 
 MODALITIES = ("rgb", "rgb-diff", "flow", "skeleton")
 
 RGB_DIFF_VERSION = 1
 FRAMES_AT_ONCE = 32
 """Frames whose flow is in memory at the same time."""
-
-
-@dataclass(frozen=True)
-class ExtractionSettings:
-    """What decides the content of a row; recorded in every row as its provenance.
-
-    Attributes:
-        cut: size, rate and quality of the cut that all modalities start from.
-        jpeg_quality: of the stored frames, 1 to 100.
-        flow_schedule: a name in ``tvl1.SCHEDULES``.
-        flow_bound_px: flow is stored as uint8 over [-bound, bound], pixels a frame.
-        pose: a name in ``pose.BACKENDS``.
-        pose_options: keyword arguments of that backend; hashable values.
-        require_person: the share of a clip's frames, in (0, 1], that must show a person; a clip
-            with fewer fails. None: a clip without a person is built all the same. It decides which
-            clips are built and not what is in them, so it is not part of the provenance.
-    """
-
-    cut: CutSettings = field(default_factory=CutSettings)
-    jpeg_quality: int = 90
-    flow_schedule: str = "default"
-    flow_bound_px: float = 20.0
-    pose: str = "blazepose"
-    pose_options: Mapping[str, Any] = field(default_factory=dict)
-    require_person: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.require_person is not None and not 0 < self.require_person <= 1:
-            raise UserError(
-                f"--require-person is {self.require_person}; it is a share of frames over 0 and "
-                "up to 1, such as 0.5"
-            )
 
 
 def describe(name: str, settings: ExtractionSettings) -> dict[str, Any]:

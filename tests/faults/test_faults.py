@@ -13,9 +13,10 @@ import pytest
 
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import RETRIED_BY_DEFAULT, StageError, UserError
-from musclemap_data.extract.cut import CutSettings, cut_clip
+from musclemap_data.extract.cut import cut_clip
 from musclemap_data.ledger import Ledger, lock_data_dir
 from musclemap_data.manifest import Clip, write_manifest
+from musclemap_data.modalities.settings import CutSettings
 from musclemap_data.shards import iterate_rows
 from tests.conftest import REPOSITORY, write_video
 from tests.faults.kill import command, run_session, shard_bytes

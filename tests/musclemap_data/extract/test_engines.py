@@ -15,18 +15,18 @@ from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.extract import engines, local, ray
 from musclemap_data.extract.build import extract_modalities
-from musclemap_data.extract.clip import ClipJob, tool_versions
-from musclemap_data.modalities import ExtractionSettings
+from musclemap_data.extract.clip import ClipJob, Extracted, tool_versions
+from musclemap_data.modalities.settings import ExtractionSettings
 from tests.musclemap_data.extract.test_build import FAST, make_clips, shard_bytes
 
 # -- what workers do in these tests: functions of a module, so that other processes find them ---
 
 
-def end_at_c2(job: ClipJob) -> dict:
+def end_at_c2(job: ClipJob) -> Extracted:
     if job.clip_id == "c2":
         os._exit(1)
     time.sleep(0.05)
-    return {"frames": 1}
+    return Extracted(frames=1, clipped_share=0.0, seconds={})
 
 
 def end_at_c2_on_node(job, video, tools):

@@ -16,7 +16,7 @@ from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import FailureClass, UserError
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.manifest import Clip
-from musclemap_data.modalities import ExtractionSettings
+from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.pose import weights
 from musclemap_data.pose.backends import check_options, compute_skeleton
 from musclemap_data.pose.boxes import blazepose_boxes, skeleton_in_boxes

@@ -1,0 +1,59 @@
+"""Every setting that decides what is in a row: how a clip is cut, how its modalities are made.
+
+They lie here and not in ``extract/``, because modalities read them and know nothing of extraction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from musclemap_data.errors import UserError
+
+
+@dataclass(frozen=True)
+class CutSettings:
+    """How a clip is cut out of its video.
+
+    Attributes:
+        short_side: the shorter side of the frames, pixels; smaller videos are never enlarged.
+        max_fps: frames a second; slower videos keep their own rate.
+        crf: constant rate factor of x264 (18 is visually lossless).
+    """
+
+    short_side: int = 256
+    max_fps: int = 30
+    crf: int = 18
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What decides the content of a row; recorded in every row as its provenance.
+
+    Attributes:
+        cut: size, rate and quality of the cut that all modalities start from.
+        jpeg_quality: of the stored frames, 1 to 100.
+        flow_schedule: a name in ``tvl1.SCHEDULES``.
+        flow_bound_px: flow is stored as uint8 over [-bound, bound], pixels a frame.
+        pose: a name in ``pose.BACKENDS``.
+        pose_options: keyword arguments of that backend; hashable values.
+        require_person: the share of a clip's frames, in (0, 1], that must show a person; a clip
+            with fewer fails. None: a clip without a person is built all the same. It decides which
+            clips are built and not what is in them, so it is not part of the provenance.
+    """
+
+    cut: CutSettings = field(default_factory=CutSettings)
+    jpeg_quality: int = 90
+    flow_schedule: str = "default"
+    flow_bound_px: float = 20.0
+    pose: str = "blazepose"
+    pose_options: Mapping[str, Any] = field(default_factory=dict)
+    require_person: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.require_person is not None and not 0 < self.require_person <= 1:
+            raise UserError(
+                f"--require-person is {self.require_person}; it is a share of frames over 0 and "
+                "up to 1, such as 0.5"
+            )
