@@ -1,31 +1,44 @@
 """A human body from the front and from behind, with the 20 muscle regions coloured by a value.
 
-The drawing is our own: hand-set control points in ``annotations/body/shapes.json``, joined by
-Catmull-Rom curves. The SVG and the PNG are made from the same curves.
-``python -m annotations.derive`` makes one small picture for each activity.
+SVG text; :mod:`musclemap_data.draw.body_picture` draws the same shapes as pixels.
+``python -m annotations.derive`` makes one small SVG for each activity.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.catalog import Activity, annotations_dir, load_muscles
+from musclemap_data.catalog import Activity, load_muscles
+from musclemap_data.draw.body_shapes import (
+    CENTRES,
+    HEIGHT,
+    MIRROR,
+    VIEWS,
+    WIDTH,
+    Curve,
+    bezier,
+    detail_lines,
+    half_shapes,
+    outline,
+    polygon,
+    shapes,
+)
+from musclemap_data.draw.colours import (
+    ACTIVE_EDGE,
+    BODY_COLOUR,
+    BODY_EDGE,
+    EDGE,
+    INACTIVE_COLOUR,
+    TEXT,
+    region_colour,
+)
 
-Curve = npt.NDArray[np.float64]
-"""Control points ``[N, 2]`` of one closed curve, in drawing units."""
-
-VIEWS = ("front", "back")
-CENTRES = {"front": 122.0, "back": 376.0}
-WIDTH, HEIGHT = 498.0, 470.0
 LABEL_MARGIN = 156.0
 LEGEND_HEIGHT = 60.0
 TITLE_HEIGHT = 30.0
@@ -33,133 +46,7 @@ LABEL_SPACING = 17.0
 LABEL_FROM = 0.5
 """Regions of at least this value get a text label and a dark edge."""
 
-BODY_COLOUR = "#f6f3ef"
-BODY_EDGE = "#8d867f"
-INACTIVE_COLOUR = "#dcd9d5"
-EDGE = "#ffffff"
-ACTIVE_EDGE = "#4a120c"
-TEXT = "#2b2724"
-
-_MIRROR = np.array([-1.0, 1.0])
-
 Values = Mapping[str, float] | Sequence[float] | npt.NDArray[Any]
-
-
-@cache
-def _drawing() -> dict[str, Any]:
-    return json.loads((annotations_dir() / "body" / "shapes.json").read_text(encoding="utf-8"))
-
-
-@cache
-def half_shapes() -> dict[str, dict[str, list[Curve]]]:
-    """View -> region slug -> closed curves of the right half of the picture, midline at x = 0.
-
-    A shape that crosses the midline is there whole.
-    """
-    return {
-        view: {
-            slug: [_whole(np.array(half, np.float64)) for half in halves]
-            for slug, halves in _drawing()[view].items()
-        }
-        for view in VIEWS
-    }
-
-
-@cache
-def shapes() -> dict[str, dict[str, list[Curve]]]:
-    """As ``half_shapes``, for both halves."""
-    return {
-        view: {
-            slug: [*curves, *(c * _MIRROR for c in curves if c[:, 0].min() > 0)]
-            for slug, curves in regions.items()
-        }
-        for view, regions in half_shapes().items()
-    }
-
-
-@cache
-def outline() -> Curve:
-    """The outline of the body, the same in both views; midline at x = 0."""
-    return _whole(np.array(_drawing()["outline"], np.float64))
-
-
-@cache
-def detail_lines() -> dict[str, list[Curve]]:
-    """View -> open curves of the right half that only make the figure easier to read."""
-    return {
-        view: [np.array(points, np.float64) for points in _drawing()[f"{view}_lines"]]
-        for view in VIEWS
-    }
-
-
-def _whole(half: Curve) -> Curve:
-    """A curve that starts and ends on the midline is one half of a symmetric shape."""
-    if half[0, 0] == 0 and half[-1, 0] == 0:
-        return np.concatenate([half, (half * _MIRROR)[-2:0:-1]])
-    return half
-
-
-def bezier(points: Curve, *, closed: bool = True) -> npt.NDArray[np.float64]:
-    """The uniform Catmull-Rom curve through points as cubic Bezier pieces ``[pieces, 4, 2]``.
-
-    A piece from P1 to P2 has the inner control points P1 + (P2 - P0)/6 and P2 - (P3 - P1)/6
-    (Catmull and Rom 1974, in Bezier form).
-    """
-    if closed:
-        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
-    else:
-        before = np.concatenate([points[:1], points[:-1]])
-        after = np.concatenate([points[1:], points[-1:]])
-    tangent = (after - before) / 6
-    pieces = np.stack(
-        [points, points + tangent, np.roll(points - tangent, -1, 0), np.roll(points, -1, 0)], axis=1
-    )
-    return pieces if closed else pieces[:-1]
-
-
-def polygon(points: Curve, *, closed: bool = True, steps: int = 8) -> npt.NDArray[np.float64]:
-    """Points on the curve, ``[N, 2]``, ``steps`` to a piece."""
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
-    pieces = bezier(points, closed=closed)
-    sampled = np.einsum("sk,pkd->psd", weights, pieces).reshape(-1, 2)
-    return sampled if closed else np.concatenate([sampled, points[-1:]])
-
-
-def region_colour(value: float) -> str:
-    """``#rrggbb`` of a value in [0, 1]: grey at 0, then one hue of red that darkens evenly.
-
-    Lightness falls from 0.90 to 0.40 in OKLab (Ottosson 2020), so the order of values survives
-    grey print and every kind of colour blindness.
-    """
-    if value <= 0:
-        return INACTIVE_COLOUR
-    value = min(value, 1.0)
-    lightness = 0.90 - 0.50 * value
-    # Strongest in the middle: at the ends sRGB has less room and would clip.
-    chroma = 0.02 + 0.15 * math.sin(math.pi / 2 * min(1.0, value * 1.4)) - 0.035 * value
-    hue = math.radians(31)
-    return _oklab_hex(lightness, chroma * math.cos(hue), chroma * math.sin(hue))
-
-
-def _oklab_hex(lightness: float, a: float, b: float) -> str:
-    """OKLab to sRGB; matrices of Ottosson, "A perceptual color space for image processing"."""
-    l_, m_, s_ = (
-        (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3,
-        (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3,
-        (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3,
-    )
-    linear = (
-        4.0767416621 * l_ - 3.3077115913 * m_ + 0.2309699292 * s_,
-        -1.2684380046 * l_ + 2.6097574011 * m_ - 0.3413193965 * s_,
-        -0.0041960863 * l_ - 0.7034186147 * m_ + 1.7076147010 * s_,
-    )
-    channels = []
-    for value in linear:
-        value = min(1.0, max(0.0, value))
-        encoded = 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
-        channels.append(round(encoded * 255))
-    return "#{:02x}{:02x}{:02x}".format(*channels)
 
 
 def region_values(values: Values) -> dict[str, float]:
@@ -243,7 +130,7 @@ def body_map_svg(
     outlines = f'fill="{BODY_COLOUR}" stroke="{BODY_EDGE}" stroke-width="4"'
     body = f'<path id="{id_prefix}body" {outlines} d="{_path_data([outline()])}"/>'
     for view in VIEWS:
-        lines = [curve * side for curve in detail_lines()[view] for side in (1.0, _MIRROR)]
+        lines = [curve * side for curve in detail_lines()[view] for side in (1.0, MIRROR)]
         parts += [
             f'<g transform="matrix(.25 0 0 .25 {CENTRES[view]:g} 0)" stroke-width="3">',
             body if view == "front" else f'<use href="#{id_prefix}body"/>',
@@ -421,67 +308,6 @@ def _legend(binary: bool, id_prefix: str, label_from: float) -> list[str]:
             f"{label_from:.0%}</text>"
         )
     return parts
-
-
-# -- PNG ----------------------------------------------------------------------------------------
-
-
-def body_map_png(
-    values: Values,
-    height_px: int = 480,
-    *,
-    background: tuple[int, int, int] = (255, 255, 255),
-    label_from: float = LABEL_FROM,
-) -> npt.NDArray[np.uint8]:
-    """The two figures as a picture, ``uint8 [height_px, W, 3]`` RGB, without text.
-
-    Args:
-        values: see ``region_values``.
-        height_px: 16 or more.
-        background: RGB.
-        label_from: regions of at least this value get a dark edge.
-
-    Raises:
-        ValueError: see ``region_values``, or a height under 16.
-    """
-    import cv2
-
-    found = region_values(values)
-    if height_px < 16:
-        raise ValueError(f"height_px is {height_px}; it must be 16 or more")
-    over = 3 if height_px <= 1000 else 2
-    width_px = round(height_px * WIDTH / HEIGHT)
-    scale = height_px * over / HEIGHT
-    image = np.empty((height_px * over, width_px * over, 3), np.uint8)
-    image[:] = background
-    fraction = 4  # cv2 takes coordinates in 1/16 pixels
-
-    def pixels(curve: Curve, view: str, *, closed: bool = True) -> npt.NDArray[np.int32]:
-        placed = (polygon(curve, closed=closed) + [CENTRES[view], 0]) * scale
-        return np.rint(placed * 2**fraction).astype(np.int32)
-
-    def draw(points: npt.NDArray[np.int32], fill: str, edge: str, edge_width: float) -> None:
-        thickness = max(1, round(edge_width * scale))
-        cv2.fillPoly(image, [points], rgb(fill), cv2.LINE_AA, fraction)
-        cv2.polylines(image, [points], True, rgb(edge), thickness, cv2.LINE_AA, fraction)
-
-    for view in VIEWS:
-        draw(pixels(outline(), view), BODY_COLOUR, BODY_EDGE, 1.0)
-        for slug, value in sorted(found.items(), key=lambda item: item[1] >= label_from):
-            for curve in shapes()[view].get(slug, []):
-                edge = ACTIVE_EDGE if value >= label_from else EDGE
-                draw(pixels(curve, view), region_colour(value), edge, 0.7)
-        for line in [c * side for c in detail_lines()[view] for side in (1.0, _MIRROR)]:
-            points = pixels(line, view, closed=False)
-            thickness = max(1, round(0.8 * scale))
-            cv2.polylines(image, [points], False, rgb(BODY_EDGE), thickness, cv2.LINE_AA, fraction)
-    small = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8)
-
-
-def rgb(colour: str) -> tuple[int, int, int]:
-    """``#rrggbb`` as three numbers of 0 to 255."""
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 # -- the pictures of docs/activities.md ---------------------------------------------------------

@@ -14,16 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.catalog import load_muscles
-from musclemap_data.draw.body_map import (
+from musclemap_data.draw.body_picture import body_map_png
+from musclemap_data.draw.colours import (
     ACTIVE_EDGE,
     BODY_EDGE,
     INACTIVE_COLOUR,
-    body_map_png,
+    Picture,
     region_colour,
     rgb,
 )
 from musclemap_data.draw.skeleton import draw_skeleton
-from musclemap_data.draw.timeline import Picture, clock, draw_text, over_time
+from musclemap_data.draw.timeline import clock, draw_text, over_time
 from musclemap_data.errors import StageError, UserError
 from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.decode import iterate_frames, probe

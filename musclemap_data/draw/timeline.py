@@ -16,25 +16,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from musclemap_data.catalog import load_muscles
 from musclemap_data.draw.body_map import (
-    ACTIVE_EDGE,
-    BODY_EDGE,
-    CENTRES,
-    HEIGHT,
     LABEL_MARGIN,
-    TEXT,
     TITLE_HEIGHT,
-    VIEWS,
     Values,
-    body_map_png,
     body_map_svg,
     place_labels,
-    region_colour,
-    rgb,
 )
+from musclemap_data.draw.body_picture import body_map_png
+from musclemap_data.draw.body_shapes import CENTRES, HEIGHT, VIEWS
+from musclemap_data.draw.colours import ACTIVE_EDGE, BODY_EDGE, TEXT, Picture, region_colour, rgb
 from musclemap_data.files import replacing, write_text
-
-Picture = npt.NDArray[np.uint8]
-"""``uint8 [H, W, 3]`` RGB."""
 
 NO_PERSON_COLOUR = "#eceae7"
 PERSON_COLOUR = "#5b7f95"

@@ -12,21 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musclemap_data.catalog import annotations_dir, load_activities, load_muscles
-from musclemap_data.draw.body_map import (
-    ACTIVE_EDGE,
-    CENTRES,
-    HEIGHT,
-    INACTIVE_COLOUR,
-    WIDTH,
-    activity_pictures,
-    body_map_png,
-    body_map_svg,
-    outline,
-    polygon,
-    region_colour,
-    region_values,
-    shapes,
-)
+from musclemap_data.draw.body_map import activity_pictures, body_map_svg, region_values
+from musclemap_data.draw.body_picture import body_map_png
+from musclemap_data.draw.body_shapes import CENTRES, HEIGHT, WIDTH, outline, polygon, shapes
+from musclemap_data.draw.colours import ACTIVE_EDGE, INACTIVE_COLOUR, region_colour
 
 SVG = "{http://www.w3.org/2000/svg}"
 SLUGS = [muscle.slug for muscle in load_muscles()]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from musclemap_data.catalog import load_muscles
-from musclemap_data.draw.body_map import LABEL_FROM, body_map_svg, place_labels, region_colour, rgb
+from musclemap_data.draw.body_map import LABEL_FROM, body_map_svg, place_labels
+from musclemap_data.draw.colours import region_colour, rgb
 from musclemap_data.draw.timeline import (
     NO_PERSON_COLOUR,
     body_map_figure,
