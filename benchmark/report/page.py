@@ -388,7 +388,7 @@ def _strips(clip: Clip | None) -> str:
         "rgb": f"RGB, frames {numbers} of {clip.frames}",
         "rgb_diff": f"RGB difference, {DIFFERENCE_GAIN} times as bright",
         "flow": "optical flow: colour is direction, white is at rest",
-        "skeleton": "skeleton: left orange, right blue",
+        "skeleton": "skeleton: left red, right blue",
     }
     return "".join(
         f"<figure>{_picture(strips[name], caption)}<figcaption>{caption}</figcaption></figure>"

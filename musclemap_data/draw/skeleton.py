@@ -6,7 +6,7 @@ import numpy.typing as npt
 from musclemap_data.skeleton import BONES, JOINT_COUNT
 
 LEFT_COLOUR, RIGHT_COLOUR, MIDDLE_COLOUR = (255, 90, 70), (70, 150, 255), (255, 225, 80)
-"""RGB, of the person's own left and right."""
+"""RGB, of the person's own left and right; the browse page takes the same (``style.css``)."""
 
 
 def draw_skeleton(

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from benchmark.report.pictures import flow_picture
 from musclemap_data.draw.body_picture import body_map_png
+from musclemap_data.draw.flow import flow_picture
 from musclemap_data.draw.skeleton import draw_skeleton
 from musclemap_data.shards import iterate_rows
 

@@ -13,7 +13,8 @@ const DECODED_BYTES = 96 * 2 ** 20;
 const AHEAD = 12; // frames decoded ahead
 const FETCHES = 2; // at a time, for each modality
 const LEAST_SCORE = 0.3; // joints below are not drawn
-const LEFT = "rgb(255 90 70)", RIGHT = "rgb(70 150 255)", MIDDLE = "rgb(255 225 80)";
+const style = getComputedStyle(document.documentElement);
+const [LEFT, RIGHT, MIDDLE] = ["--left", "--right", "--middle"].map((name) => style.getPropertyValue(name));
 const BROKEN = Symbol("a frame that cannot be read");
 
 /** The frames of one modality: fetched once, kept as JPEG, some of them decoded. */

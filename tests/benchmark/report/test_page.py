@@ -15,12 +15,13 @@ from benchmark.clips import Clip, read_clips
 from benchmark.report import analysis, plots
 from benchmark.report.figures import read_material, write_figures
 from benchmark.report.page import SECTIONS, format_report, write_report
-from benchmark.report.pictures import clip_strips, flow_picture
+from benchmark.report.pictures import clip_strips
 from benchmark.run import benchmark_run, read_metrics
 from benchmark.score import Predictions
 from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_activities
+from musclemap_data.draw.flow import flow_picture
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import HEIGHT, WIDTH, make_row, write_dataset
 

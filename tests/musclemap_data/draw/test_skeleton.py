@@ -1,9 +1,18 @@
 """Skeletons over a picture."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from musclemap_data.draw.skeleton import draw_skeleton
+from musclemap_data import browse
+from musclemap_data.draw.skeleton import (
+    LEFT_COLOUR,
+    MIDDLE_COLOUR,
+    RIGHT_COLOUR,
+    draw_skeleton,
+)
 
 
 def test_bones_join_seen_joints_only():
@@ -28,3 +37,10 @@ def test_drawing_leaves_the_frame_alone_and_skips_what_is_unsure():
     assert not picture[60, 60].any()
     with pytest.raises(ValueError, match="17"):
         draw_skeleton(frame, joints[0])
+
+
+def test_left_and_right_have_the_same_colours_in_the_browse_page():
+    style = (Path(browse.__file__).parent / "static" / "style.css").read_text()
+    for name, colour in (("left", LEFT_COLOUR), ("right", RIGHT_COLOUR), ("middle", MIDDLE_COLOUR)):
+        numbers = re.findall(rf"--{name}: rgb\((\d+) (\d+) (\d+)\)", style)
+        assert [tuple(map(int, each)) for each in numbers] == [colour]
