@@ -26,6 +26,7 @@ BENCHMARK_MAY_USE = {
 STATED_EXCEPTIONS = {
     ("benchmark.predict", "musclemap_data.extract"),  # a video of the user's own becomes rows
     ("benchmark.commands", "musclemap_data.commands"),  # the options that all verbs share
+    ("benchmark.commands", "musclemap_data.sample"),  # quickstart shows everything on the sample
 }
 
 LONG_FUNCTIONS: dict[str, str] = {}
@@ -115,7 +116,6 @@ def test_the_list_of_what_the_benchmark_may_use_has_no_dead_entry():
     assert not STATED_EXCEPTIONS - pairs
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_the_command_line_does_no_work_of_its_own():
     lines = source_files()["cli"].read_text().count("\n")
     assert lines < 100

@@ -1,9 +1,9 @@
-"""What the verbs share: options, exit codes, how failures are told."""
+"""What the verbs share: options, exit codes, progress bars, how failures are shown."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,10 +14,12 @@ DEFAULT_DATA = Path("data/musclemap")
 EXIT_SOME_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+START, BUILD, LOOK = "Start here", "Build a data set", "Look at it, share it"
+"""Groups of verbs in ``musclemap --help``."""
 
 
 def data_folder(data: str | Path) -> Path:
-    """The folder of ``--data``; of a remote data set an up-to-date local copy."""
+    """The folder that ``--data`` names; for a remote data set, an up-to-date local copy."""
     if "://" in str(data):
         from musclemap_data.remote import local_copy
 
@@ -39,15 +41,36 @@ Data = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Also try again what failed for good before.")
+]
 
 
 def listed(text: str) -> list[str]:
-    """The names in an option's value, commas between."""
+    """The names in an option's value, which has commas between them."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def examples(*lines: str) -> str:
+    """The end of a verb's help: one example a line, a command in backticks and what it is for."""
+    return "\n\n".join(["Examples:", *lines])
+
+
+def progress(unit: str, description: str, *, quiet: bool = False, **options: Any) -> Any:
+    """A progress bar (``tqdm``) on stderr; ``quiet`` shows none."""
+    from tqdm import tqdm
+
+    return tqdm(unit=unit, desc=description, dynamic_ncols=True, disable=quiet, **options)
+
+
+def warn(message: str) -> None:
+    """Print a warning to stderr, in yellow on a terminal."""
+    typer.secho(f"WARNING: {message}", fg="yellow", err=True)
+
+
 def report_failures(failed: dict[str, Failure], what: str) -> None:
-    """One line a failure, then one line a class with the next step."""
+    """Print one line for each failure, then one for each class with its next step."""
     from musclemap_data.errors import NEXT_STEP
 
     for name, failure in sorted(failed.items()):

@@ -20,7 +20,6 @@ from musclemap_data.errors import Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.clip import make_job
 from musclemap_data.extract.decode import open_video, probe
 from musclemap_data.extract.engines import run_jobs
-from musclemap_data.extract.settings import STEP_S, WINDOW_S
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import file_sha256
 from musclemap_data.modalities import describe
@@ -189,8 +188,8 @@ def extract_windows(
     data_dir: Path,
     modalities: Sequence[str],
     *,
-    window_s: float = WINDOW_S,
-    step_s: float = STEP_S,
+    window_s: float,
+    step_s: float,
     workers: int | None = None,
     settings: ExtractionSettings | None = None,
     on_total: Callable[[int], None] | None = None,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from musclemap_data.catalog import load_activities
+from musclemap_data.manifest import read_manifest, write_manifest
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -29,3 +33,17 @@ def serve_folder(folder: Path) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def serve_manifest(manifest: Path, out: Path) -> Iterator[None]:
+    """Serve the videos of a manifest on loopback until the end of the block.
+
+    Args:
+        manifest: its urls are paths relative to it.
+        out: where the same clips are written, with urls to download them from.
+    """
+    clips = read_manifest(manifest, load_activities())
+    with serve_folder(manifest.parent) as base_url:
+        write_manifest(out, [replace(clip, url=f"{base_url}/{clip.url}") for clip in clips])
+        yield

@@ -161,7 +161,7 @@ def test_windows_beyond_what_can_be_read_are_named_and_the_others_kept(person, t
 def test_a_video_without_a_person_is_refused(tmp_path):
     video = read_video(write_video(tmp_path / "clouds.mp4", seconds=1.0))
     with pytest.raises(UserError, match=r"a person was found in 0% of the frames of .*clouds.mp4"):
-        extract_windows(video, tmp_path / "work", ("rgb",))
+        extract_windows(video, tmp_path / "work", ("rgb",), window_s=3.0, step_s=1.5)
 
 
 def test_the_folder_for_results_is_not_left_empty(tmp_path):

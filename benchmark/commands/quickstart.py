@@ -1,0 +1,70 @@
+"""The verb `quickstart`: everything once, on synthetic videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from musclemap_data.commands.shared import START, examples, progress
+
+app = typer.Typer()
+
+
+@app.command(
+    rich_help_panel=START,
+    epilog=examples(
+        "`musclemap quickstart` (4 minutes on 2 cores)",
+        "`musclemap quickstart --size tiny --models random,stgcn --epochs 2 --out data/try`",
+    ),
+)
+def quickstart(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the sample and its data set.")
+    ] = Path("data/quickstart"),
+    size: Annotated[str, typer.Option(help="Size of the sample: tiny or default.")] = "default",
+    models: Annotated[
+        str, typer.Option(help="Models to compare, with commas between.")
+    ] = "random,label-prior,stgcn,transm3e",
+    epochs: Annotated[int | None, typer.Option(min=0, help="Passes over the train split.")] = None,
+) -> None:
+    """Render synthetic workout videos and run the whole path on them, from download to report.
+
+    The videos are rendered and served on this machine. They are **synthetic**: the scores show
+    that everything works, not how good a model is.
+    """
+    from benchmark.commands import verbs
+    from musclemap_data.commands.download import download
+    from musclemap_data.commands.extract import extract_modalities
+    from musclemap_data.errors import UserError
+    from musclemap_data.sample import SAMPLE_SIZES, render_sample
+    from musclemap_data.sample.serve import serve_manifest
+
+    if size not in SAMPLE_SIZES:
+        raise UserError(f"size is {size!r}; choose from {', '.join(SAMPLE_SIZES)}")
+    served, data, page = out / "manifest.csv", out / "data", out / "report.html"
+    with progress("video", "render") as bar:
+
+        def on_video(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        manifest = render_sample(out / "sample", size=size, progress=on_video)
+    with serve_manifest(manifest, served):
+        _say(f"musclemap download --manifest {served} --data {data}")
+        download(manifest=served, data=data)
+    _say(f"musclemap extract-modalities --data {data}")
+    extract_modalities(data=data)
+    more = "" if epochs is None else f" --epochs {epochs}"
+    _say(f"musclemap benchmark --model {models} --preset tiny{more} --data {data}")
+    verbs.benchmark(model=models, data=data, preset="tiny", epochs=epochs)
+    _say(f"musclemap report --data {data} --out {page}")
+    verbs.report(data=data, out=page)
+    typer.echo(
+        "\nThese videos were synthetic. Next, use your own: musclemap download --help", err=True
+    )
+
+
+def _say(command: str) -> None:
+    typer.secho(f"\n$ {command}", bold=True, err=True)
