@@ -1,91 +1,85 @@
-"""The verbs `download`, `retry` and `status`: from a manifest to videos, and what became of all."""
+"""The verbs `download`, `retry` and `status`: fetch the videos, and say what became of each."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.commands.extract import run_extraction
 from musclemap_data.commands.shared import (
+    BUILD,
     DEFAULT_DATA,
     EXIT_SOME_FAILED,
     AsJson,
     Data,
+    RetryFailed,
+    examples,
     listed,
+    progress,
     report_failures,
+    warn,
 )
+from musclemap_data.download.settings import DownloadSettings
 
 if TYPE_CHECKING:
-    from musclemap_data.download.hosts import DownloadSettings
     from musclemap_data.download.videos import DownloadReport, Estimate
     from musclemap_data.errors import Failure
 
 app = typer.Typer()
 
-_PACE = "How the sites are asked"
-_ACCESS = "Access"
-Workers = Annotated[
-    int, typer.Option(min=1, max=32, help="Videos fetched at once.", rich_help_panel=_PACE)
-]
-PerHost = Annotated[
-    int, typer.Option(min=1, max=32, help="Of these, from one host.", rich_help_panel=_PACE)
-]
+
+def _pace(help_text: str, *names: str, **options: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel="How to ask the sites", **options)
+
+
+def _access(help_text: str, **options: Any) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="Access", **options)
+
+
+Workers = Annotated[int, _pace("Videos to fetch at the same time.", min=1, max=32)]
+PerHost = Annotated[int, _pace("Of these, how many from one host.", min=1, max=32)]
 Pause = Annotated[
     float,
-    typer.Option(
-        min=0,
-        help="Mean seconds between two videos of a host, varied by chance; 0: none.",
-        rich_help_panel=_PACE,
-    ),
+    _pace("Seconds between two videos from one host, on average; 0 for no pause.", min=0),
 ]
 VideoTimeout = Annotated[
-    float,
-    typer.Option(min=0.01, help="Most minutes for one video, retries too.", rich_help_panel=_PACE),
+    float, _pace("Minutes that one video may take, retries included.", min=0.01)
 ]
-MaxBytes = Annotated[
-    int, typer.Option(min=1, help="Most bytes of one video.", rich_help_panel=_PACE)
-]
-Now = Annotated[
-    bool,
-    typer.Option("--now", help="Also ask hosts that asked for a pause.", rich_help_panel=_PACE),
-]
+MaxBytes = Annotated[int, _pace("Bytes that one video may have.", min=1)]
+Now = Annotated[bool, _pace("Also ask hosts that asked for a pause.", "--now")]
 Cookies = Annotated[
     Path | None,
-    typer.Option(
-        help="Netscape cookies file; read only, kept nowhere.",
-        dir_okay=False,
-        rich_help_panel=_ACCESS,
-    ),
+    _access("Cookies file in Netscape format. It is read, never stored.", dir_okay=False),
 ]
 CookiesFromBrowser = Annotated[
-    str | None,
-    typer.Option(help="Use the cookies of firefox, chrome, ...", rich_help_panel=_ACCESS),
+    str | None, _access("Use the cookies of this browser: firefox, chrome, ...")
 ]
-Proxy = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="http, https, socks4 or socks5.", rich_help_panel=_ACCESS),
-]
+Proxy = Annotated[str | None, _access("An http, https, socks4 or socks5 proxy.", metavar="URL")]
+PAUSE_S = DownloadSettings.pause_s
+VIDEO_TIMEOUT_MIN = DownloadSettings.video_timeout_s / 60
 
 
 @app.command(
-    rich_help_panel="Build a data set",
-    epilog="Examples:\n\n"
-    "`musclemap download` (the bundled list of YouTube segments)\n\n"
-    "`musclemap download --sample 200 --workers 4` (200 clips of it, the same ones each time)\n\n"
-    "`musclemap download --sample 200 --dry-run` (how much would that be?)\n\n"
-    "`musclemap download --cookies-from-browser firefox --pause 10` (where the site is strict)\n\n"
-    "`musclemap download --manifest my_videos.csv --data data/mine`",
+    rich_help_panel=BUILD,
+    epilog=examples(
+        "`musclemap download` (the bundled list of YouTube segments)",
+        "`musclemap download --sample 200 --workers 4` (200 clips of it, always the same ones)",
+        "`musclemap download --sample 200 --dry-run` (how much would that be?)",
+        "`musclemap download --cookies-from-browser firefox --pause 10` (for a strict site)",
+        "`musclemap download --manifest my_videos.csv --data data/mine`",
+    ),
 )
 def download(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            "--manifest", "-m", help="CSV or Parquet of clips; default: the bundled list."
+            "--manifest", "-m", help="CSV or Parquet file of clips. Default: the bundled list."
         ),
     ] = None,
     data: Data = DEFAULT_DATA,
@@ -96,43 +90,41 @@ def download(
         list[str] | None, typer.Option(help="Only clips of this split; can be repeated.")
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Only N clips, the same ones each time.")
+        int | None, typer.Option(min=1, help="Only N clips, always the same ones.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N clips.")] = None,
     activities: Annotated[
-        str, typer.Option(help="Label table: musclemap, kinetics, ucf101, hmdb51 or a CSV.")
-    ] = "musclemap",
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also try what failed for good before.")
-    ] = False,
+        str, typer.Option(help="Label table: musclemap, kinetics, ucf101, hmdb51 or a CSV file.")
+    ] = DEFAULT_TABLE,
+    retry_failed: RetryFailed = False,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Only list what would be fetched, with sizes; write nothing."
-        ),
+        typer.Option("--dry-run", help="Only list what would be fetched, and its size."),
     ] = False,
-    workers: Workers = 2,
-    per_host: PerHost = 2,
-    pause: Pause = 2.0,
-    video_timeout: VideoTimeout = 30.0,
-    max_bytes: MaxBytes = 8 * 2**30,
+    workers: Workers = DownloadSettings.workers,
+    per_host: PerHost = DownloadSettings.per_host,
+    pause: Pause = PAUSE_S,
+    video_timeout: VideoTimeout = VIDEO_TIMEOUT_MIN,
+    max_bytes: MaxBytes = DownloadSettings.max_bytes,
     now: Now = False,
     cookies: Cookies = None,
     cookies_from_browser: CookiesFromBrowser = None,
     proxy: Proxy = None,
 ) -> None:
-    """Fetch the source videos of a manifest (yt-dlp), once each.
+    """Fetch the source videos of a manifest with yt-dlp. A video is fetched only once.
 
-    A host that refuses three times in a row is not asked again until the time it gave; its videos
-    stay planned. Exit code 0: every video asked for is there. 1: some failed or were not tried,
-    with the reason in the ledger. 2: the manifest or an option is wrong, and nothing was touched.
+    A host that refuses three times in a row is left alone until the time it names, and its videos
+    stay planned.
+
+    Exit code 0: every video is there. 1: some failed or were not tried; the ledger has the reason
+    of each. 2: the manifest or an option is wrong, and nothing was changed.
     """
     from musclemap_data.catalog import load_table
     from musclemap_data.download.videos import download_videos, estimate_downloads, needs_javascript
     from musclemap_data.manifest import read_manifest, select_clips
     from musclemap_data.remote import writing
 
-    settings = _download_settings(
+    settings = _settings(
         workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy
     )
     path = manifest or _bundled_manifest()
@@ -141,12 +133,11 @@ def download(
         clips, activities=activity or (), splits=split or (), sample=sample, limit=limit
     )
     if len(chosen) < len(clips):
-        typer.echo(f"{len(chosen)} of the {len(clips)} clips of the manifest")
-    missing = needs_javascript(chosen)
-    if missing:
-        typer.secho(f"WARNING: {missing}", fg="yellow", err=True)
+        typer.echo(f"{len(chosen)} of the {len(clips)} clips in the manifest", err=True)
+    if missing := needs_javascript(chosen):
+        warn(missing)
     if dry_run:
-        with _video_bar("look") as progress:
+        with _video_bar("look") as (on_total, on_video):
             estimate = estimate_downloads(
                 chosen,
                 path.parent,
@@ -154,11 +145,12 @@ def download(
                 settings=settings,
                 retry_failed=retry_failed,
                 now=now,
-                **progress,
+                on_total=on_total,
+                on_video=on_video,
             )
         _print_estimate(estimate)
         return
-    with writing(data), _video_bar("download") as progress:
+    with writing(data), _video_bar("download") as (on_total, on_video):
         report = download_videos(
             chosen,
             path.parent,
@@ -168,14 +160,14 @@ def download(
             activity_table=activities,
             retry_failed=retry_failed,
             now=now,
-            **progress,
+            on_total=on_total,
+            on_video=on_video,
         )
-    _report_download(report, data)
-    if report.failed or report.not_tried:
+    if not _report_download(report, data):
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _download_settings(
+def _settings(
     workers: int,
     per_host: int,
     pause: float,
@@ -185,8 +177,6 @@ def _download_settings(
     cookies_from_browser: str | None,
     proxy: str | None,
 ) -> DownloadSettings:
-    from musclemap_data.download.hosts import DownloadSettings
-
     return DownloadSettings(
         workers=workers,
         per_host=per_host,
@@ -206,11 +196,11 @@ def _bundled_manifest() -> Path:
 
 
 @contextmanager
-def _video_bar(description: str) -> Iterator[dict[str, Any]]:
-    """A progress bar over videos; gives the arguments that move it."""
-    from tqdm import tqdm
-
-    with tqdm(total=0, unit="video", desc=description, dynamic_ncols=True) as bar:
+def _video_bar(
+    description: str,
+) -> Iterator[tuple[Callable[[int], None], Callable[[str, Failure | None], None]]]:
+    """A progress bar over videos: the two functions that set its total and move it."""
+    with progress("video", description) as bar:
         failures = 0
 
         def on_video(video_id: str, failure: Failure | None) -> None:
@@ -219,25 +209,31 @@ def _video_bar(description: str) -> Iterator[dict[str, Any]]:
             bar.set_postfix(failed=failures, refresh=False)
             bar.update()
 
-        yield {"on_total": bar.reset, "on_video": on_video}
+        yield bar.reset, on_video
 
 
-def _report_download(report: DownloadReport, data: Path) -> None:
+def _report_download(report: DownloadReport, data: Path) -> bool:
+    """Print what a download did.
+
+    Returns:
+        Whether every video is there.
+    """
     report_failures(report.failed, "videos")
     for rest in report.resting:
         left = report.not_tried.get(rest.host, 0)
         typer.secho(
-            f"PAUSE {rest}\n  {left} of its videos were not tried and stay planned: run the same "
-            "command after that time (or now, with --now)",
+            f"PAUSE {rest}\n  {left} of its videos were not tried and stay planned. Run the same "
+            "command again after that time, or now with --now.",
             fg="yellow",
             err=True,
         )
     not_tried = sum(report.not_tried.values())
     typer.echo(
-        f"{report.downloaded} videos downloaded, {report.present} were there, "
+        f"{report.downloaded} videos downloaded, {report.present} already there, "
         f"{len(report.failed)} failed{f', {not_tried} not tried' if not_tried else ''}; "
         f"{report.total_bytes / 1e6:.1f} MB in {data / 'videos'}"
     )
+    return not report.failed and not not_tried
 
 
 def _print_estimate(estimate: Estimate) -> None:
@@ -251,43 +247,45 @@ def _print_estimate(estimate: Estimate) -> None:
     unknown = len(estimate.sizes) - len(known)
     typer.echo(
         f"{len(estimate.sizes)} videos to fetch, {sum(known) / 1e6:.1f} MB"
-        f"{f' and {unknown} of unknown size' if unknown else ''}; {estimate.present} are there, "
-        f"{len(estimate.failed)} cannot be had. Nothing was written."
+        f"{f' and {unknown} of unknown size' if unknown else ''}; {estimate.present} already "
+        f"there, {len(estimate.failed)} not available. Nothing was written."
     )
 
 
 @app.command(
-    rich_help_panel="Build a data set",
-    epilog="Examples:\n\n"
-    "`musclemap retry` (what failed with a class that may pass)\n\n"
-    "`musclemap retry --class blocked --cookies-from-browser firefox`",
+    rich_help_panel=BUILD,
+    epilog=examples(
+        "`musclemap retry` (network errors and pauses, which may have passed)",
+        "`musclemap retry --class blocked --cookies-from-browser firefox`",
+    ),
 )
 def retry(
     failure_class: Annotated[
-        str, typer.Option("--class", help="Failure classes with commas between; see `status`.")
+        str,
+        typer.Option(
+            "--class", help="Failure classes with commas between; `musclemap status` lists them."
+        ),
     ] = "network,rate-limited",
     data: Data = DEFAULT_DATA,
-    workers: Workers = 2,
-    per_host: PerHost = 2,
-    pause: Pause = 2.0,
-    video_timeout: VideoTimeout = 30.0,
-    max_bytes: MaxBytes = 8 * 2**30,
+    workers: Workers = DownloadSettings.workers,
+    per_host: PerHost = DownloadSettings.per_host,
+    pause: Pause = PAUSE_S,
+    video_timeout: VideoTimeout = VIDEO_TIMEOUT_MIN,
+    max_bytes: MaxBytes = DownloadSettings.max_bytes,
     now: Now = False,
     cookies: Cookies = None,
     cookies_from_browser: CookiesFromBrowser = None,
     proxy: Proxy = None,
 ) -> None:
-    """Fetch the videos and extract the clips again that failed with one of these classes.
+    """Try again what failed: fetch the videos and extract the clips of some failure classes.
 
-    The ledger knows them; no manifest is needed. What is there is not touched. Exit code 0: all of
-    them are there now. 1: some failed again or were not tried.
+    The ledger knows them, so no manifest is needed. Everything else stays as it is.
+
+    Exit code 0: all of them are there now. 1: some failed again or were not tried.
     """
     from musclemap_data.download.videos import retry_videos
     from musclemap_data.errors import FailureClass, UserError
-    from musclemap_data.modalities import describe
-    from musclemap_data.modalities.settings import ExtractionSettings
     from musclemap_data.remote import writing
-    from musclemap_data.shards import read_dataset_info
 
     names = listed(failure_class)
     unknown = [name for name in names if name not in list(FailureClass)]
@@ -295,31 +293,59 @@ def retry(
         raise UserError(
             f"failure class {', '.join(unknown) or '(none)'}: choose from {', '.join(FailureClass)}"
         )
-    settings = _download_settings(
+    settings = _settings(
         workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy
     )
-    with writing(data), _video_bar("download") as progress:
+    with writing(data), _video_bar("download") as (on_total, on_video):
         report, clip_ids = retry_videos(
-            data, [FailureClass(name) for name in names], settings=settings, now=now, **progress
+            data,
+            [FailureClass(name) for name in names],
+            settings=settings,
+            now=now,
+            on_total=on_total,
+            on_video=on_video,
         )
-    _report_download(report, data)
-    incomplete = bool(report.failed or report.not_tried)
-    made = read_dataset_info(data)["modalities"] if (data / "dataset.json").exists() else {}
-    # With other settings than the ones there, every row would be made anew.
-    same = all(made[name] == describe(name, ExtractionSettings()) for name in made)
-    if (report.downloaded or clip_ids) and made and same:
-        run_extraction(data, list(made), workers=None, only=clip_ids)
-    elif report.downloaded or clip_ids:
-        typer.echo(f"next: musclemap extract-modalities --data {data}, with the options of before")
-    if incomplete:
+    complete = _report_download(report, data)
+    if report.downloaded or clip_ids:
+        if made := _made_by_default(data):
+            complete &= run_extraction(data, made, only=clip_ids)
+        else:
+            typer.echo(
+                f"Next: musclemap extract-modalities --data {data}, with the options you used "
+                "before",
+                err=True,
+            )
+    if not complete:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-@app.command(rich_help_panel="Build a data set")
-def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
-    """Show what happened to every video and clip, from the ledger, with the next step.
+def _made_by_default(data: Path) -> list[str]:
+    """The modalities of a data set if all were made with the default settings, else none.
 
-    Exit code 0: everything is in the shards. 1: something failed or is still to be done.
+    With other settings than its own, every row would be made anew.
+    """
+    from musclemap_data.modalities import describe
+    from musclemap_data.modalities.settings import ExtractionSettings
+    from musclemap_data.shards import read_dataset_info
+
+    if not (data / "dataset.json").exists():
+        return []
+    made = read_dataset_info(data)["modalities"]
+    same = all(made[name] == describe(name, ExtractionSettings()) for name in made)
+    return list(made) if same else []
+
+
+@app.command(
+    rich_help_panel=BUILD,
+    epilog=examples(
+        "`musclemap status`",
+        "`musclemap status --data data/mine --json` (for a script)",
+    ),
+)
+def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Show what happened to every video and clip, and what to do next.
+
+    Exit code 0: every clip is in the shards. 1: something failed or is still to be done.
     """
     from musclemap_data.download.videos import resting_hosts
     from musclemap_data.ledger import Ledger

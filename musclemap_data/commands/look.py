@@ -1,4 +1,4 @@
-"""The verbs that look at a data set and hand it on: `browse`, `stats`, `validate`, `export`."""
+"""The verbs that look at a data set and share it: `browse`, `stats`, `validate`, `export`."""
 
 from __future__ import annotations
 
@@ -8,52 +8,68 @@ from typing import Annotated, Any
 
 import typer
 
-from musclemap_data.commands.shared import DEFAULT_DATA, EXIT_SOME_FAILED, AsJson, Data, listed
+from musclemap_data.commands.shared import (
+    DEFAULT_DATA,
+    EXIT_SOME_FAILED,
+    LOOK,
+    AsJson,
+    Data,
+    examples,
+    listed,
+    progress,
+    warn,
+)
 
 app = typer.Typer()
 
 
 @app.command(
-    rich_help_panel="Look at it, share it",
-    epilog="Examples:\n\n"
-    "`musclemap browse` (opens the page; Ctrl-C ends it)\n\n"
-    "`musclemap browse --data data/quickstart/data --port 0 --no-open`\n\n"
-    "`ssh -L 8000:127.0.0.1:8000 HOST musclemap browse --no-open` (on another machine)",
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "`musclemap browse` (opens the page; Ctrl-C ends it)",
+        "`musclemap browse --data data/quickstart/data --port 0 --no-open`",
+        "`ssh -L 8000:127.0.0.1:8000 HOST musclemap browse --no-open` (on another machine)",
+    ),
 )
 def browse(
     data: Data = DEFAULT_DATA,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; another one lets other machines in.")
+        str,
+        typer.Option(help="Address to listen on. Any other than this machine's lets others in."),
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="0: any free one; default: 8000, or a free one if it is taken."
+            min=0,
+            max=65535,
+            help="Port; 0 for any free one. Default: 8000, or any free one if that is taken.",
         ),
     ] = None,
     open_page: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
 ) -> None:
-    """Look at a data set in the browser: filter, play all modalities in step, count. Read only.
+    """Look at a data set in the browser: filter clips, play all modalities together, count.
 
-    Also during a build: shards appear as they are written.
+    Nothing is changed. It also works during a build: shards appear as they are written.
     """
     from musclemap_data.browse.server import run_server
 
     def on_ready(address: str) -> None:
         typer.echo(f"{data} at {address} (Ctrl-C ends it)")
         if host not in ("127.0.0.1", "localhost", "::1"):
-            typer.secho(
-                f"WARNING: everyone who reaches {host} can see this data set: no password.",
-                fg="yellow",
-                err=True,
-            )
+            warn(f"everyone who can reach {host} can see this data set; there is no password.")
 
     run_server(data, host, port, open_page=open_page, on_ready=on_ready)
 
 
-@app.command(rich_help_panel="Look at it, share it")
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "`musclemap stats`",
+        "`musclemap stats --annotations` (the bundled labels and lists; needs no data set)",
+    ),
+)
 def stats(
     data: Data = DEFAULT_DATA,
     annotations: Annotated[
@@ -61,7 +77,7 @@ def stats(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count clips and seconds by split, activity and muscle region."""
+    """Count clips and seconds per split, activity and muscle region."""
     from musclemap_data.check.stats import annotation_stats, dataset_stats
 
     if annotations:
@@ -103,7 +119,13 @@ def _print_annotation_stats(counts: dict[str, Any], as_json: bool) -> None:
         typer.echo(f"{split:<20}{entry['clips']:>7}{entry['videos']:>8}{entry['activities']:>12}")
 
 
-@app.command(rich_help_panel="Look at it, share it")
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "`musclemap validate`",
+        "`musclemap validate --leakage --json > problems.json` (slower, and for a script)",
+    ),
+)
 def validate(
     data: Data = DEFAULT_DATA,
     leakage: Annotated[
@@ -111,19 +133,19 @@ def validate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a data set: schema, checksums, every frame, labels, no source video in two splits.
+    """Check a data set: schema, checksums, every frame, every label, and leaks between splits.
 
-    Exit code 0: nothing wrong. 1: problems, one line each.
+    A leak is a source video with clips in two of train, validation and test.
+
+    Exit code 0: nothing is wrong. 1: there are problems, with one line each.
     """
-    from tqdm import tqdm
-
     from musclemap_data.check.leakage import find_leaks
     from musclemap_data.check.validate import validate_dataset
 
-    with tqdm(unit="row", desc="validate", dynamic_ncols=True, disable=as_json) as bar:
+    with progress("row", "validate", quiet=as_json) as bar:
         rows, problems = validate_dataset(data, on_row=bar.update)
     if leakage:
-        with tqdm(unit="row", desc="leakage", dynamic_ncols=True, disable=as_json) as bar:
+        with progress("row", "leakage", quiet=as_json) as bar:
             problems += find_leaks(data, on_row=bar.update)
     if as_json:
         typer.echo(json.dumps({"rows": rows, "problems": problems}, indent=2))
@@ -136,22 +158,23 @@ def validate(
 
 
 @app.command(
-    rich_help_panel="Look at it, share it",
-    epilog="Examples:\n\n"
-    "`musclemap export --format hf --out exports/hf` (for `datasets.load_dataset`)\n\n"
-    "`musclemap export --format mmaction2,pyskl --out exports/openmmlab`\n\n"
-    "`musclemap export --format all --out exports/all --overwrite`",
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "`musclemap export --format hf --out exports/hf` (for `datasets.load_dataset`)",
+        "`musclemap export --format mmaction2,pyskl --out exports/openmmlab`",
+        "`musclemap export --format all --out exports/all --overwrite`",
+    ),
 )
 def export(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder to write; new or empty.", file_okay=False)
+        Path, typer.Option("--out", "-o", help="Folder to write to; new or empty.", file_okay=False)
     ],
     format_names: Annotated[
         str,
         typer.Option(
             "--format",
             "-f",
-            help="hf, croissant, mmaction2, pyskl, card (commas between), or all.",
+            help="hf, croissant, mmaction2, pyskl, card, with commas between; or all.",
         ),
     ] = "all",
     data: Data = DEFAULT_DATA,
@@ -159,16 +182,16 @@ def export(
         bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")
     ] = False,
 ) -> None:
-    """Write the data set for other tools: Hugging Face, Croissant, MMAction2, PYSKL; and a card.
+    """Write the data set for other tools: Hugging Face, Croissant, MMAction2, PYSKL, a data card.
 
-    Shards are hard links where the file system can. Exit code 2: nothing was written.
+    Shards become hard links where the file system allows it, so they take no extra space.
+
+    Exit code 2: an option is wrong or there is no data set, and nothing was written.
     """
-    from tqdm import tqdm
-
     from musclemap_data.export import FORMATS, export_dataset
 
     names = listed(format_names)
-    with tqdm(total=0, unit="shard", desc="export", dynamic_ncols=True, delay=0.5) as bar:
+    with progress("shard", "export", delay=0.5) as bar:
         report = export_dataset(
             data,
             out,

@@ -116,7 +116,7 @@ def test_every_fault_ends_in_its_class_and_retry_gets_the_rest(tmp_path, video):
         done = musclemap("retry", "--class", "network,rate-limited", "--data", data)
         chosen = [f for f, kind in CLASSES.items() if kind in ("network", "rate-limited")]
         assert f"{len(chosen)} videos downloaded" in done.stdout, done.stderr
-        assert f"{len(chosen)} clips extracted, 1 were there" in done.stdout, done.stderr
+        assert f"{len(chosen)} clips extracted, 1 already there" in done.stdout, done.stderr
         now = states(data)
         assert {name for name, state in now.items() if state == "downloaded"} == {"good", *chosen}
         assert {r.path.split("/")[1] for r in server.requests} == set(chosen)
@@ -170,7 +170,7 @@ def test_a_host_that_refuses_is_left_alone_and_the_others_go_on(tmp_path, video)
 
         done = musclemap(*words, "--now")
         assert done.returncode == 0, done.stderr
-        assert "6 videos downloaded, 5 were there, 0 failed" in done.stdout
+        assert "6 videos downloaded, 5 already there, 0 failed" in done.stdout
         assert "PAUSE" not in musclemap("status", "--data", data).stdout
 
 
@@ -241,7 +241,7 @@ def test_a_dry_run_lists_sizes_and_failures_and_writes_nothing(tmp_path, video):
         assert not data.exists()
         assert "status-404  gone: " in done.stdout
         assert "html  not-a-video: " in done.stdout
-        assert f"3 videos to fetch, {3 * len(video) / 1e6:.1f} MB; 0 are there" in done.stdout
+        assert f"3 videos to fetch, {3 * len(video) / 1e6:.1f} MB; 0 already there" in done.stdout
         assert server.bytes_sent < 3 * len(video)
 
         download_videos(clips[:2], tmp_path, data, settings=FAST)

@@ -413,7 +413,7 @@ def test_clips_without_a_person_are_built_unless_a_person_is_required(
     words += ["--weights", options["weights"], "--detector", options["detector"]]
     done = musclemap(*words)
     assert done.returncode == 0, done.stderr
-    assert "WARNING 2 of 2 clips show no person in any frame" in done.stderr
+    assert "WARNING: 2 of 2 clips show no person in any frame" in done.stderr
     assert clips_without_person(downloaded) == (["c0", "c1"], 2)
     for row in built_rows(downloaded):
         assert row["rgb"] and not np.array(row["skeleton"])[2::3].any()
