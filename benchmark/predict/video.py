@@ -15,7 +15,7 @@ from benchmark.predict import STEP_S, WINDOW_S
 from benchmark.predict.runs import TrainedRun, load_run, made_differently, score_windows
 from benchmark.predict.summary import describe_prediction, format_prediction
 from musclemap_data.draw.overlay import write_overlay
-from musclemap_data.draw.timeline import write_figures
+from musclemap_data.draw.prediction import write_figures
 from musclemap_data.errors import Failure
 from musclemap_data.extract import windows
 from musclemap_data.files import working_folder, write_text

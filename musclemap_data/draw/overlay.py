@@ -7,11 +7,14 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 
 from musclemap_data.catalog import load_muscles
 from musclemap_data.draw.body_picture import body_map_png
@@ -19,12 +22,13 @@ from musclemap_data.draw.colours import (
     ACTIVE_EDGE,
     BODY_EDGE,
     INACTIVE_COLOUR,
+    TEXT,
     Picture,
     region_colour,
     rgb,
 )
 from musclemap_data.draw.skeleton import draw_skeleton
-from musclemap_data.draw.timeline import clock, draw_text, over_time
+from musclemap_data.draw.timeline import clock, over_time
 from musclemap_data.errors import StageError, UserError
 from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.decode import iterate_frames, probe
@@ -165,7 +169,7 @@ def draw_panel(
     judged = bool(np.isfinite(values).all())
     shown = np.where(np.isfinite(values), values, 0.0)
     draw_text(picture, 20 * unit, 30 * unit, "Muscle regions", 19 * unit, bold=True)
-    body = body_map_png(shown, round(290 * unit), background=rgb(_BACKGROUND), label_from=threshold)
+    body = body_map_png(shown, round(290 * unit), background=_BACKGROUND, label_from=threshold)
     left, top = (width - body.shape[1]) // 2, round(46 * unit)
     picture[top : top + body.shape[0], left : left + body.shape[1]] = body
     y = top + body.shape[0] + 14 * unit
@@ -180,13 +184,13 @@ def draw_panel(
     for region in order[: max(0, int((foot - y) / (_BAR_PITCH * unit)))]:
         value, middle = float(shown[region]), y + _BAR_PITCH * unit / 2
         active = value >= threshold
-        base = middle + 5.5 * unit
+        base = middle + 5 * unit
         _box(picture, bar_left, middle - 8 * unit, bar_right, middle + 8 * unit, INACTIVE_COLOUR)
         end = bar_left + (bar_right - bar_left) * value
         _box(picture, bar_left, middle - 8 * unit, end, middle + 8 * unit, region_colour(value))
         _box(picture, mark - unit, middle - 11 * unit, mark + unit, middle + 11 * unit, ACTIVE_EDGE)
-        draw_text(picture, 144 * unit, base, names[region], 15.5 * unit, anchor="r", bold=active)
-        draw_text(picture, 384 * unit, base, f"{value:.0%}", 15.5 * unit, anchor="r", bold=active)
+        draw_text(picture, 144 * unit, base, names[region], 13.5 * unit, anchor="r", bold=active)
+        draw_text(picture, 384 * unit, base, f"{value:.0%}", 13.5 * unit, anchor="r", bold=active)
         y += _BAR_PITCH * unit
     draw_text(
         picture, width / 2, height_px - 14 * unit, note, 13 * unit, colour=BODY_EDGE, anchor="m"
@@ -196,6 +200,37 @@ def draw_panel(
 
 def _panel_width(height_px: int) -> int:
     return 2 * round(min(max(0.56 * height_px, 300), 480) / 2)
+
+
+def draw_text(
+    picture: Picture,
+    x: float,
+    y: float,
+    text: str,
+    size_px: float,
+    *,
+    colour: str = TEXT,
+    anchor: str = "l",
+    bold: bool = False,
+) -> None:
+    """Write a line of text into a picture; what lies outside of it is left out.
+
+    Args:
+        x, y: pixels; y is the baseline.
+        size_px: size of the font.
+        anchor: ``l``, ``m`` or ``r``: whether x is the text's left end, middle or right end.
+    """
+    image = Image.fromarray(picture)
+    font = _font(round(size_px, 1), bold)
+    ImageDraw.Draw(image).text((x, y), text, fill=colour, font=font, anchor=f"{anchor}s")
+    picture[:] = np.asarray(image)
+
+
+@lru_cache(maxsize=64)
+def _font(size_px: float, bold: bool) -> ImageFont.FreeTypeFont:
+    """The font of the other pictures; it comes with matplotlib."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size_px)
 
 
 def _box(picture: Picture, x0: float, y0: float, x1: float, y1: float, colour: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from musclemap_data.catalog import load_muscles
-from musclemap_data.draw.overlay import draw_panel, write_overlay
+from musclemap_data.draw.overlay import draw_panel, draw_text, write_overlay
 from musclemap_data.draw.skeleton import RIGHT_COLOUR
 from musclemap_data.errors import UserError
 from musclemap_data.extract.decode import read_frames
@@ -78,6 +78,19 @@ def test_the_overlay_plays_anywhere_and_follows_the_video(tmp_path, found):
     panels = frames[:, :, round(96 * scale) :].astype(float)
     redness = (panels[..., 0] - panels[..., 1]).mean(axis=(1, 2))
     assert redness[2] > redness[9] > redness[17]  # first window, both, second window
+
+
+def test_text_stays_in_the_picture_and_any_letters_can_be_asked_for():
+    picture = np.full((40, 120, 3), 255, np.uint8)
+    draw_text(picture, 60, 26, "triceps 43%", 14, anchor="m")
+    dark = np.argwhere(picture.min(axis=2) < 128)
+    assert 10 <= dark[:, 0].min() < 26 <= dark[:, 0].max() + 4
+    assert abs(dark[:, 1].mean() - 60) < 6
+    bold = np.full_like(picture, 255)
+    draw_text(bold, 60, 26, "triceps 43%", 14, anchor="m", bold=True)
+    assert bold.sum() < picture.sum()
+    for x, y in ((-500, 20), (500, 20), (118, 20), (60, -90), (60, 400), (-20, 2)):
+        draw_text(picture, x, y, "Übung 深蹲", 14)  # neither letters nor place do harm
 
 
 def test_time_that_does_not_count_shows_no_probabilities():

@@ -10,15 +10,15 @@ import pytest
 
 from musclemap_data.catalog import load_muscles
 from musclemap_data.draw.body_map import LABEL_FROM, body_map_svg, place_labels
+from musclemap_data.draw.body_picture import body_map_figure
 from musclemap_data.draw.colours import region_colour, rgb
+from musclemap_data.draw.prediction import write_figures
 from musclemap_data.draw.timeline import (
+    HATCH_COLOUR,
     NO_PERSON_COLOUR,
-    body_map_figure,
     clock,
-    draw_text,
     over_time,
     timeline_figure,
-    write_figures,
 )
 
 NAMES = [muscle.name for muscle in load_muscles()]
@@ -42,19 +42,6 @@ def test_overlapping_windows_are_averaged_where_they_overlap():
     assert np.isnan(course[2:]).all()
 
 
-def test_text_stays_in_the_picture_and_any_letters_can_be_asked_for():
-    picture = np.full((40, 120, 3), 255, np.uint8)
-    draw_text(picture, 60, 26, "triceps 43%", 14, anchor="m")
-    dark = np.argwhere(picture.min(axis=2) < 128)
-    assert 10 <= dark[:, 0].min() < 26 <= dark[:, 0].max() + 4
-    assert abs(dark[:, 1].mean() - 60) < 6
-    bold = np.full_like(picture, 255)
-    draw_text(bold, 60, 26, "triceps 43%", 14, anchor="m", bold=True)
-    assert bold.sum() < picture.sum()
-    for x, y in ((-500, 20), (500, 20), (118, 20), (60, -90), (60, 400), (-20, 2)):
-        draw_text(picture, x, y, "Übung 深蹲", 14)  # neither letters nor place do harm
-
-
 def test_the_timeline_shows_each_region_at_its_time():
     values = scores(chest=[0.9, 0.9, 0.2])
     means = values.mean(axis=0)
@@ -71,14 +58,17 @@ def test_the_timeline_shows_each_region_at_its_time():
     assert framed.max() == pytest.approx(176 + 0.75 * len(plot), abs=3)  # 0.55 in the third second
 
 
-def test_time_without_a_person_is_left_empty_in_the_timeline():
+def test_time_without_a_person_is_hatched_in_the_timeline():
     values = scores()
     picture = timeline_figure(
         WINDOWS, values, values.mean(axis=0), [True, False, False], [1.0, 0.2, 0.0], 0.5
     )
     row = picture[64 + 13]
     assert row[300].tolist() == list(rgb(region_colour(0.1)))
-    assert row[900].tolist() == list(rgb(NO_PERSON_COLOUR))
+    hatched = picture[64 + 4 : 64 + 23, 800:1000]
+    assert np.median(hatched, axis=(0, 1)).tolist() == list(rgb(NO_PERSON_COLOUR))
+    assert (hatched.max(axis=2) < 230).any()
+    assert hatched.min() >= min(rgb(HATCH_COLOUR))  # no red of any value
 
 
 def test_regions_are_named_from_the_threshold_on():
@@ -112,14 +102,15 @@ def test_the_body_map_picture_has_a_name_beside_each_active_region():
 
 def test_figures_are_written_and_leave_nothing_else(tmp_path):
     values = scores()
+    title = "Knie é 深蹲 $\\frac$"  # no letter does harm
     write_figures(
-        tmp_path, WINDOWS, values, values.mean(axis=0), [True] * 3, [1.0] * 3, 0.5, title="Knie é"
+        tmp_path, WINDOWS, values, values.mean(axis=0), [True] * 3, [1.0] * 3, 0.5, title=title
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "body_map.png", "body_map.svg", "timeline.png",
     ]  # fmt: skip
     assert cv2.imread(str(tmp_path / "timeline.png")).shape[1] == 1200
-    assert "Knie é" in (tmp_path / "body_map.svg").read_text(encoding="utf-8")
+    assert title in (tmp_path / "body_map.svg").read_text(encoding="utf-8")
 
 
 def test_clock():
