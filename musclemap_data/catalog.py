@@ -17,7 +17,6 @@ from pathlib import Path
 from musclemap_data.errors import UserError
 
 SPLITS = ("train", "val_known", "val_new", "test_known", "test_new")
-KNOWN_SPLITS = ("train", "val_known", "test_known")
 NEW_SPLITS = ("val_new", "test_new")
 
 SIDES = ("front", "back", "both")
@@ -192,24 +191,6 @@ def load_activities(path: Path | str | None = None) -> dict[str, Activity]:
         problems.append("the table has no rows")
     _raise_problems(path, problems)
     return activities
-
-
-def find_activity(name: str, activities: Mapping[str, Activity]) -> Activity | None:
-    """The activity with this slug, name or alias; case, spaces and hyphens do not matter.
-
-    Builds an index on each call: for many look-ups use :func:`activity_names` once.
-    """
-    slug = activity_names(activities).get(normalise_name(name))
-    return None if slug is None else activities[slug]
-
-
-def activity_names(activities: Mapping[str, Activity]) -> dict[str, str]:
-    """Map every normalised slug, name and alias to its slug; slugs win over the rest."""
-    index = {normalise_name(slug): slug for slug in activities}
-    for activity in activities.values():
-        for name in (activity.name, *activity.aliases):
-            index.setdefault(normalise_name(name), activity.slug)
-    return index
 
 
 def normalise_name(name: str) -> str:

@@ -29,18 +29,6 @@ JOINTS: tuple[str, ...] = (
 
 JOINT_COUNT = len(JOINTS)
 
-# (left, right) joint indices: what a mirrored image swaps.
-LEFT_RIGHT_PAIRS: tuple[tuple[int, int], ...] = (
-    (1, 2),
-    (3, 4),
-    (5, 6),
-    (7, 8),
-    (9, 10),
-    (11, 12),
-    (13, 14),
-    (15, 16),
-)
-
 # Joint order of a mirrored skeleton: `skeleton[..., MIRRORED, :]` (and x = width - 1 - x).
 MIRRORED: tuple[int, ...] = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 

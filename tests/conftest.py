@@ -8,8 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from musclemap_data.extract.decode import iterate_frames
 from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.sample.serve import serve_folder
 from tests.browser import chromium_page  # noqa: F401  (a fixture)
@@ -51,6 +53,11 @@ def write_video(
         check=True,
     )
     return path
+
+
+def read_frames(path: Path) -> npt.NDArray[np.uint8]:
+    """All frames of a video, uint8 [T, H, W, 3] RGB."""
+    return np.stack(list(iterate_frames(path)))
 
 
 @pytest.fixture

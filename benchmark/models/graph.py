@@ -6,7 +6,7 @@ absent: it is zeroed before every exchange between joints or frames, left out of
 statistic and of the pooling. It never acts as a joint standing at the origin.
 """
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,6 @@ PARENTS = (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14)
 # CTR-GCN (sec. 3.4) and HD-GCN alike.
 BLOCKS = ((1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (2, 1), (2, 1), (4, 2), (4, 1), (4, 1))
 
-Stream = Literal["joint", "bone", "motion"]
 STREAM_CHANNELS: dict[str, int] = {"joint": 3, "bone": 2, "motion": 2}
 
 

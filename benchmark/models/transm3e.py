@@ -36,7 +36,6 @@ from musclemap_data.skeleton import JOINT_COUNT
 REGIONS = 20
 TOKEN_HEADS = 4  # attention heads of the tokens in the skeleton stream
 Distillation = Literal["dense", "sparse", "none"]
-Variant = Literal["skeleton", "rgb-diff"]
 
 
 # --- MCTKD: knowledge distillation between tokens ------------------------------------------------

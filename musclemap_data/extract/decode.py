@@ -123,21 +123,6 @@ def open_video(path: Path) -> Any:
     return av.open(f"file:{path}", options=INPUT_OPTIONS, metadata_errors="ignore")
 
 
-def read_frames(path: Path) -> npt.NDArray[np.uint8]:
-    """All frames of a video.
-
-    Returns:
-        ``uint8 [T, H, W, 3]`` RGB.
-
-    Raises:
-        StageError: class ``decode``; also when the file holds no frame.
-    """
-    frames = list(iterate_frames(path))
-    if not frames:
-        raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
-    return np.stack(frames)
-
-
 def iterate_frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
     """The frames of a video one by one, each ``uint8 [H, W, 3]`` RGB.
 

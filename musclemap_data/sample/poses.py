@@ -108,7 +108,6 @@ def alternate(keys: list[Key]) -> list[Key]:
 HANGING = free_arm(0.20, -0.95, 0.06, (0.5, 0, -1))
 ON_HIPS = free_arm(0.14, -0.70, 0.08, (1, 0, -0.6))
 GUARD = free_arm(-0.16, 0.02, 0.46, (0.5, -1, -0.3))
-OVERHEAD = free_arm(0.16, 0.96, 0.02, (1, 0, -0.3))
 BEHIND_HEAD = free_arm(-0.11, 0.36, -0.02, (1, 0.2, 0.05))
 RUN_FRONT = free_arm(-0.10, -0.16, 0.62, (0.5, -1, -0.5))
 RUN_BACK = free_arm(0.16, -0.62, -0.05, (0.3, 0.1, -1))

@@ -24,7 +24,6 @@ class _Clip:
     shift: Array
     low: Array
     high: Array
-    first_frame: int  # of the pause before it
     start_frame: int
     end_frame: int  # one past the last
 
@@ -61,7 +60,7 @@ class SyntheticVideo:
             low, high = self._box(performance, float(yaw))
             shift = -(low + high) / 2 * np.array([1.0, 0.0, 1.0])
             self._clips.append(
-                _Clip(performance, float(yaw), shift, low + shift, high + shift, frame, start, end)
+                _Clip(performance, float(yaw), shift, low + shift, high + shift, start, end)
             )
             frame = end
         self.frames = frame

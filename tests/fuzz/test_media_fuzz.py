@@ -18,11 +18,11 @@ import pytest
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.extract.cut import cut_clip
-from musclemap_data.extract.decode import Limits, iterate_frames, probe, read_frames
+from musclemap_data.extract.decode import Limits, iterate_frames, probe
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities.settings import CutSettings
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, read_frames
 from tests.fuzz.media import corner_video, lavfi, run_ffmpeg, write_corpus
 from tests.test_cli import musclemap
 

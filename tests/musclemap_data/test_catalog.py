@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from musclemap_data.catalog import (
-    activity_names,
     annotations_dir,
-    find_activity,
     load_activities,
     load_muscles,
+    normalise_name,
 )
 from musclemap_data.errors import UserError
 
@@ -66,13 +65,10 @@ def test_muscles_are_the_twenty_in_canonical_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["push_up", "Push-Up", "  press up ", "pushups", "PUSH UPS"])
-def test_names_are_found_in_any_spelling(name: str) -> None:
-    found = find_activity(name, load_activities())
-    assert found is not None and found.slug == "push_up"
-
-
-def test_an_unknown_name_is_not_found() -> None:
-    assert find_activity("underwater chess", load_activities()) is None
+def test_names_and_aliases_are_the_same_in_any_spelling(name: str) -> None:
+    push_up = load_activities()["push_up"]
+    names = (push_up.slug, push_up.name, *push_up.aliases)
+    assert normalise_name(name) in {normalise_name(each) for each in names}
 
 
 def test_regions_are_the_active_columns() -> None:
@@ -142,7 +138,11 @@ def test_a_missing_file_and_wrong_columns_are_user_errors(tmp_path: Path) -> Non
 
 def test_real_clip_activities_resolve(shared_dir: Path) -> None:
     not_exercises = {"corpse_pose", "lotus_pose", "childs_pose", "calf_stretch"}
-    names = activity_names(load_activities())
+    names = {
+        normalise_name(name)
+        for a in load_activities().values()
+        for name in (a.slug, a.name, *a.aliases)
+    }
     with (shared_dir / "real_clips" / "clips.csv").open(newline="") as file:
         found = {row["activity"] for row in csv.DictReader(file)}
     assert {name for name in found if name not in names} == not_exercises

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musclemap_data.catalog import KNOWN_SPLITS, NEW_SPLITS, SPLITS
+from musclemap_data.catalog import NEW_SPLITS, SPLITS
 from musclemap_data.splits import SHARES_PERCENT, SPLIT_VERSION, partition_of, split_of
 
 Row = tuple[str, bool]
@@ -55,8 +55,7 @@ def test_split_agrees_with_side_and_novelty(key: str, new: bool) -> None:
     if new and side == "train":
         assert split is None
     else:
-        assert split in (NEW_SPLITS if new else KNOWN_SPLITS)
-        assert split in SPLITS
+        assert split in SPLITS and (split in NEW_SPLITS) == new
         assert split is not None and split.split("_")[0] == side
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from benchmark.data import normalise_skeleton
 from benchmark.protocols.ablation import ABLATIONS
-from musclemap_data.catalog import find_activity, load_activities
-from musclemap_data.extract.decode import read_frames
+from musclemap_data.catalog import load_activities
 from musclemap_data.pose.backends import compute_skeleton
 from tests.benchmark.models.overfit import QUICK, TINY, fits
+from tests.conftest import read_frames
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,8 @@ def real_batch(shared_dir: Path) -> dict[str, Tensor]:
     chosen: dict[str, Path] = {}
     with (shared_dir / "real_clips" / "clips.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            activity = find_activity(row["activity"], activities)
-            if activity is not None and len(chosen) < 8:
-                chosen.setdefault(activity.slug, next(shared_dir.rglob(row["file"])))
+            if row["activity"] in activities and len(chosen) < 8:
+                chosen.setdefault(row["activity"], next(shared_dir.rglob(row["file"])))
     size = (settings.crop_size, settings.crop_size)
     videos, skeletons = [], []
     for path in chosen.values():

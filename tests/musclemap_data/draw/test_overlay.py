@@ -10,9 +10,8 @@ from musclemap_data.catalog import load_muscles
 from musclemap_data.draw.overlay import draw_panel, draw_text, write_overlay
 from musclemap_data.draw.skeleton import RIGHT_COLOUR
 from musclemap_data.errors import UserError
-from musclemap_data.extract.decode import read_frames
 from musclemap_data.extract.windows import WindowedVideo
-from tests.conftest import write_video
+from tests.conftest import read_frames, write_video
 
 REGIONS = len(load_muscles())
 

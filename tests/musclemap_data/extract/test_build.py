@@ -20,14 +20,13 @@ from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import FailureClass, UserError
 from musclemap_data.extract.build import extract_modalities
-from musclemap_data.extract.decode import read_frames
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities import flow
 from musclemap_data.modalities.rgb_diff import rgb_difference
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
 from musclemap_data.shards import iterate_rows, read_dataset_info
-from tests.conftest import write_video
+from tests.conftest import read_frames, write_video
 
 FAST = ("rgb", "rgb-diff", "flow")
 SPLITS = ("train", "train", "train", "val_known", "test_known")

@@ -10,8 +10,9 @@ import pytest
 
 from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.extract.cut import cut_clip
-from musclemap_data.extract.decode import probe, read_frames
+from musclemap_data.extract.decode import probe
 from musclemap_data.modalities.settings import CutSettings
+from tests.conftest import read_frames
 
 
 def grey_ramp(path, *, frames=60, fps=10, size=(96, 64), rate_out=None, audio_only=False):

@@ -42,11 +42,11 @@ def test_blazepose_joints_map_to_the_coco_joints_of_the_same_name():
     assert tuple(names[i] for i in blazepose.COCO_FROM_BLAZEPOSE) == coco.JOINTS
 
 
-def test_pairs_mirror_and_bones_agree_with_the_names():
-    for left, right in coco.LEFT_RIGHT_PAIRS:
-        assert coco.JOINTS[left].replace("left", "right") == coco.JOINTS[right]
-        assert coco.MIRRORED[left] == right and coco.MIRRORED[right] == left
-    assert sorted(coco.MIRRORED) == list(range(coco.JOINT_COUNT))
+def test_mirror_and_bones_agree_with_the_names():
+    swapped = {"left": "right", "right": "left"}
+    for name, mirrored in zip(coco.JOINTS, coco.MIRRORED, strict=True):
+        side, _, part = name.partition("_")
+        assert coco.JOINTS[mirrored] == (f"{swapped[side]}_{part}" if part else name)
     mirrored = {frozenset((coco.MIRRORED[a], coco.MIRRORED[b])) for a, b in coco.BONES}
     assert mirrored == {frozenset(bone) for bone in coco.BONES}
     assert {joint for bone in coco.BONES for joint in bone} == set(range(coco.JOINT_COUNT))
