@@ -134,3 +134,30 @@ def working_folder(out: Path) -> Iterator[Path]:
     finally:
         if not any(out.iterdir()):
             out.rmdir()
+
+
+@contextmanager
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process; the system lets go of it when the process ends.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(Path(data_dir) / ".lock")
+    try:
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{data_dir} is in use by another musclemap run. Wait for it, or choose another --data."
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{data_dir} cannot be written: {error.strerror or error}. Choose another --data."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

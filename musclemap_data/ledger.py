@@ -1,6 +1,6 @@
 """The ledger: what happened to every video and every clip, from URL to shard row.
 
-One SQLite file in the data directory, written by one process (``lock_data_dir`` sees to that).
+One SQLite file in the data directory, written by one process (see ``files.lock_data_dir``).
 Every change is one transaction, so a killed run leaves the state before or after it, never between.
 """
 
@@ -9,20 +9,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from musclemap_data.catalog import DEFAULT_TABLE
-from musclemap_data.errors import NEXT_STEP, Failure, FailureClass, UserError
+from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.manifest import Clip
 
 LEDGER_VERSION = 1
-
-
 LONGEST_REST_S = 24 * 3600
 """A host is left alone for a day at most, whatever it asked for and wherever the clock is set."""
 
@@ -45,10 +44,121 @@ class Rest:
         return f"{self.host} is left alone until {self.until:%Y-%m-%d %H:%M} UTC: {self.reason}"
 
 
-def recorded_failure(row: sqlite3.Row, prefix: str = "") -> Failure:
-    """The failure in a row of the ledger; ``video_`` prefixes those of the video of a clip."""
-    stage, kind, reason = (row[f"{prefix}failure_{part}"] for part in ("stage", "class", "reason"))
-    return Failure(stage, FailureClass(kind), reason)
+VideoState = Literal["planned", "downloaded", "failed"]
+ClipState = Literal["planned", "built", "failed", "withdrawn"]
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What is known of a fetched video.
+
+    Attributes:
+        file: where it is, relative to the data directory.
+        bytes: size of the file.
+        sha256: of the file, in hexadecimal.
+        tool: what fetched it, with its version.
+        duration_s: length in seconds, if the file tells.
+        title, uploader, licence: as its site states them, if it does.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    tool: str
+    duration_s: float | None = None
+    title: str | None = None
+    uploader: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    """A video of the plan.
+
+    Attributes:
+        video_id: its name.
+        url: as in the manifest.
+        local_path: absolute source of a local url, else None.
+        state: ``downloaded`` if the file was there when it was last looked at.
+        attempts: how often it was tried.
+        file, bytes, sha256, tool, duration_s, title, uploader, licence: see ``VideoFacts``; of the
+            last fetch, None before. ``file`` is None unless ``downloaded``.
+        failure: of the last try; None unless ``failed``.
+    """
+
+    video_id: str
+    url: str
+    local_path: str | None
+    state: VideoState
+    attempts: int
+    file: str | None
+    bytes: int | None
+    sha256: str | None
+    tool: str | None
+    duration_s: float | None
+    title: str | None
+    uploader: str | None
+    licence: str | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRow:
+    """A clip of the plan. Clips of one video share its ``VideoRow``.
+
+    Attributes:
+        clip_id, start_s, end_s, activity, split: see ``manifest.Clip``.
+        video: where it comes from.
+        state: ``built`` if it is in a shard.
+        attempts: how often it was extracted.
+        shard_number: of the shard it belongs to; None before its video is there.
+        shard_row: its row in that shard; None unless it is there.
+        timings: JSON of stage -> seconds, of the last good try.
+        failure: of the last try; None unless ``failed``.
+    """
+
+    clip_id: str
+    video: VideoRow
+    start_s: float
+    end_s: float | None
+    activity: str
+    split: str
+    state: ClipState
+    attempts: int
+    shard_number: int | None
+    shard_row: int | None
+    timings: str | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True)
+class FailedClips:
+    """The failed clips of one class.
+
+    Attributes:
+        clips: how many they are. A clip of a failed video counts with the video's class.
+        example: id of one of them, or of its video where that failed.
+        failure: of the example.
+    """
+
+    clips: int
+    example: str
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of the plan.
+
+    Attributes:
+        videos: state -> videos.
+        clips: state -> clips; those of a failed video count as ``failed``.
+        failures: failed clips by class, the most frequent first.
+    """
+
+    videos: dict[str, int]
+    clips: dict[str, int]
+    failures: list[FailedClips]
 
 
 _TABLES = """
@@ -250,22 +360,32 @@ class Ledger:
 
     # -- reading ----------------------------------------------------------------------------
 
-    def videos(self) -> list[sqlite3.Row]:
+    def videos(self) -> list[VideoRow]:
         """Videos that still have a clip in the plan, by id."""
-        return self._db.execute(
-            """SELECT * FROM videos WHERE video_id IN
-            (SELECT video_id FROM clips WHERE state != 'withdrawn') ORDER BY video_id"""
-        ).fetchall()
+        rows = self._db.execute(
+            """SELECT video_id, url, local_path, state, attempts, file, bytes, sha256, tool,
+                duration_s, title, uploader, licence, failure_class, failure_stage, failure_reason
+            FROM videos WHERE video_id IN (SELECT video_id FROM clips WHERE state != 'withdrawn')
+            ORDER BY video_id"""
+        )
+        return [VideoRow(*(*row[:-3], _failure(*row[-3:]))) for row in rows]
 
-    def clips(self) -> list[sqlite3.Row]:
-        """Clips in the plan with what is known of their video, by split and place."""
-        return self._db.execute(
-            """SELECT c.*, v.url, v.file, v.sha256 AS video_sha256, v.state AS video_state,
-                v.failure_class AS video_failure_class, v.failure_stage AS video_failure_stage,
-                v.failure_reason AS video_failure_reason
-            FROM clips c JOIN videos v USING (video_id) WHERE c.state != 'withdrawn'
-            ORDER BY c.split, c.shard_number, c.clip_id"""
-        ).fetchall()
+    def clips(self) -> list[ClipRow]:
+        """Clips in the plan, by split and place."""
+        return list(self._iterate_clips())
+
+    def _iterate_clips(self) -> Iterator[ClipRow]:
+        videos = {video.video_id: video for video in self.videos()}
+        rows = self._db.execute(
+            """SELECT clip_id, video_id, start_s, end_s, activity, split, state, attempts,
+                shard_number, shard_row, timings, failure_class, failure_stage, failure_reason
+            FROM clips WHERE state != 'withdrawn' ORDER BY split, shard_number, clip_id"""
+        )
+        same: dict[str, Any] = {}  # a million clips have a few hundred of these names
+        for clip_id, video_id, start_s, end_s, *row in rows:
+            names = [same.setdefault(name, name) for name in row[:3]]
+            others = (*row[3:-3], _failure(*row[-3:]))
+            yield ClipRow(clip_id, videos[video_id], start_s, end_s, *names, *others)
 
     def split_counts(self) -> dict[str, tuple[int, int]]:
         """Split -> (clips in the plan, of these in a shard)."""
@@ -275,51 +395,23 @@ class Ledger:
         )
         return {row["split"]: (row["planned"], row["built"]) for row in rows}
 
-    def summary(self) -> dict[str, dict[str, int]]:
-        """Counts of the plan: videos and clips by state, failed clips by class.
-
-        A clip of a failed video counts as failed with the video's class.
-        """
-        counts: dict[str, dict[str, int]] = {"videos": {}, "clips": {}, "failed_clips": {}}
-
-        def add(what: str, key: str) -> None:
-            counts[what][key] = counts[what].get(key, 0) + 1
-
-        for video in self.videos():
-            add("videos", video["state"])
-        for clip in self.clips():
-            failed_video = clip["video_state"] == "failed" and clip["shard_row"] is None
-            add("clips", "failed" if failed_video else clip["state"])
-            if failed_video or clip["state"] == "failed":
-                add("failed_clips", clip["video_failure_class"] or clip["failure_class"])
-        return counts
-
-    def failures(self) -> list[dict[str, Any]]:
-        """Failed clips by class, the most frequent first, each class with one example.
-
-        A clip of a failed video counts with the video's class; the example is then the video.
-
-        Returns:
-            One dict a class: class, clips, next_step, example (id, stage, reason).
-        """
-        groups: dict[str, dict[str, Any]] = {}
-        for clip in self.clips():
-            of_video = clip["video_state"] == "failed" and clip["shard_row"] is None
-            if not of_video and clip["state"] != "failed":
-                continue
-            prefix, name = ("video_", "video_id") if of_video else ("", "clip_id")
-            kind = FailureClass(clip[f"{prefix}failure_class"])
-            example = {
-                "id": clip[name],
-                "stage": clip[f"{prefix}failure_stage"],
-                "reason": clip[f"{prefix}failure_reason"],
-            }
-            group = groups.setdefault(
-                kind,
-                {"class": str(kind), "clips": 0, "next_step": NEXT_STEP[kind], "example": example},
-            )
-            group["clips"] += 1
-        return sorted(groups.values(), key=lambda group: (-group["clips"], group["class"]))
+    def summary(self) -> Summary:
+        """Counts of the plan: videos and clips by state, failed clips by class."""
+        videos = Counter[str](video.state for video in self.videos())
+        clips = Counter[str]()
+        failed = Counter[FailureClass]()
+        examples: dict[FailureClass, tuple[str, Failure]] = {}
+        for clip in self._iterate_clips():
+            example, failure = clip.clip_id, clip.failure
+            if clip.video.failure and clip.shard_row is None:
+                example, failure = clip.video.video_id, clip.video.failure
+            clips["failed" if failure else clip.state] += 1
+            if failure:
+                failed[failure.failure_class] += 1
+                examples.setdefault(failure.failure_class, (example, failure))
+        by_count = sorted(failed, key=lambda kind: (-failed[kind], kind))
+        failures = [FailedClips(failed[kind], *examples[kind]) for kind in by_count]
+        return Summary(dict(videos), dict(clips), failures)
 
     def resting_hosts(self) -> dict[str, Rest]:
         """Hosts that asked for a pause that is not over, by name.
@@ -353,16 +445,16 @@ class Ledger:
 
     # -- what happened ----------------------------------------------------------------------
 
-    def video_downloaded(self, video_id: str, facts: Mapping[str, Any], seconds: float) -> None:
-        """Record a fetched video; ``facts`` has file, bytes, sha256, tool and what is known."""
-        names = ("file", "bytes", "sha256", "duration_s", "title", "uploader", "licence", "tool")
-        assignments = ", ".join(f"{name} = ?" for name in names)
+    def video_downloaded(self, video_id: str, facts: VideoFacts, seconds: float) -> None:
+        """Record a fetched video, and the seconds that it took."""
         with self._transaction():
             self._db.execute(
-                f"UPDATE videos SET {assignments}, state = 'downloaded', attempts = attempts + 1, "  # noqa: S608
-                "failure_class = NULL, failure_stage = NULL, failure_reason = NULL, "
-                "seconds = ?, updated_at = ? WHERE video_id = ?",
-                (*(facts.get(name) for name in names), seconds, _now(), video_id),
+                """UPDATE videos SET state = 'downloaded', attempts = attempts + 1, file = :file,
+                bytes = :bytes, sha256 = :sha256, duration_s = :duration_s, title = :title,
+                uploader = :uploader, licence = :licence, tool = :tool, failure_class = NULL,
+                failure_stage = NULL, failure_reason = NULL, seconds = :seconds, updated_at = :now
+                WHERE video_id = :video_id""",
+                {**asdict(facts), "seconds": seconds, "now": _now(), "video_id": video_id},
             )
 
     def video_failed(self, video_id: str, failure: Failure, seconds: float) -> None:
@@ -462,6 +554,10 @@ class Ledger:
                 )
 
 
+def _failure(kind: str | None, stage: str, reason: str) -> Failure | None:
+    return None if kind is None else Failure(stage, FailureClass(kind), reason)
+
+
 def _may_have_neighbours(path: Path) -> bool:
     """Whether SQLite can keep its two side files, without which it reads no WAL database.
 
@@ -472,30 +568,3 @@ def _may_have_neighbours(path: Path) -> bool:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@contextmanager
-def lock_data_dir(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory for this process; the system lets go of it when the process ends.
-
-    Raises:
-        UserError: another process holds it, or it cannot be written.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(Path(data_dir) / ".lock")
-    try:
-        Path(data_dir).mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"{data_dir} is in use by another musclemap run. Wait for it, or choose another --data."
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"{data_dir} cannot be written: {error.strerror or error}. Choose another --data."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -238,7 +238,7 @@ def _find(request: Request, index: ClipIndex) -> ListedClip:
     return clip
 
 
-def _describe_dataset(data_dir: Path, index: ClipIndex) -> dict[str, Any]:
+def _describe_dataset(data_dir: Path, index: ClipIndex) -> dict[str, object]:
     used = {clip.activity for clip in index.clips}
     # A manifest may hold out more activities than the label table does.
     new = {clip.activity for clip in index.clips if clip.split in NEW_SPLITS}
@@ -262,9 +262,9 @@ def _describe_dataset(data_dir: Path, index: ClipIndex) -> dict[str, Any]:
     }
 
 
-def _card(clip: ListedClip, index: ClipIndex) -> dict[str, Any]:
+def _card(clip: ListedClip, index: ClipIndex) -> dict[str, object]:
     activity = index.activities.get(clip.activity)
-    card: dict[str, Any] = {
+    card: dict[str, object] = {
         "clip_id": clip.clip_id,
         "activity": clip.activity,
         "activity_name": activity.name if activity else clip.activity,
@@ -275,19 +275,18 @@ def _card(clip: ListedClip, index: ClipIndex) -> dict[str, Any]:
         "version": clip.version,
     }
     if clip.failure:
-        kind, stage, reason = clip.failure
         card["failure"] = {
-            "class": kind,
-            "stage": stage,
-            "reason": reason,
-            "next_step": NEXT_STEP[kind],
+            "class": clip.failure.failure_class,
+            "stage": clip.failure.stage,
+            "reason": clip.failure.reason,
+            "next_step": NEXT_STEP[clip.failure.failure_class],
         }
     return card
 
 
-def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> dict[str, Any]:
+def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> dict[str, object]:
     activity = index.activities.get(clip.activity)
-    video = index.videos.get(clip.video_id, {})
+    video = index.videos.get(clip.video_id)
     details = _card(clip, index) | {
         name: getattr(clip, name)
         for name in ("video_id", "url", "start_s", "end_s", "frames", "height", "width", "fps")
@@ -300,9 +299,9 @@ def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> di
         else None
     )
     details["video"] = {
-        name: video[name]
+        name: value
         for name in ("title", "uploader", "licence", "duration_s", "tool", "state")
-        if video.get(name)
+        if (value := getattr(video, name, None))
     }
     if clip.state == "built" and clip.shard is not None:
         facts = rows.facts(clip)
@@ -316,7 +315,7 @@ def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> di
     return details
 
 
-def _neighbours(clip: ListedClip, index: ClipIndex, filters: Filters) -> dict[str, Any]:
+def _neighbours(clip: ListedClip, index: ClipIndex, filters: Filters) -> dict[str, object]:
     """The clips before and after in the filtered list, and where in it this one is."""
     numbers = index.select(filters).nonzero()[0].tolist()
     own = index.position[clip.clip_id]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_muscles, load_table
-from musclemap_data.errors import NEXT_STEP, FailureClass, UserError
-from musclemap_data.ledger import Ledger
+from musclemap_data.errors import NEXT_STEP, Failure, FailureClass, UserError
+from musclemap_data.ledger import ClipRow, Ledger, VideoRow
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 STATES = ("built", "failed", "waiting")
@@ -32,7 +32,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedClip:
     """One clip of the plan or of a shard.
 
@@ -42,7 +42,7 @@ class ListedClip:
         shard, row: where its row is; None unless built.
         version: changes when the shard's file does.
         frames, height, width, fps: None unless built.
-        failure: class, stage and reason of a failed clip.
+        failure: of a failed clip, or of its video.
         attempts, timings: from the ledger: tries, and JSON of stage -> seconds.
     """
 
@@ -62,7 +62,7 @@ class ListedClip:
     height: int | None = None
     width: int | None = None
     fps: float | None = None
-    failure: tuple[FailureClass, str, str] | None = None
+    failure: Failure | None = None
     attempts: int | None = None
     timings: str | None = None
 
@@ -97,7 +97,7 @@ class ClipIndex:
         *,
         version: str = "",
         info: Mapping[str, Any] | None = None,
-        videos: Mapping[str, Mapping[str, Any]] | None = None,
+        videos: Mapping[str, VideoRow] | None = None,
         problems: list[str] | None = None,
     ) -> None:
         self.clips = sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.clip_id))
@@ -112,7 +112,7 @@ class ClipIndex:
             "split": _texts(clip.split for clip in self.clips),
             "activity": _texts(clip.activity for clip in self.clips),
             "state": _texts(clip.state for clip in self.clips),
-            "failure": _texts(clip.failure[0] if clip.failure else "" for clip in self.clips),
+            "failure": _texts(c.failure.failure_class if c.failure else "" for c in self.clips),
         }
         self._muscles = np.array([clip.muscles for clip in self.clips], bool).reshape(
             -1, len(load_muscles())
@@ -148,7 +148,7 @@ class ClipIndex:
                 found[name] = _counts(self._values[name][chosen])
         return found
 
-    def statistics(self, filters: Filters) -> dict[str, Any]:
+    def statistics(self, filters: Filters) -> dict[str, object]:
         """Clips by split, activity and muscle region (built clips), and failures by class.
 
         Returns:
@@ -214,8 +214,8 @@ class ClipIndex:
         return masks
 
 
-def _texts(values: Any) -> npt.NDArray[np.str_]:
-    return np.array([str(value) for value in values], np.str_)
+def _texts(values: Iterable[str]) -> npt.NDArray[np.str_]:
+    return np.array(list(values), np.str_)
 
 
 def _counts(values: npt.NDArray[np.str_]) -> dict[str, int]:
@@ -229,7 +229,7 @@ def _by_region(muscles: npt.NDArray[np.bool_]) -> dict[str, int]:
 
 def _words(clip: ListedClip, activity: Activity | None) -> str:
     names = (activity.name, *activity.aliases) if activity else ()
-    reason = clip.failure[2] if clip.failure else ""
+    reason = clip.failure.reason if clip.failure else ""
     return "\n".join((clip.clip_id, clip.video_id, clip.url, clip.activity, *names, reason)).lower()
 
 
@@ -244,7 +244,7 @@ class LiveIndex:
         self.data_dir = Path(data_dir)
         self._reread_after_s = reread_after_s
         self._lock = threading.Lock()
-        self._shards: dict[Path, tuple[str, list[dict[str, Any]]]] = {}
+        self._shards: dict[Path, tuple[str, list[ListedClip]]] = {}
         self._version = ""
         self._looked_at = 0.0
         self._index = self.get()
@@ -284,8 +284,8 @@ class LiveIndex:
     def _read(self, files: Mapping[Path, str], version: str) -> ClipIndex:
         problems: list[str] = []
         info: dict[str, Any] = {}
-        ledger_clips: list[Any] = []
-        videos: dict[str, dict[str, Any]] = {}
+        planned: dict[str, ClipRow] = {}
+        videos: dict[str, VideoRow] = {}
         table = DEFAULT_TABLE
         if self.data_dir / "dataset.json" in files:  # not yet, during a first build
             info = read_dataset_info(self.data_dir)
@@ -293,14 +293,13 @@ class LiveIndex:
         if self.data_dir / "ledger.sqlite" in files:
             try:
                 with Ledger(self.data_dir, read_only=True) as ledger:
-                    ledger_clips = ledger.clips()
-                    videos = {row["video_id"]: dict(row) for row in ledger.videos()}
+                    planned = {clip.clip_id: clip for clip in ledger.clips()}
+                    videos = {video.video_id: video for video in ledger.videos()}
                     table = ledger.activity_table()
             except UserError as error:
                 problems.append(str(error))
         activities = load_table(table)
-        planned = {clip["clip_id"]: clip for clip in ledger_clips}
-        clips = []
+        clips: list[ListedClip] = []
         for path, signature in files.items():
             if path.suffix == ".parquet":
                 try:
@@ -310,58 +309,56 @@ class LiveIndex:
         self._shards = {path: rows for path, rows in self._shards.items() if path in files}
         built = {clip.clip_id for clip in clips}
         clips += [
-            _clip_without_row(row, activities) for name, row in planned.items() if name not in built
+            _clip_without_row(clip, activities)
+            for name, clip in planned.items()
+            if name not in built
         ]
         return ClipIndex(
             clips, activities, version=version, info=info, videos=videos, problems=problems
         )
 
     def _shard_clips(
-        self, path: Path, signature: str, planned: Mapping[str, Any]
+        self, path: Path, signature: str, planned: Mapping[str, ClipRow]
     ) -> list[ListedClip]:
-        known, rows = self._shards.get(path, ("", []))
+        known, clips = self._shards.get(path, ("", []))
         if known != signature:
+            version = signature.partition(" ")[2].replace(" ", "-")
             with Shard(path) as shard:
                 rows = shard.table(_COLUMNS).to_pylist()
-            self._shards[path] = (signature, rows)
-        version = signature.partition(" ")[2].replace(" ", "-")
+            clips = [
+                ListedClip(
+                    **row | {"muscles": tuple(row["muscles"])},
+                    state="built",
+                    shard=path,
+                    row=number,
+                    version=version,
+                )
+                for number, row in enumerate(rows)
+            ]
+            self._shards[path] = (signature, clips)
         return [
-            ListedClip(
-                **row | {"muscles": tuple(row["muscles"])},
-                state="built",
-                shard=path,
-                row=number,
-                version=version,
-                attempts=planned[row["clip_id"]]["attempts"] if row["clip_id"] in planned else None,
-                timings=planned[row["clip_id"]]["timings"] if row["clip_id"] in planned else None,
-            )
-            for number, row in enumerate(rows)
+            replace(clip, attempts=plan.attempts, timings=plan.timings) if plan else clip
+            for clip in clips
+            for plan in [planned.get(clip.clip_id)]
         ]
 
 
-def _clip_without_row(row: Any, activities: Mapping[str, Activity]) -> ListedClip:
-    activity = activities.get(row["activity"])
-    failure = None
-    for prefix in ("video_failure_", "failure_"):
-        if failure is None and row[f"{prefix}class"]:
-            failure = (
-                FailureClass(row[f"{prefix}class"]),
-                row[f"{prefix}stage"] or "",
-                row[f"{prefix}reason"] or "",
-            )
+def _clip_without_row(clip: ClipRow, activities: Mapping[str, Activity]) -> ListedClip:
+    activity = activities.get(clip.activity)
+    failure = clip.video.failure or clip.failure
     return ListedClip(
-        clip_id=row["clip_id"],
-        video_id=row["video_id"],
-        url=row["url"],
-        activity=row["activity"],
-        split=row["split"],
-        start_s=row["start_s"],
-        end_s=row["end_s"],
+        clip_id=clip.clip_id,
+        video_id=clip.video.video_id,
+        url=clip.video.url,
+        activity=clip.activity,
+        split=clip.split,
+        start_s=clip.start_s,
+        end_s=clip.end_s,
         state="failed" if failure else "waiting",
         muscles=activity.muscles if activity else (False,) * len(load_muscles()),
         failure=failure,
-        attempts=row["attempts"],
-        timings=row["timings"],
+        attempts=clip.attempts,
+        timings=clip.timings,
     )
 
 
@@ -371,7 +368,7 @@ def parse_filters(query: Mapping[str, str], index: ClipIndex) -> Filters:
     Raises:
         ValueError: a value that does not exist, or a text over 200 characters.
     """
-    allowed: dict[str, Any] = {
+    allowed: dict[str, Collection[str]] = {
         "split": SPLITS,
         "activity": index.activities,
         "region": [muscle.slug for muscle in load_muscles()],

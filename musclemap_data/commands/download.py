@@ -30,6 +30,7 @@ from musclemap_data.download.settings import DownloadSettings
 if TYPE_CHECKING:
     from musclemap_data.download.videos import DownloadReport, Estimate
     from musclemap_data.errors import Failure
+    from musclemap_data.ledger import Rest, Summary
 
 app = typer.Typer()
 
@@ -351,30 +352,65 @@ def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
     from musclemap_data.ledger import Ledger
 
     with Ledger(data, read_only=True) as ledger:
-        counts: dict[str, Any] = ledger.summary()
-        counts |= {"failures": ledger.failures(), "resting_hosts": resting_hosts(ledger)}
+        summary, resting = ledger.summary(), resting_hosts(ledger)
     if as_json:
-        typer.echo(json.dumps(counts, indent=2))
+        typer.echo(json.dumps(_status_json(summary, resting), indent=2))
     else:
-        _print_status(counts)
-    if set(counts["clips"]) != {"built"}:
+        _print_status(summary, resting)
+    if set(summary.clips) != {"built"}:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _print_status(counts: dict[str, Any]) -> None:
-    states = sorted({*counts["videos"], *counts["clips"]})
+def _status_json(summary: Summary, resting: list[tuple[Rest, int]]) -> dict[str, object]:
+    from musclemap_data.errors import NEXT_STEP
+
+    failures = [
+        {
+            "class": group.failure.failure_class,
+            "clips": group.clips,
+            "next_step": NEXT_STEP[group.failure.failure_class],
+            "example": {
+                "id": group.example,
+                "stage": group.failure.stage,
+                "reason": group.failure.reason,
+            },
+        }
+        for group in summary.failures
+    ]
+    return {
+        "videos": summary.videos,
+        "clips": summary.clips,
+        "failed_clips": {g.failure.failure_class: g.clips for g in summary.failures},
+        "failures": failures,
+        "resting_hosts": [
+            {
+                "host": rest.host,
+                "until": rest.until.isoformat(),
+                "reason": rest.reason,
+                "videos_left": left,
+            }
+            for rest, left in resting
+        ],
+    }
+
+
+def _print_status(summary: Summary, resting: list[tuple[Rest, int]]) -> None:
+    from musclemap_data.errors import NEXT_STEP
+
+    states = sorted({*summary.videos, *summary.clips})
     typer.echo(f"{'':<8}" + "".join(f"{state:>12}" for state in states))
-    for what in ("videos", "clips"):
-        row = "".join(f"{counts[what].get(state, 0):>12}" for state in states)
+    for what, counts in (("videos", summary.videos), ("clips", summary.clips)):
+        row = "".join(f"{counts.get(state, 0):>12}" for state in states)
         typer.echo(f"{what:<8}{row}")
-    if counts["failures"]:
+    if summary.failures:
         typer.echo(f"\n{'failure class':<14}{'clips':>6}  what to do")
-    for group in counts["failures"]:
-        example = group["example"]
-        typer.echo(f"{group['class']:<14}{group['clips']:>6}  {group['next_step']}")
-        typer.echo(f"{'':<22}e.g. {example['id']} ({example['stage']}): {example['reason']}")
-    for host in counts["resting_hosts"]:
+    for group in summary.failures:
+        failure = group.failure
+        kind = failure.failure_class
+        typer.echo(f"{kind:<14}{group.clips:>6}  {NEXT_STEP[kind]}")
+        typer.echo(f"{'':<22}e.g. {group.example} ({failure.stage}): {failure.reason}")
+    for rest, left in resting:
         typer.echo(
-            f"\nPAUSE {host['host']} until {host['until']} ({host['videos_left']} videos left): "
-            f"{host['reason']}"
+            f"\nPAUSE {rest.host} until {rest.until.isoformat()} ({left} videos left): "
+            f"{rest.reason}"
         )

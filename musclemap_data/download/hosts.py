@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from musclemap_data.download.settings import DownloadSettings
@@ -24,6 +24,8 @@ from musclemap_data.remote import is_object_url
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
+
+Result = TypeVar("Result")
 
 _YOUTUBE = ("youtube.com", "youtu.be", "music.youtube.com", "youtube-nocookie.com")
 _NO_ANSWER = (FailureClass.NETWORK, FailureClass.DISK, FailureClass.BUG)
@@ -135,10 +137,10 @@ class Hosts:
 
 def run_tasks(
     tasks: Sequence[VideoTask],
-    work: Callable[[VideoTask, float, threading.Event], Any],
+    work: Callable[[VideoTask, float, threading.Event], Result],
     settings: DownloadSettings,
     hosts: Hosts,
-) -> Generator[tuple[VideoTask, Any, float]]:
+) -> Generator[tuple[VideoTask, Result | StageError, float]]:
     """Do the work of each task in threads, host by host in turn; no task of a host that rests.
 
     Args:
@@ -155,7 +157,7 @@ def run_tasks(
     for task in tasks:
         waiting.setdefault(host_of(task.url), deque()).append(task)
     stop = threading.Event()
-    running: dict[Future[tuple[Any, float]], VideoTask] = {}
+    running: dict[Future[tuple[Result | StageError, float]], VideoTask] = {}
 
     def next_task() -> VideoTask | None:
         for host in list(waiting):
@@ -189,11 +191,11 @@ def run_tasks(
 
 def _try(
     task: VideoTask,
-    work: Callable[[VideoTask, float, threading.Event], Any],
+    work: Callable[[VideoTask, float, threading.Event], Result],
     settings: DownloadSettings,
     hosts: Hosts,
     stop: threading.Event,
-) -> tuple[Any, float]:
+) -> tuple[Result | StageError, float]:
     """Do the work of a task, again after a pause where its failure may pass.
 
     Returns:
@@ -221,7 +223,7 @@ def _try(
     began = time.monotonic()
     ends_at = began + settings.video_timeout_s
 
-    def once() -> Any:
+    def once() -> Result:
         if retrying.statistics["attempt_number"] > 1:
             hosts.wait_turn(task.url, stop)
         return work(task, ends_at - time.monotonic(), stop)
@@ -255,6 +257,7 @@ def _try(
         before_sleep=keep_others_waiting,
         reraise=True,
     )
+    outcome: Result | StageError
     try:
         outcome = retrying(once)
     except StageError as error:

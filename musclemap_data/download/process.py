@@ -13,9 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Self
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Self, TypeVar
 
 from musclemap_data.errors import FailureClass, StageError
+
+Result = TypeVar("Result")
 
 
 class OwnProcesses:
@@ -27,7 +31,7 @@ class OwnProcesses:
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
         self._preload = preload
-        self._idle: list[tuple[Any, Any]] = []
+        self._idle: list[tuple[BaseProcess, Connection]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -38,11 +42,11 @@ class OwnProcesses:
 
     def call(
         self,
-        work: Callable[..., Any],
-        arguments: tuple[Any, ...],
+        work: Callable[..., Result],
+        arguments: tuple[object, ...],
         time_limit_s: float,
         stop: threading.Event,
-    ) -> Any:
+    ) -> Result:
         """Call a function in another process.
 
         Args:
@@ -71,7 +75,7 @@ class OwnProcesses:
                 if time.monotonic() > ends_at:
                     reason = "not finished within --video-timeout"
                     raise StageError("download", FailureClass.NETWORK, reason)
-            outcome = connection.recv()
+            outcome: Result | StageError = connection.recv()
         except BaseException as error:
             _end(process, connection)
             if isinstance(error, EOFError | ConnectionError):
@@ -84,7 +88,7 @@ class OwnProcesses:
         return outcome
 
 
-def _start(preload: Sequence[str]) -> tuple[Any, Any]:
+def _start(preload: Sequence[str]) -> tuple[BaseProcess, Connection]:
     can_fork = "forkserver" in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if can_fork else "spawn")
     if can_fork:
@@ -98,7 +102,7 @@ def _start(preload: Sequence[str]) -> tuple[Any, Any]:
     return process, ours
 
 
-def _serve(connection: Any) -> None:
+def _serve(connection: Connection) -> None:
     """In the other process: answer calls until it is ended, or its parent is."""
     if hasattr(os, "setsid"):
         os.setsid()  # a group of its own, to be ended with whatever it started
@@ -120,7 +124,7 @@ def _serve(connection: Any) -> None:
         connection.send(_answer(work, arguments))
 
 
-def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _answer(work: Callable[..., Result], arguments: tuple[object, ...]) -> Result | StageError:
     try:
         return work(*arguments)
     except StageError as error:
@@ -133,9 +137,10 @@ def _answer(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return StageError("download", FailureClass.BUG, f"{type(error).__name__}: {error}")
 
 
-def _end(process: Any, connection: Any) -> None:
+def _end(process: BaseProcess, connection: Connection) -> None:
     connection.close()
-    _kill_group(process.pid)
+    if process.pid is not None:
+        _kill_group(process.pid)
     process.kill()
     process.join()
     process.close()

@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from musclemap_data import remote
 from musclemap_data.catalog import DEFAULT_TABLE
@@ -27,8 +26,8 @@ from musclemap_data.download.process import OwnProcesses
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.decode import probe
-from musclemap_data.files import file_sha256
-from musclemap_data.ledger import Ledger, Rest, lock_data_dir, recorded_failure
+from musclemap_data.files import file_sha256, lock_data_dir
+from musclemap_data.ledger import Ledger, Rest, VideoFacts, VideoRow
 from musclemap_data.manifest import Clip
 
 _KEEPS_PARTIAL = (FailureClass.NETWORK, FailureClass.RATE_LIMITED, FailureClass.DISK)
@@ -121,10 +120,9 @@ def download_videos(
     cookies = ytdlp.read_cookies(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         ledger.sync(clips, manifest_dir, keep=keep, activity_table=activity_table)
-        report = DownloadReport()
-        tasks = _plan(ledger, {clip.video_id for clip in clips}, data_dir, retry_failed, report)
-        _fetch_all(tasks, ledger, data_dir, settings, cookies, now, report, on_video, on_total)
-    return report
+        chosen = {clip.video_id for clip in clips}
+        plan = _plan(ledger.videos(), chosen, data_dir, retry_failed)
+        return _fetch_all(plan, ledger, data_dir, settings, cookies, now, on_video, on_total)
 
 
 def retry_videos(
@@ -155,9 +153,8 @@ def retry_videos(
     cookies = ytdlp.read_cookies(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         video_ids, clip_ids = ledger.plan_again(classes)
-        report = DownloadReport()
-        tasks = _plan(ledger, set(video_ids), data_dir, True, report)
-        _fetch_all(tasks, ledger, data_dir, settings, cookies, now, report, on_video, on_total)
+        plan = _plan(ledger.videos(), set(video_ids), data_dir, True)
+        report = _fetch_all(plan, ledger, data_dir, settings, cookies, now, on_video, on_total)
     return report, clip_ids
 
 
@@ -181,7 +178,6 @@ def estimate_downloads(
     """
     settings = settings or DownloadSettings()
     cookies = ytdlp.read_cookies(settings)
-    report, estimate = DownloadReport(), Estimate()
 
     def look(task: VideoTask, time_limit_s: float, stop: threading.Event) -> int | None:
         if task.local_path is not None:
@@ -197,26 +193,25 @@ def estimate_downloads(
         with Ledger(Path(scratch)) as ledger:
             ledger.sync(clips, manifest_dir)
             chosen = {clip.video_id for clip in clips}
-            tasks = _plan(ledger, chosen, data_dir, retry_failed, report)
+            plan = _plan(ledger.videos(), chosen, data_dir, retry_failed)
             hosts = Hosts(settings, {} if now else ledger.resting_hosts())
+    estimate = Estimate(failed=dict(plan.failed), present=plan.present)
     if on_total:
-        on_total(len(tasks))
+        on_total(len(plan.tasks))
     with (
         OwnProcesses(ytdlp.PRELOAD) as processes,
-        closing(run_tasks(tasks, look, settings, hosts)) as outcomes,
+        closing(run_tasks(plan.tasks, look, settings, hosts)) as outcomes,
     ):
         for task, outcome, _ in outcomes:
-            failure = outcome.failure if isinstance(outcome, StageError) else None
-            if failure:
-                estimate.failed[task.video_id] = failure
+            failure = None
+            if isinstance(outcome, StageError):
+                estimate.failed[task.video_id] = failure = outcome.failure
             else:
                 estimate.sizes[task.video_id] = outcome
             if on_video:
                 on_video(task.video_id, failure)
-    estimate.failed |= report.failed
-    estimate.present = report.present
     tried = {*estimate.sizes, *estimate.failed}
-    estimate.not_tried = _count_hosts(task for task in tasks if task.video_id not in tried)
+    estimate.not_tried = _count_hosts(task for task in plan.tasks if task.video_id not in tried)
     estimate.resting = list(hosts.resting.values())
     return estimate
 
@@ -231,77 +226,84 @@ def needs_javascript(clips: Sequence[Clip]) -> str | None:
     )
 
 
-def resting_hosts(ledger: Ledger) -> list[dict[str, Any]]:
-    """Hosts that asked for a pause: host, until (UTC), reason, videos_left (not downloaded yet)."""
+def resting_hosts(ledger: Ledger) -> list[tuple[Rest, int]]:
+    """Hosts that asked for a pause, each with the number of its videos not downloaded yet."""
     rests = ledger.resting_hosts()
-    left = [host_of(video["url"]) for video in ledger.videos() if _is_left(video)]
-    return [
-        {
-            "host": rest.host,
-            "until": rest.until.isoformat(),
-            "reason": rest.reason,
-            "videos_left": left.count(rest.host),
-        }
-        for rest in rests.values()
-    ]
+    left = Counter(host_of(video.url) for video in ledger.videos() if _is_left(video))
+    return [(rest, left[host]) for host, rest in rests.items()]
 
 
-def _is_left(video: Any) -> bool:
-    retried = {str(kind) for kind in RETRIED_BY_DEFAULT}
-    return video["state"] == "planned" or video["failure_class"] in retried
+def _is_left(video: VideoRow) -> bool:
+    if video.failure is not None:
+        return video.failure.failure_class in RETRIED_BY_DEFAULT
+    return video.state == "planned"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What becomes of the chosen videos.
+
+    Attributes:
+        tasks: to be fetched.
+        missing: ids of those that were there once; they are among the tasks.
+        failed: video id -> failure, where an earlier one is for good.
+        present: how many are there, and their bytes.
+    """
+
+    tasks: list[VideoTask]
+    missing: list[str]
+    failed: dict[str, Failure]
+    present: int
+    present_bytes: int
 
 
 def _plan(
-    ledger: Ledger,
-    chosen: Collection[str],
-    data_dir: Path,
-    retry_failed: bool,
-    report: DownloadReport,
-) -> list[VideoTask]:
-    """The chosen videos that are to be fetched; the others go into the report."""
-    tasks = []
-    for video in ledger.videos():
-        video_id = video["video_id"]
-        if video_id not in chosen:
+    videos: Iterable[VideoRow], chosen: Collection[str], data_dir: Path, retry_failed: bool
+) -> _Plan:
+    tasks, missing, failed, sizes = [], [], {}, []
+    for video in videos:
+        if video.video_id not in chosen:
             continue
-        if video["state"] == "downloaded" and (data_dir / video["file"]).is_file():
-            report.present += 1
-            report.total_bytes += video["bytes"] or 0
+        if video.file is not None and (data_dir / video.file).is_file():
+            sizes.append(video.bytes or 0)
             continue
-        if video["state"] == "downloaded":
-            ledger.video_missing(video_id)
-        elif video["state"] == "failed" and not retry_failed:
-            failure = recorded_failure(video)
-            if failure.failure_class not in RETRIED_BY_DEFAULT:
-                report.failed[video_id] = failure
-                continue
-        tasks.append(VideoTask(video_id, video["url"], video["local_path"]))
-    return tasks
+        failure = video.failure
+        if failure and not retry_failed and failure.failure_class not in RETRIED_BY_DEFAULT:
+            failed[video.video_id] = failure
+            continue
+        if video.state == "downloaded":
+            missing.append(video.video_id)
+        tasks.append(VideoTask(video.video_id, video.url, video.local_path))
+    return _Plan(tasks, missing, failed, len(sizes), sum(sizes))
 
 
 def _fetch_all(
-    tasks: Sequence[VideoTask],
+    plan: _Plan,
     ledger: Ledger,
     data_dir: Path,
     settings: DownloadSettings,
     cookies: str | None,
     now: bool,
-    report: DownloadReport,
     on_video: OnVideo | None,
     on_total: OnTotal | None,
-) -> None:
+) -> DownloadReport:
     """Fetch videos; each outcome goes into the ledger at once, and into the report."""
+    report = DownloadReport(
+        present=plan.present, failed=dict(plan.failed), total_bytes=plan.present_bytes
+    )
+    for video_id in plan.missing:
+        ledger.video_missing(video_id)
     videos_dir = data_dir / "videos"
     (videos_dir / ".partial").mkdir(parents=True, exist_ok=True)
     hosts = Hosts(settings, {} if now else ledger.resting_hosts())
     ledger.set_resting_hosts(hosts.resting.values())
     known_rests = len(hosts.resting)
-    left = {task.video_id: task for task in tasks}
+    left = {task.video_id: task for task in plan.tasks}
     if on_total:
-        on_total(sum(host_of(task.url) not in hosts.resting for task in tasks))
+        on_total(sum(host_of(task.url) not in hosts.resting for task in plan.tasks))
 
-    def work(task: VideoTask, time_limit_s: float, stop: threading.Event) -> dict[str, Any]:
-        def fetch() -> tuple[dict[str, Any], Path]:
+    def work(task: VideoTask, time_limit_s: float, stop: threading.Event) -> VideoFacts:
+        def fetch() -> ytdlp.Fetched:
             folder = videos_dir / ".partial"
             if task.local_path is not None:
                 return _copy_local(task, folder)
@@ -314,17 +316,17 @@ def _fetch_all(
 
     with (
         OwnProcesses(ytdlp.PRELOAD) as processes,
-        closing(run_tasks(tasks, work, settings, hosts)) as outcomes,
+        closing(run_tasks(plan.tasks, work, settings, hosts)) as outcomes,
     ):
         for task, outcome, seconds in outcomes:
-            failure = outcome.failure if isinstance(outcome, StageError) else None
-            if failure:
+            failure = None
+            if isinstance(outcome, StageError):
+                report.failed[task.video_id] = failure = outcome.failure
                 ledger.video_failed(task.video_id, failure, seconds)
-                report.failed[task.video_id] = failure
             else:
                 ledger.video_downloaded(task.video_id, outcome, seconds)
                 report.downloaded += 1
-                report.total_bytes += outcome["bytes"]
+                report.total_bytes += outcome.bytes
             del left[task.video_id]
             if len(hosts.resting) > known_rests:
                 known_rests = len(hosts.resting)
@@ -333,35 +335,35 @@ def _fetch_all(
                 on_video(task.video_id, failure)
     report.resting = list(hosts.resting.values())
     report.not_tried = _count_hosts(left.values())
+    return report
 
 
 def _count_hosts(tasks: Iterable[VideoTask]) -> dict[str, int]:
     return dict(Counter(host_of(task.url) for task in tasks))
 
 
-def _fetch_one(
-    task: VideoTask, videos_dir: Path, fetch: Callable[[], tuple[dict[str, Any], Path]]
-) -> dict[str, Any]:
+def _fetch_one(task: VideoTask, videos_dir: Path, fetch: Callable[[], ytdlp.Fetched]) -> VideoFacts:
     """Fetch one video into ``videos_dir`` by ``fetch``, which leaves it in ``.partial``.
-
-    Returns:
-        Facts for the ledger.
 
     Raises:
         StageError: for every way it can go wrong.
     """
     folder = videos_dir / ".partial"
     try:
-        facts, fetched = fetch()
-        video = probe(fetched, stage="download")
-        final = videos_dir / f"{task.video_id}{_safe_suffix(fetched.suffix)}"
-        facts |= {
-            "bytes": fetched.stat().st_size,
-            "sha256": file_sha256(fetched),
-            "duration_s": video.duration_s,
-            "file": f"videos/{final.name}",
-        }
-        fetched.replace(final)
+        fetched = fetch()
+        video = probe(fetched.path, stage="download")
+        final = videos_dir / f"{task.video_id}{_safe_suffix(fetched.path.suffix)}"
+        facts = VideoFacts(
+            file=f"videos/{final.name}",
+            bytes=fetched.path.stat().st_size,
+            sha256=file_sha256(fetched.path),
+            tool=fetched.tool,
+            duration_s=video.duration_s,
+            title=fetched.title,
+            uploader=fetched.uploader,
+            licence=fetched.licence,
+        )
+        fetched.path.replace(final)
     except StageError as error:
         if error.failure.failure_class not in _KEEPS_PARTIAL:
             _drop_partial(task, folder)
@@ -390,17 +392,17 @@ def _local_source(task: VideoTask) -> Path:
     return source
 
 
-def _copy_local(task: VideoTask, folder: Path) -> tuple[dict[str, Any], Path]:
+def _copy_local(task: VideoTask, folder: Path) -> ytdlp.Fetched:
     source = _local_source(task)
     target = _partial_file(task, folder, source)
     shutil.copyfile(source, target)
-    return {"tool": "copy"}, target
+    return ytdlp.Fetched(target, tool="copy")
 
 
-def _copy_object(task: VideoTask, folder: Path, most_bytes: int) -> tuple[dict[str, Any], Path]:
+def _copy_object(task: VideoTask, folder: Path, most_bytes: int) -> ytdlp.Fetched:
     target = _partial_file(task, folder, PurePosixPath(task.url))
     remote.fetch(task.url, target, most_bytes)
-    return {"tool": "fsspec"}, target
+    return ytdlp.Fetched(target, tool="fsspec")
 
 
 def _partial_file(task: VideoTask, folder: Path, source: PurePath) -> Path:

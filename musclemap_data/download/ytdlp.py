@@ -15,6 +15,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -60,6 +61,17 @@ _BY_TEXT = (
 )
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A fetched file: where it is, what fetched it, and what its site says of it."""
+
+    path: Path
+    tool: str
+    title: str | None = None
+    uploader: str | None = None
+    licence: str | None = None
+
+
 def fetch(
     processes: OwnProcesses,
     video_id: str,
@@ -69,8 +81,8 @@ def fetch(
     cookies: str | None,
     time_limit_s: float,
     stop: threading.Event,
-) -> tuple[dict[str, Any], Path]:
-    """Fetch the video of a url; what an earlier try left in ``folder`` is gone on with.
+) -> Fetched:
+    """Fetch the video of a url; what an earlier try left in ``folder`` is continued.
 
     Args:
         processes: where yt-dlp runs.
@@ -81,9 +93,6 @@ def fetch(
         cookies: what ``read_cookies`` gave.
         time_limit_s: seconds after which the attempt is ended.
         stop: ends the attempt when set.
-
-    Returns:
-        (title, uploader, licence and tool for the ledger; the file).
 
     Raises:
         StageError: stage ``download``, with the class of the failure.
@@ -173,7 +182,7 @@ def javascript_runtime() -> str | None:
 
 def _fetch(
     video_id: str, url: str, folder: Path, settings: DownloadSettings, cookies: str | None
-) -> tuple[dict[str, Any], Path]:
+) -> Fetched:
     import yt_dlp
 
     def check_size(progress: Mapping[str, Any]) -> None:
@@ -183,7 +192,7 @@ def _fetch(
 
     options = _options(settings, cookies)
     options["progress_hooks"] = [check_size]
-    # The format is in the name: another one must not be gone on with in the same file.
+    # The format is in the name: another one must not continue the same file.
     template = str(folder / partial_name(video_id, url)).replace("%", "%%")
     options["outtmpl"] = {"default": template + "%(format_id).40s.%(ext)s"}
     info = _extract(url, options, download=True)
@@ -194,13 +203,13 @@ def _fetch(
     if fetched.stat().st_size > settings.max_bytes:
         size = fetched.stat().st_size
         raise StageError("download", FailureClass.TOO_LARGE, f"{size / 1e6:.1f} MB")
-    facts = {
-        "title": info.get("title"),
-        "uploader": info.get("uploader"),
-        "licence": info.get("license"),
-        "tool": f"yt-dlp {yt_dlp.version.__version__}",
-    }
-    return facts, fetched
+    return Fetched(
+        fetched,
+        tool=f"yt-dlp {yt_dlp.version.__version__}",
+        title=info.get("title"),
+        uploader=info.get("uploader"),
+        licence=info.get("license"),
+    )
 
 
 def _estimate(url: str, settings: DownloadSettings, cookies: str | None) -> int | None:

@@ -85,10 +85,12 @@ def read_contents(data_dir: Path) -> Contents:
     failures: dict[str, int] = {}
     if (data_dir / "ledger.sqlite").exists():
         with Ledger(data_dir, read_only=True) as ledger:
-            failures = ledger.summary()["failed_clips"]
+            failures = {
+                group.failure.failure_class: group.clips for group in ledger.summary().failures
+            }
             for video in ledger.videos():
-                if video["video_id"] in video_ids:
-                    name = video["licence"] or ""
+                if video.video_id in video_ids:
+                    name = video.licence or ""
                     licences[name] = licences.get(name, 0) + 1
     return Contents(
         data_dir=data_dir,

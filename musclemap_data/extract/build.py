@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,8 +33,8 @@ from musclemap_data.extract.clip import (
 )
 from musclemap_data.extract.engines import check_engine, run_jobs
 from musclemap_data.extract.staging import read_staged
-from musclemap_data.files import LEFTOVERS, file_sha256
-from musclemap_data.ledger import Ledger, lock_data_dir, recorded_failure
+from musclemap_data.files import LEFTOVERS, file_sha256, lock_data_dir
+from musclemap_data.ledger import ClipRow, Ledger
 from musclemap_data.modalities import MODALITIES, describe
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.modalities.settings import ExtractionSettings
@@ -168,16 +167,16 @@ class _Build:
         self.activity_table = ledger.activity_table()
         activities = load_table(self.activity_table)
         self.clips = ledger.clips()
-        unknown = sorted({clip["activity"] for clip in self.clips} - set(activities))
+        unknown = sorted({clip.activity for clip in self.clips} - set(activities))
         if unknown:
             raise UserError(
                 f"the activity table {self.activity_table} no longer has {', '.join(unknown)}: "
                 "correct the manifest and run `musclemap download` again"
             )
         self.muscles = {
-            clip["activity"]: list(activities[clip["activity"]].muscles) for clip in self.clips
+            clip.activity: list(activities[clip.activity].muscles) for clip in self.clips
         }
-        self.by_id = {clip["clip_id"]: clip for clip in self.clips}
+        self.by_id = {clip.clip_id: clip for clip in self.clips}
         # Shard -> the clips in it whose row is already as wanted, each with its row number.
         self.present: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
         self.stale: dict[str, tuple[Path, int]] = {}
@@ -202,19 +201,19 @@ class _Build:
         self, retry_failed: bool, only: Collection[str] | None = None
     ) -> list[tuple[str, tuple[str, ...]]]:
         """What is to be extracted: clip ids, each with its modalities."""
-        by_shard: dict[tuple[str, int], list[sqlite3.Row]] = defaultdict(list)
+        by_shard: dict[tuple[str, int], list[ClipRow]] = defaultdict(list)
         for clip in self.clips:
-            if clip["video_state"] == "failed":
-                self.report.failed[clip["clip_id"]] = recorded_failure(clip, "video_")
-            elif clip["video_state"] != "downloaded":
+            if clip.video.failure is not None:
+                self.report.failed[clip.clip_id] = clip.video.failure
+            elif clip.video.state != "downloaded":
                 self.report.waiting += 1
-            if clip["shard_number"] is not None:
-                by_shard[clip["split"], clip["shard_number"]].append(clip)
+            if clip.shard_number is not None:
+                by_shard[clip.split, clip.shard_number].append(clip)
         todo = []
         for place, clips in by_shard.items():
             rows = self._existing_rows(place)
             for clip in clips:
-                clip_id = clip["clip_id"]
+                clip_id = clip.clip_id
                 missing = self._missing(place, clip, rows, retry_failed)
                 if missing and only is not None and clip_id not in only:
                     self._keep_old_row(clip_id)
@@ -246,19 +245,19 @@ class _Build:
     def _missing(
         self,
         place: tuple[str, int],
-        clip: sqlite3.Row,
+        clip: ClipRow,
         rows: Mapping[str, Mapping[str, Any]],
         retry_failed: bool,
     ) -> tuple[str, ...]:
         """The modalities to extract of a clip; none if it is there, waits, or failed for good."""
-        clip_id = clip["clip_id"]
+        clip_id = clip.clip_id
         row = rows.get(clip_id)
         missing = self.modalities
         if row is not None:
             made = json.loads(row["provenance"])
-            downloaded = clip["video_state"] == "downloaded"
-            same_source = not downloaded or row["source_sha256"] == clip["video_sha256"]
-            cut = describe_cut((clip["start_s"], clip["end_s"]), self.settings)
+            downloaded = clip.video.state == "downloaded"
+            same_source = not downloaded or row["source_sha256"] == clip.video.sha256
+            cut = describe_cut((clip.start_s, clip.end_s), self.settings)
             if same_source and made.get("cut") == cut:
                 missing = tuple(m for m in self.modalities if made.get(m) != self.wanted[m])
                 if not missing or not downloaded:
@@ -269,36 +268,40 @@ class _Build:
                     self.report.present += 1
                     return ()
                 self.stale[clip_id] = (shard_path(self.data_dir, *place), row["row"])
-        if clip["video_state"] != "downloaded":
+        if clip.video.state != "downloaded":
             return ()
-        self.sources[clip_id] = clip["video_sha256"]
+        self.sources[clip_id] = str(clip.video.sha256)
         staged = self.work_dir / f"{clip_id}.arrow"
         if staged.exists() and _is_staged(self._job(clip, missing)):
             self.staged[place].append(clip_id)
             self.report.built += 1
             return ()
-        if clip["state"] == "failed" and not retry_failed:
-            failure = recorded_failure(clip)
-            if failure.failure_class not in RETRIED_BY_DEFAULT:
-                self.report.failed[clip_id] = failure
-                self._keep_old_row(clip_id)
-                return ()
+        failure = clip.failure
+        if failure and not retry_failed and failure.failure_class not in RETRIED_BY_DEFAULT:
+            self.report.failed[clip_id] = failure
+            self._keep_old_row(clip_id)
+            return ()
         return missing
 
-    def _job(self, clip: sqlite3.Row, modalities: tuple[str, ...]) -> ClipJob:
-        names = ("clip_id", "video_id", "url", "activity", "split")
+    def _job(self, clip: ClipRow, modalities: tuple[str, ...]) -> ClipJob:
         return make_job(
             self.data_dir,
-            {
-                **{name: clip[name] for name in names},
-                "muscles": self.muscles[clip["activity"]],
-                "source_sha256": clip["video_sha256"],
-            },
-            self.data_dir / clip["file"],
-            (clip["start_s"], clip["end_s"]),
+            {"clip_id": clip.clip_id, "source_sha256": clip.video.sha256, **self._labels(clip)},
+            self.data_dir / str(clip.video.file),
+            (clip.start_s, clip.end_s),
             {name: self.wanted[name] for name in modalities},
             self.settings,
         )
+
+    def _labels(self, clip: ClipRow) -> dict[str, Any]:
+        """The columns that may change without a new extraction."""
+        return {
+            "video_id": clip.video.video_id,
+            "url": clip.video.url,
+            "activity": clip.activity,
+            "split": clip.split,
+            "muscles": self.muscles[clip.activity],
+        }
 
     def _keep_old_row(self, clip_id: str) -> None:
         """What a clip had stays, where nothing newer could be made."""
@@ -308,7 +311,7 @@ class _Build:
 
     def _place(self, clip_id: str) -> tuple[str, int]:
         clip = self.by_id[clip_id]
-        return clip["split"], clip["shard_number"]
+        return clip.split, int(clip.shard_number or 0)
 
     def _drop_unplanned_shards(self, planned: Iterable[tuple[str, int]]) -> None:
         keep = {shard_path(self.data_dir, *place) for place in planned}
@@ -393,24 +396,16 @@ class _Build:
         """Whether the shard already holds just these rows with today's labels."""
         if self.staged[place]:
             return False
-        names = ("clip_id", "video_id", "url", "activity", "split")
+        wanted = [{"clip_id": clip_id, **self._labels(self.by_id[clip_id])} for clip_id in clip_ids]
         with Shard(path) as shard:
-            rows = shard.table([*names, "muscles"]).to_pylist()
-        return len(rows) == len(clip_ids) and all(
-            row["clip_id"] == clip_id
-            and all(row[name] == self.by_id[clip_id][name] for name in names)
-            and row["muscles"] == self.muscles[row["activity"]]
-            for row, clip_id in zip(rows, clip_ids, strict=True)
-        )
+            return bool(shard.table(list(wanted[0])).to_pylist() == wanted)
 
     def _rows(
         self, path: Path, place: tuple[str, int], clip_ids: Sequence[str]
     ) -> Iterator[pa.Table]:
         """The rows of a shard, old and new, with today's labels."""
         for clip_id in clip_ids:
-            clip = self.by_id[clip_id]
-            labels = {name: clip[name] for name in ("video_id", "url", "activity", "split")}
-            labels |= {"muscles": self.muscles[clip["activity"]]}
+            labels = self._labels(self.by_id[clip_id])
             if clip_id in self.present[place]:
                 yield replace_columns(_read_row(path, self.present[place][clip_id]), labels)
                 continue

@@ -33,10 +33,9 @@ import numpy.typing as npt
 
 from musclemap_data.catalog import SPLITS, Activity, annotations_dir, load_activities
 from musclemap_data.errors import UserError
-from musclemap_data.files import LEFTOVERS, file_sha256
+from musclemap_data.files import LEFTOVERS, file_sha256, lock_data_dir
 from musclemap_data.importers.action_sets import split_of_lone_source
 from musclemap_data.importers.report import ImportReport, sorted_counts
-from musclemap_data.ledger import lock_data_dir
 from musclemap_data.shards import (
     list_shards,
     read_dataset_info,

@@ -235,7 +235,7 @@ def check(build: Build, data: Path, tally: Tally) -> None:
     names = {*shards, *build.calm}
     tally.differing_shards += sum(shards.get(name) != build.calm.get(name) for name in names)
     with Ledger(data, read_only=True) as ledger:
-        states = Counter(clip["state"] for clip in ledger.clips())
+        states = Counter(clip.state for clip in ledger.clips())
     if states != {"built": len(planned)}:
         tally.problems.append(f"the ledger has {dict(states)}")
     folders = [data / name for name in ("clips", "shards", "work", "videos/.partial")]

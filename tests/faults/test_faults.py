@@ -14,7 +14,8 @@ import pytest
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import RETRIED_BY_DEFAULT, StageError, UserError
 from musclemap_data.extract.cut import cut_clip
-from musclemap_data.ledger import Ledger, lock_data_dir
+from musclemap_data.files import lock_data_dir
+from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities.settings import CutSettings
 from musclemap_data.shards import iterate_rows
@@ -93,7 +94,7 @@ def test_a_clock_that_was_set_back_changes_nothing(calm, tmp_path, monkeypatch):
     ]
     download_videos(clips, calm, data)
     with Ledger(data, read_only=True) as ledger:
-        assert {video["state"] for video in ledger.videos()} == {"downloaded"}
+        assert {video.state for video in ledger.videos()} == {"downloaded"}
     assert_resumes(calm, data)
 
 
@@ -123,7 +124,7 @@ def test_a_ledger_that_cannot_grow_is_a_message(tmp_path):
         ledger._db.execute("PRAGMA max_page_count = 1")  # means: not one page more
         with pytest.raises(UserError, match="full"):
             ledger.sync(clips, tmp_path)
-        assert [clip["clip_id"] for clip in ledger.clips()] == ["c0"]
+        assert [clip.clip_id for clip in ledger.clips()] == ["c0"]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("KILL", "bug"), ("TERM", "bug"), ("XFSZ", "disk")])

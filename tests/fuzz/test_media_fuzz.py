@@ -250,10 +250,9 @@ def test_hostile_files_through_the_command_line(tmp_path, canary, outcomes, serv
     assert not opened
     with Ledger(tmp_path / "data", read_only=True) as ledger:
         states = {
-            names[int(clip["clip_id"][1:])]: clip["failure_class"]
-            or clip["video_failure_class"]
-            or clip["state"]
+            names[int(clip.clip_id[1:])]: failure.failure_class if failure else clip.state
             for clip in ledger.clips()
+            for failure in [clip.failure or clip.video.failure]
         }
     assert states["good_too.mp4"] == states["title.mkv"] == "built"
     assert set(states.values()) <= KNOWN_CLASSES | {"built"}, states

@@ -14,5 +14,5 @@ def test_a_ledger_in_a_folder_that_cannot_be_written_is_read_as_it_is(tmp_path, 
     # Tests may run as root, whom no permission stops: the system's answer is given for it.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with Ledger(tmp_path, read_only=True) as ledger:
-        assert [clip["clip_id"] for clip in ledger.clips()] == ["c"]
+        assert [clip.clip_id for clip in ledger.clips()] == ["c"]
         assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite"]

@@ -14,7 +14,7 @@ import simplejpeg
 from musclemap_data.catalog import load_activities
 from musclemap_data.errors import Failure, FailureClass
 from musclemap_data.files import file_sha256
-from musclemap_data.ledger import Ledger
+from musclemap_data.ledger import Ledger, VideoFacts
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities.flow import to_image
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
@@ -125,7 +125,7 @@ def write_ledger(folder: Path) -> None:
         failure = Failure("download", FailureClass.GONE, "Video unavailable <b>removed</b>")
         ledger.video_failed("v8", failure, 0.1)
         for clip in clips:
-            facts = {"file": "x.mp4", "sha256": "0" * 64, "licence": "CC BY", "tool": "test"}
+            facts = VideoFacts("x.mp4", 1, "0" * 64, "test", licence="CC BY")
             ledger.video_downloaded(clip.video_id, facts, 0.1)
         ledger.assign_shards(64)
         for split in {clip.split for clip in clips}:

@@ -68,7 +68,10 @@ def musclemap(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def states(data: Path) -> dict[str, str]:
     with Ledger(data, read_only=True) as ledger:
-        return {row["video_id"]: row["failure_class"] or row["state"] for row in ledger.videos()}
+        return {
+            video.video_id: video.failure.failure_class if video.failure else video.state
+            for video in ledger.videos()
+        }
 
 
 def fingerprints(folder: Path) -> dict[str, tuple[int, int, str]]:

@@ -22,7 +22,8 @@ from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.download.videos import download_videos, needs_javascript
 from musclemap_data.download.ytdlp import classify, javascript_runtime, retry_after_s
 from musclemap_data.errors import FailureClass, StageError, UserError
-from musclemap_data.ledger import Ledger, lock_data_dir
+from musclemap_data.files import lock_data_dir
+from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, ManifestError, read_manifest
 
 
@@ -55,10 +56,10 @@ def test_good_and_bad_urls_each_end_where_they_belong(tmp_path, make_video, serv
     }
     assert all(failure.reason for failure in report.failed.values())
     with Ledger(tmp_path / "data", read_only=True) as ledger:
-        videos = {video["video_id"]: video for video in ledger.videos()}
-    assert videos["good_mp4"]["sha256"] == hashlib.sha256(good.read_bytes()).hexdigest()
-    assert (tmp_path / "data" / videos["good_mp4"]["file"]).read_bytes() == good.read_bytes()
-    assert videos["missing_mp4"]["failure_class"] == "gone"
+        videos = {video.video_id: video for video in ledger.videos()}
+    assert videos["good_mp4"].sha256 == hashlib.sha256(good.read_bytes()).hexdigest()
+    assert (tmp_path / "data" / videos["good_mp4"].file).read_bytes() == good.read_bytes()
+    assert videos["missing_mp4"].failure.failure_class == "gone"
     assert sorted(path.name for path in (tmp_path / "data/videos").glob("*.*")) == [
         ".partial",
         "good_mp4.mp4",
@@ -121,7 +122,7 @@ def test_the_rest_of_the_manifest_is_not_withdrawn(tmp_path, make_video):
     report = download_videos(clips[2:], tmp_path, data, keep=[c.clip_id for c in clips])
     assert (report.downloaded, report.present) == (1, 0)
     with Ledger(data, read_only=True) as ledger:
-        assert [row["clip_id"] for row in ledger.clips()] == ["a_0", "b_0", "c_0"]
+        assert [row.clip_id for row in ledger.clips()] == ["a_0", "b_0", "c_0"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_a_changed_url_is_fetched_anew_and_a_removed_clip_withdrawn(tmp_path, ma
     report = download_videos([clip("a", "b.mp4")], tmp_path, data)
     assert report.downloaded == 1
     with Ledger(data, read_only=True) as ledger:
-        assert [row["clip_id"] for row in ledger.clips()] == ["a_0"]
+        assert [row.clip_id for row in ledger.clips()] == ["a_0"]
     assert (data / "videos/a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 

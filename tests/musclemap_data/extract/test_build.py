@@ -195,7 +195,8 @@ def test_failures_are_recorded_and_the_rest_is_built(tmp_path, make_video):
     assert read_dataset_info(data)["splits"]["train"] == {"planned": 4, "built": 1}
     with Ledger(data, read_only=True) as ledger:
         states = {
-            clip["clip_id"]: (clip["state"], clip["failure_stage"]) for clip in ledger.clips()
+            clip.clip_id: (clip.state, clip.failure and clip.failure.stage)
+            for clip in ledger.clips()
         }
     assert states["c0"] == ("built", None)
     assert states["c2"] == ("failed", "cut")
