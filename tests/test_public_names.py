@@ -1,0 +1,66 @@
+"""What the two packages offer to a notebook, and that importing them is fast."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import benchmark
+import musclemap_data
+from tests.conftest import REPOSITORY
+
+NAMES = {
+    musclemap_data: {
+        "DownloadSettings", "ExtractionSettings", "Shard", "UserError", "dataset_stats",
+        "download_videos", "export_dataset", "extract_modalities", "iterate_rows",
+        "load_activities", "load_muscles", "read_manifest", "validate_dataset",
+    },
+    benchmark: {
+        "ClipDataset", "Settings", "choose_run", "load_run", "predict_video", "quickstart",
+        "write_figures", "write_report",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("package", NAMES, ids=lambda package: package.__name__)
+def test_the_public_names_resolve_have_a_docstring_and_are_listed(package: ModuleType):
+    assert set(package.__all__) == NAMES[package]
+    for name in package.__all__:
+        value = getattr(package, name)
+        assert value.__name__ == name
+        assert len(inspect.getdoc(value) or "") > 30, name
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        package.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("package", NAMES, ids=lambda package: package.__name__)
+def test_a_type_checker_sees_the_names_where_they_are_at_run_time(package: ModuleType):
+    source = ast.parse(Path(str(package.__file__)).read_text())
+    seen = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for block in source.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    found = {name: getattr(package, name) for name in package.__all__}
+    assert seen == {name: f"{value.__module__}.{name}" for name, value in found.items()}
+    assert (Path(str(package.__file__)).parent / "py.typed").is_file()
+
+
+def test_importing_the_packages_loads_nothing_heavy():
+    heavy = ("numpy", "pyarrow", "cv2", "torch", "typer")
+    loaded = f"[name for name in {heavy} if name in sys.modules]"
+    code = f"import sys, musclemap_data, benchmark; print({loaded})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert done.stdout.strip() == "[]"
