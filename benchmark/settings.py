@@ -18,6 +18,9 @@ from typing import Any, Literal
 
 from musclemap_data.errors import UserError
 
+SettingValue = str | int | float | bool | None
+"""What a setting may be, in Python and in JSON."""
+
 
 def _documented(default: Any, text: str) -> Any:
     """A dataclass field that carries its documentation: what it is, its unit, its source."""
@@ -200,7 +203,7 @@ class Settings:
             changes[name] = _parse(name, text.strip())
         return replace(self, **changes)
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, SettingValue]:
         """Fields that differ from the preset; without the seed and what names only the machine."""
         usual = PRESETS.get(self.preset, PRESETS["base"]).to_dict()
         return {
@@ -209,7 +212,7 @@ class Settings:
             if value != usual[name] and name != "seed" and name not in MACHINE_SETTINGS
         }
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, SettingValue]:
         """All fields as JSON values."""
         return dataclasses.asdict(self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ import torch
 from torch import nn
 
 from benchmark import run
+from benchmark.record import (
+    Cost,
+    DataRecord,
+    MachineRecord,
+    MeanScores,
+    RunRecord,
+    Scores,
+    SplitScores,
+)
 from benchmark.settings import Settings
+from musclemap_data.catalog import load_muscles
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
 
 HEIGHT, WIDTH = 48, 64
@@ -129,6 +140,39 @@ def make_rows(clips_per_activity: int = 3) -> dict[str, list[dict[str, Any]]]:
         ]
         for split, activities in ACTIVITIES.items()
     }
+
+
+def make_split(name: str, **changes: Any) -> SplitScores:
+    """Made-up scores of one split."""
+    scores = SplitScores(
+        clips=10, planned=10, coverage=1.0, videos=5, activities=5,
+        resampled="activities" if name.endswith("_new") else "videos", regions=20,
+        trivial_regions=0, map=0.5, map_interval=(0.4, 0.6), constant_map=0.3, lift=0.2,
+        lift_interval=(0.1, 0.3), f1_micro=0.5, f1_macro=0.4, label_ranking_ap=0.7,
+        calibration_error=0.1,
+        per_region_ap={muscle.slug: 0.5 for muscle in load_muscles()}, per_activity={},
+    )  # fmt: skip
+    return replace(scores, **changes)
+
+
+def make_record(
+    *, splits: dict[str, SplitScores] | None = None, threshold: float | None = 0.5, **changes: Any
+) -> RunRecord:
+    """A made-up finished run; ``splits`` replaces the scores of single splits."""
+    names = ("val_known", "val_new", "test_known", "test_new")
+    mean = MeanScores(0.5, 0.3, 0.2, (0.4, 0.6), (0.1, 0.3))
+    scores = Scores(
+        {**{name: make_split(name) for name in names}, **(splits or {})},
+        {"val": mean, "test": mean},
+        threshold,
+    )
+    record = RunRecord(
+        run="toy-tiny-seed0", model="toy", preset="tiny", seed=0, changes={}, modalities=("rgb",),
+        data=DataRecord("test", "0" * 64, subset=True), teacher=None, train_clips=40,
+        parameters=80, trained_parameters=80, training=None,
+        machine=MachineRecord("cpu", 1, "3.11", "2.0"), cost=Cost(240, 1.0, 10.0), scores=scores,
+    )  # fmt: skip
+    return replace(record, **changes)
 
 
 @pytest.fixture(scope="session")

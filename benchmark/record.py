@@ -1,0 +1,504 @@
+"""What a finished run knows: ``metrics.json`` and ``settings.json`` as frozen dataclasses.
+
+This is the only file that knows what those two files look like. Scores are shares from 0 to 1, not
+percent; None stands for what is undefined, such as the mAP of a split without clips.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.settings import MACHINE_SETTINGS, Settings, SettingValue, nearest_name
+from musclemap_data.errors import UserError
+from musclemap_data.files import write_text
+
+VERSION = 1
+"""Of ``metrics.json``. A file of another version is refused."""
+
+DEFAULT_THRESHOLD = 0.5
+"""Where a run has no threshold of its own, for want of validation clips."""
+
+Interval = tuple[float, float]
+"""The ends of a 95% interval."""
+
+
+@dataclass(frozen=True)
+class ActivityScores:
+    """The clips of one activity in a split, and how well their regions rank."""
+
+    clips: int
+    label_ranking_ap: float | None
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """The metrics of one split (:mod:`benchmark.metrics` defines them).
+
+    Attributes:
+        planned: clips that the manifest lists for the split; None where that is not known.
+        coverage: ``clips / planned``.
+        resampled: what the bootstrap of the intervals draws: ``videos`` or ``activities``.
+        regions: how many regions have a positive clip, and so an average precision.
+        trivial_regions: how many are active in every clip.
+        constant_map: the mAP of a constant score; ``lift`` is ``map - constant_map``.
+        per_region_ap: slug of a region -> its average precision.
+        per_activity: slug of an activity -> its scores.
+    """
+
+    clips: int
+    planned: int | None
+    coverage: float | None
+    videos: int
+    activities: int
+    resampled: str
+    regions: int
+    trivial_regions: int
+    map: float | None
+    map_interval: Interval | None
+    constant_map: float | None
+    lift: float | None
+    lift_interval: Interval | None
+    f1_micro: float | None
+    f1_macro: float | None
+    label_ranking_ap: float | None
+    calibration_error: float | None
+    per_region_ap: Mapping[str, float | None]
+    per_activity: Mapping[str, ActivityScores]
+
+    @property
+    def groups(self) -> int:
+        """How many videos or activities the bootstrap draws from."""
+        return self.activities if self.resampled == "activities" else self.videos
+
+
+@dataclass(frozen=True)
+class MeanScores:
+    """The mean of a split of known activities and one of new ones."""
+
+    map: float | None
+    constant_map: float | None
+    lift: float | None
+    map_interval: Interval | None
+    lift_interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of a model.
+
+    Attributes:
+        splits: ``val_known``, ``val_new``, ``test_known``, ``test_new``.
+        means: ``val`` and ``test``.
+        threshold: from this probability on a region counts as active in F1; chosen on the
+            validation clips.
+    """
+
+    splits: Mapping[str, SplitScores]
+    means: Mapping[str, MeanScores]
+    threshold: float | None
+
+    def of(self, part: str) -> SplitScores | MeanScores:
+        """The scores of a split, or of the mean ``val`` or ``test``."""
+        return self.means[part] if part in self.means else self.splits[part]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What scoring took. ``multiply_adds_per_view`` is None where there was no clip to count on."""
+
+    multiply_adds_per_view: int | None
+    seconds: float
+    clips_per_s: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference in mAP: is the first of two better on the same resampled clips?
+
+    Attributes:
+        difference: first - second.
+        interval: its 95% interval.
+        share_better: of the replicates in which the first is better.
+    """
+
+    difference: float | None
+    interval: Interval | None
+    share_better: float | None
+
+
+@dataclass(frozen=True)
+class DroppedScores:
+    """What a run scores when one of its modalities is missing.
+
+    Attributes:
+        modalities: those that were left.
+        difference: split or mean -> without - with.
+    """
+
+    modalities: tuple[str, ...]
+    cost: Cost
+    scores: Scores
+    difference: Mapping[str, Difference]
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Which clips a run saw.
+
+    Attributes:
+        name: of the data set.
+        fingerprint: a hash of the clips (:func:`benchmark.run.clips_fingerprint`).
+        subset: whether only clips of a list were used.
+        all_clips: in a fold, the fingerprint of the clips before they were dealt out.
+        fold, folds: which fold, from 1, of how many; None without folds.
+    """
+
+    name: str
+    fingerprint: str
+    subset: bool
+    all_clips: str | None = None
+    fold: int | None = None
+    folds: int | None = None
+
+    @property
+    def clips_id(self) -> str:
+        """Tells which clips a run is about; the same for all folds of them."""
+        return self.all_clips or self.fingerprint
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Its JSON: without what a run has not."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What training took, since it was last started.
+
+    Attributes:
+        steps: optimiser steps, of this call.
+        wait_share: of the time, spent waiting for data.
+    """
+
+    steps: float
+    seconds: float
+    wait_share: float
+    clips_per_s: float
+    final_loss: float
+
+
+@dataclass(frozen=True)
+class MachineRecord:
+    """Where a run was made."""
+
+    device: str
+    processes: int
+    python: str
+    torch: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run: what ``metrics.json`` holds.
+
+    Attributes:
+        run: its name, and that of its folder.
+        changes: the settings that differ from the preset.
+        modalities: what the model reads, of ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton``.
+        teacher: SHA-256 of the weights that its second stream started from.
+        train_clips: clips of the training split.
+        parameters, trained_parameters: how many numbers the model has, and how many it learns.
+        training: None where nothing was trained step by step.
+        dropped: modality -> the scores without it (:mod:`benchmark.protocols.dropped`).
+    """
+
+    run: str
+    model: str
+    preset: str
+    seed: int
+    changes: Mapping[str, SettingValue]
+    modalities: tuple[str, ...]
+    data: DataRecord
+    teacher: str | None
+    train_clips: int
+    parameters: int
+    trained_parameters: int
+    training: TrainingRecord | None
+    machine: MachineRecord
+    cost: Cost
+    scores: Scores
+    dropped: Mapping[str, DroppedScores] = field(default_factory=dict)
+
+    @property
+    def threshold(self) -> float:
+        """Probabilities from here on mean active: best F1 on validation, or 50% without clips."""
+        return DEFAULT_THRESHOLD if self.scores.threshold is None else self.scores.threshold
+
+    def to_dict(self) -> dict[str, object]:
+        """The content of ``metrics.json``."""
+        values: dict[str, object] = {"version": VERSION, **asdict(self)}
+        values["data"] = self.data.to_dict()
+        values["training"] = values["training"] or {}
+        del values["cost"], values["scores"], values["dropped"]
+        values |= _scores_to_json(self.cost, self.scores)
+        if self.dropped:
+            values["dropped"] = {
+                modality: {
+                    "modalities": each.modalities,
+                    **_scores_to_json(each.cost, each.scores),
+                    "difference": {name: asdict(one) for name, one in each.difference.items()},
+                }
+                for modality, each in self.dropped.items()
+            }
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunRecord:
+        """From the content of a ``metrics.json`` of version 1.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: something is missing or of the wrong
+                kind.
+        """
+        cost, scores = _scores_from_json(values)
+        return cls(
+            run=values["run"],
+            model=values["model"],
+            preset=values["preset"],
+            seed=values["seed"],
+            changes=dict(values["changes"]),
+            modalities=tuple(values["modalities"]),
+            data=DataRecord(**values["data"]),
+            teacher=values.get("teacher"),  # the first files of version 1 have none
+            train_clips=values["train_clips"],
+            parameters=values["parameters"],
+            trained_parameters=values["trained_parameters"],
+            training=TrainingRecord(**values["training"]) if values["training"] else None,
+            machine=MachineRecord(**values["machine"]),
+            cost=cost,
+            scores=scores,
+            dropped={
+                modality: DroppedScores(
+                    tuple(each["modalities"]),
+                    *_scores_from_json(each),
+                    {
+                        name: Difference(**{**one, "interval": _interval(one["interval"])})
+                        for name, one in each["difference"].items()
+                    },
+                )
+                for modality, each in values.get("dropped", {}).items()
+            },
+        )
+
+    def write(self, run_dir: Path) -> None:
+        """Write ``metrics.json`` into the run's folder (atomically)."""
+        write_text(Path(run_dir) / "metrics.json", json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def _scores_to_json(cost: Cost, scores: Scores) -> dict[str, object]:
+    return {
+        "multiply_adds_per_view": cost.multiply_adds_per_view,
+        "scoring": {"seconds": cost.seconds, "clips_per_s": cost.clips_per_s},
+        **asdict(scores),
+    }
+
+
+def _scores_from_json(values: Mapping[str, Any]) -> tuple[Cost, Scores]:
+    splits = {
+        name: SplitScores(
+            **{
+                **_with_intervals(split),
+                "per_activity": {
+                    activity: ActivityScores(**each)
+                    for activity, each in split["per_activity"].items()
+                },
+            }
+        )
+        for name, split in values["splits"].items()
+    }
+    means = {name: MeanScores(**_with_intervals(mean)) for name, mean in values["means"].items()}
+    cost = Cost(values["multiply_adds_per_view"], **values["scoring"])
+    return cost, Scores(splits, means, values["threshold"])
+
+
+def _with_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("map_interval", "lift_interval")
+    return {**values, **{name: _interval(values[name]) for name in names}}
+
+
+def _interval(ends: Any) -> Interval | None:
+    if ends is None:
+        return None
+    low, high = ends
+    return low, high
+
+
+def read_record(run_dir: Path) -> RunRecord | None:
+    """The record of a complete run, or None where there is none.
+
+    Raises:
+        UserError: the file is damaged or of another version.
+    """
+    path = Path(run_dir) / "metrics.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict) or values.get("version") != VERSION:
+        raise UserError(f"{path} is not of version {VERSION}; run the benchmark again")
+    try:
+        return RunRecord.from_dict(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read: it is damaged ({type(error).__name__}: {error}). Choose "
+            "another run, or run the benchmark again with --fresh"
+        ) from error
+
+
+def need_record(run_dir: Path) -> RunRecord:
+    """:func:`read_record` of a run that has to be complete.
+
+    Raises:
+        UserError: it is not, or its file is damaged or of another version.
+    """
+    record = read_record(run_dir)
+    if record is None:
+        raise UserError(f"{run_dir} is no complete run: run `musclemap benchmark` to its end first")
+    return record
+
+
+def read_runs(runs_dir: Path) -> list[RunRecord]:
+    """The records of all complete runs in a folder, in the order of their names."""
+    found = (read_record(path) for path in sorted(Path(runs_dir).glob("*/")))
+    return [each for each in found if each is not None]
+
+
+def find_run(runs_dir: Path, name: str) -> Path:
+    """The folder of a finished run, by its name in ``runs_dir`` or as a path.
+
+    Raises:
+        UserError: there is none; the nearest name is given.
+    """
+    for folder in (Path(runs_dir) / name, Path(name)):
+        if (folder / "metrics.json").is_file():
+            return folder
+    known = [path.parent.name for path in sorted(Path(runs_dir).glob("*/metrics.json"))]
+    raise UserError(
+        f"there is no finished run {name!r} in {runs_dir}{nearest_name(name, known)} "
+        f"(all: {', '.join(known) or 'none'})"
+    )
+
+
+def choose_run(data_dir: Path, checkpoint: Path | None = None) -> tuple[Path, str]:
+    """The run to predict with or to report on, and why.
+
+    Args:
+        data_dir: a data set with finished runs in ``runs/``.
+        checkpoint: a run's folder, its name in ``runs/``, or its ``model.safetensors``. If not
+            given: of the finished runs whose model reads the video, the one with the highest
+            validation mAP (the mean of known and new activities).
+
+    Raises:
+        UserError: there is no such run, it is not finished, or there is none to choose from.
+    """
+    runs_dir = Path(data_dir) / "runs"
+    if checkpoint is not None:
+        folder = checkpoint.parent if checkpoint.is_file() else checkpoint
+        if (folder / "settings.json").is_file() and not (folder / "metrics.json").is_file():
+            raise UserError(
+                f"the run {folder} is not finished: run its `musclemap benchmark` command again "
+                "until it ends"
+            )
+        return find_run(runs_dir, str(folder)), "as asked for"
+    scored = [
+        (score, record.run)
+        for record in read_runs(runs_dir)
+        if record.modalities and (score := record.scores.means["val"].map) is not None
+    ]
+    if not scored:
+        raise UserError(
+            f"there is no trained model in {runs_dir}. Train one: `musclemap quickstart` makes one "
+            "of synthetic videos in minutes (then add --data data/quickstart/data); or give a "
+            "finished run with --checkpoint"
+        )
+    best, name = max(scored)
+    return runs_dir / name, (
+        f"the highest validation mAP ({best:.1%}) of {len(scored)} finished runs in {runs_dir}"
+        if len(scored) > 1
+        else f"the only trained run in {runs_dir}"
+    )
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What decides the weights of a run: ``settings.json``, written before training."""
+
+    model: str
+    settings: Settings
+    data: DataRecord
+    teacher: str | None = None
+
+    def write(self, run_dir: Path) -> None:
+        """Write ``settings.json`` into the run's folder (atomically)."""
+        values = {
+            "model": self.model,
+            "settings": self.settings.to_dict(),
+            "data": self.data.to_dict(),
+            "teacher": self.teacher,
+        }
+        write_text(Path(run_dir) / "settings.json", json.dumps(values, indent=2) + "\n")
+
+    def check_same(self, run_dir: Path) -> None:
+        """Make sure that a folder holds this run and no other.
+
+        Raises:
+            UserError: it was made with other settings, clips or teacher, or cannot be read.
+        """
+        path = Path(run_dir) / "settings.json"
+        try:
+            differences = self._differences(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise UserError(f"{path} cannot be read: {error}; start again with --fresh") from error
+        if differences:
+            raise UserError(
+                f"the run {run_dir} was made with other settings: {'; '.join(differences)}. Start "
+                "it again with --fresh, or keep both: give one another folder with --runs."
+            )
+
+    def _differences(self, earlier: Mapping[str, Any]) -> list[str]:
+        # Of the file as it is: it may name settings that this MuscleMap has no more.
+        found = []
+        if earlier["model"] != self.model:
+            found.append(f"model was {earlier['model']}, now {self.model}")
+        then, now = earlier["settings"], self.settings.to_dict()
+        for name in [*now, *(set(then) - set(now))]:
+            if then.get(name) != now.get(name) and name not in MACHINE_SETTINGS:
+                found.append(f"{name} was {then.get(name)}, now {now.get(name)}")
+        if earlier["data"]["fingerprint"] != self.data.fingerprint:
+            found.append("the clips of the data set have changed")
+        if earlier.get("teacher") != self.teacher:
+            found.append("the weights of the teacher have changed")
+        return found
+
+
+def read_identity(run_dir: Path) -> RunIdentity:
+    """What :meth:`RunIdentity.write` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged, or a setting is not one of this MuscleMap.
+    """
+    path = Path(run_dir) / "settings.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        settings, data = Settings.from_dict(values["settings"]), DataRecord(**values["data"])
+        return RunIdentity(values["model"], settings, data, values.get("teacher"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read: {type(error).__name__}: {error}. Choose another run, or run "
+            "the benchmark again with --fresh"
+        ) from error
