@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmark.commands.quickstart import quickstart as quickstart
     from benchmark.data import ClipDataset as ClipDataset
-    from benchmark.predict.runs import choose_run as choose_run
     from benchmark.predict.runs import load_run as load_run
     from benchmark.predict.video import predict_video as predict_video
+    from benchmark.record import choose_run as choose_run
     from benchmark.report.figures import write_figures as write_figures
     from benchmark.report.page import write_report as write_report
     from benchmark.settings import Settings as Settings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ClipDataset": "data",
     "Settings": "settings",
-    "choose_run": "predict.runs",
+    "choose_run": "record",
     "load_run": "predict.runs",
     "predict_video": "predict.video",
     "quickstart": "commands.quickstart",

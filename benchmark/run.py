@@ -18,8 +18,8 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,6 +30,14 @@ from benchmark.data import ClipDataset
 from benchmark.models import MODELS
 from benchmark.protocols.folds import fold_splits
 from benchmark.protocols.teacher import fingerprint_teacher, prepare_teacher, start_from_teacher
+from benchmark.record import (
+    DataRecord,
+    Difference,
+    MachineRecord,
+    RunIdentity,
+    RunRecord,
+    read_record,
+)
 from benchmark.score import (
     EVALUATION_SPLITS,
     compare_predictions,
@@ -37,7 +45,7 @@ from benchmark.score import (
     score_model,
     write_predictions,
 )
-from benchmark.settings import MACHINE_SETTINGS, Settings, nearest_name
+from benchmark.settings import Settings, nearest_name
 from benchmark.train import (
     Processes,
     StepHook,
@@ -49,10 +57,7 @@ from benchmark.train import (
 )
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
-from musclemap_data.files import write_text
 from musclemap_data.shards import read_dataset_info
-
-METRICS_VERSION = 1
 
 Fold = tuple[int, int]
 """Which fold, from 1, and how many there are."""
@@ -105,7 +110,7 @@ def benchmark_run(
     build: Callable[[Settings], nn.Module] | None = None,
     progress_bar: bool = False,
     on_step: StepHook | None = None,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Train a model on ``train``, score it on known and new activities, write it all down.
 
     A run that is complete is read, not repeated; one that was stopped goes on from its last
@@ -121,9 +126,6 @@ def benchmark_run(
         fold: train and score on this fold of the protocol activity-folds
             (:mod:`benchmark.protocols.folds`) instead of the data set's own splits.
         build: makes the model, where ``model_name`` is no key of ``MODELS``.
-
-    Returns:
-        The content of ``metrics.json``.
 
     Raises:
         MissingModality: clips lack what the model reads. Nothing was trained or written.
@@ -151,20 +153,20 @@ def benchmark_run(
                 f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Build them with "
                 "`musclemap download` and `musclemap extract-modalities`, or shorten the subset."
             )
-    data: dict[str, Any] = {
-        "name": info.get("name", data_dir.name),
-        "fingerprint": clips_fingerprint(clips),
-        "subset": subset is not None,
-    }
+    data = DataRecord(
+        info.get("name", data_dir.name), clips_fingerprint(clips), subset=subset is not None
+    )
     assigned: dict[str, str] | None = None
     if fold is not None:
         assigned = fold_splits(clips, *fold)
         clips = read_clips(data_dir, SPLITS, subset, assigned)
-        data |= {"all_clips": data["fingerprint"], "fingerprint": clips_fingerprint(clips)}
-        data |= {"fold": fold[0], "folds": fold[1]}
-    identity: dict[str, Any] = {
-        "model": model_name, "settings": settings.to_dict(), "data": data,
-    }  # fmt: skip
+        data = replace(
+            data,
+            all_clips=data.fingerprint,
+            fingerprint=clips_fingerprint(clips),
+            fold=fold[0],
+            folds=fold[1],
+        )
     with join_processes(settings.device) as processes:
         device = choose_device(settings.device, processes)
         prepare_torch(settings, device)
@@ -177,7 +179,7 @@ def benchmark_run(
         if processes.first and fresh:
             _remove_run(run_dir)
         processes.wait()
-        identity["teacher"] = fingerprint_teacher(teacher)
+        identity = RunIdentity(model_name, settings, data, fingerprint_teacher(teacher))
         complete = _finished_run(run_dir, identity)
         if complete is not None:
             return complete
@@ -188,7 +190,7 @@ def benchmark_run(
         processes.wait()
         if processes.first and not (run_dir / "settings.json").exists():
             run_dir.mkdir(parents=True, exist_ok=True)
-            write_text(run_dir / "settings.json", json.dumps(identity, indent=2) + "\n")
+            identity.write(run_dir)
         processes.wait()
         return _run(
             model.to(device),
@@ -210,7 +212,7 @@ def _run(
     model: nn.Module,
     data_dir: Path,
     planned: Mapping[str, Mapping[str, int]],
-    identity: Mapping[str, Any],
+    identity: RunIdentity,
     settings: Settings,
     run_dir: Path,
     *,
@@ -220,7 +222,7 @@ def _run(
     assigned: Mapping[str, str] | None,
     progress_bar: bool,
     on_step: StepHook | None,
-) -> dict[str, Any]:
+) -> RunRecord:
     modalities: Sequence[str] = model.modalities  # type: ignore[assignment]
     training, testing = (
         ClipDataset(
@@ -237,7 +239,7 @@ def _run(
     fit_labels = getattr(model, "fit_labels", None)
     if fit_labels is not None and training.clips:
         fit_labels(torch.from_numpy(training.labels()).float().to(device))
-    trained: dict[str, float] = {}
+    trained = None
     if is_trainable(model) and settings.epochs:
         trained = train(
             model,
@@ -249,7 +251,7 @@ def _run(
             progress_bar=progress_bar,
             on_step=on_step,
         )
-    predictions, scores = score_model(
+    predictions, cost, scores = score_model(
         model,
         testing,
         settings,
@@ -259,36 +261,35 @@ def _run(
         progress_bar=progress_bar,
     )
     parameters = list(model.parameters())
-    result = {
-        "version": METRICS_VERSION,
-        "run": run_dir.name,
-        "model": identity["model"],
-        "preset": settings.preset,
-        "seed": settings.seed,
-        "changes": settings.changes(),
-        "modalities": list(modalities),
-        "data": identity["data"],
-        "teacher": identity["teacher"],
-        "train_clips": len(training.clips),
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        "training": trained,
-        "machine": {
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "processes": processes.count,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        **scores,
-    }
-    result = json.loads(json.dumps(result))  # tuples to lists: the same as when read back
+    record = RunRecord(
+        run=run_dir.name,
+        model=identity.model,
+        preset=settings.preset,
+        seed=settings.seed,
+        changes=settings.changes(),
+        modalities=tuple(modalities),
+        data=identity.data,
+        teacher=identity.teacher,
+        train_clips=len(training.clips),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        training=trained,
+        machine=MachineRecord(
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            processes=processes.count,
+            python=platform.python_version(),
+            torch=torch.__version__,
+        ),
+        cost=cost,
+        scores=scores,
+    )
     if processes.first:
         save_weights(run_dir / "model.safetensors", model)
         write_predictions(run_dir / "predictions.parquet", predictions)
-        write_text(run_dir / "metrics.json", json.dumps(result, indent=2) + "\n")
+        record.write(run_dir)
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
     processes.wait()
-    return result
+    return record
 
 
 def clips_fingerprint(clips: Sequence[Clip]) -> str:
@@ -298,30 +299,6 @@ def clips_fingerprint(clips: Sequence[Clip]) -> str:
         labels = "".join("01"[active] for active in clip.muscles)
         digest.update(f"{clip.split} {clip.clip_id} {clip.frames} {labels}\n".encode())
     return digest.hexdigest()
-
-
-def read_metrics(run_dir: Path) -> dict[str, Any] | None:
-    """The metrics of a complete run, or None where there are none.
-
-    Raises:
-        UserError: the file is damaged or of another version.
-    """
-    path = Path(run_dir) / "metrics.json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(result, dict) or result.get("version") != METRICS_VERSION:
-        raise UserError(f"{path} is not of version {METRICS_VERSION}; run the benchmark again")
-    return result
-
-
-def read_runs(runs_dir: Path) -> list[dict[str, Any]]:
-    """The metrics of all complete runs in a folder, in the order of their names."""
-    found = (read_metrics(path) for path in sorted(Path(runs_dir).glob("*/")))
-    return [each for each in found if each is not None]
 
 
 def _check_run_name(name: str) -> None:
@@ -338,57 +315,15 @@ def _remove_run(run_dir: Path) -> None:
     shutil.rmtree(run_dir)
 
 
-def _finished_run(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The metrics of a run that is complete, after making sure that the folder is this run's."""
-    path = run_dir / "settings.json"
-    if not path.exists():
+def _finished_run(run_dir: Path, identity: RunIdentity) -> RunRecord | None:
+    """The record of a run that is complete, after making sure that the folder is this run's."""
+    if not (run_dir / "settings.json").exists():
         return None
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        differences = _differences(earlier, identity)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read: {error}; start again with --fresh") from error
-    if differences:
-        raise UserError(
-            f"the run {run_dir} was made with other settings: {'; '.join(differences)}. Start "
-            "it again with --fresh, or keep both: give one another folder with --runs."
-        )
-    return read_metrics(run_dir)
+    identity.check_same(run_dir)
+    return read_record(run_dir)
 
 
-def _differences(earlier: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
-    found = []
-    if earlier["model"] != identity["model"]:
-        found.append(f"model was {earlier['model']}, now {identity['model']}")
-    names = [*identity["settings"], *(set(earlier["settings"]) - set(identity["settings"]))]
-    for name in names:
-        before, now = earlier["settings"].get(name), identity["settings"].get(name)
-        if before != now and name not in MACHINE_SETTINGS:
-            found.append(f"{name} was {before}, now {now}")
-    if earlier["data"]["fingerprint"] != identity["data"]["fingerprint"]:
-        found.append("the clips of the data set have changed")
-    if earlier.get("teacher") != identity.get("teacher"):
-        found.append("the weights of the teacher have changed")
-    return found
-
-
-def find_run(runs_dir: Path, name: str) -> Path:
-    """The folder of a finished run, by its name in ``runs_dir`` or as a path.
-
-    Raises:
-        UserError: there is none; the nearest name is given.
-    """
-    for folder in (Path(runs_dir) / name, Path(name)):
-        if (folder / "metrics.json").is_file():
-            return folder
-    known = [path.parent.name for path in sorted(Path(runs_dir).glob("*/metrics.json"))]
-    raise UserError(
-        f"there is no finished run {name!r} in {runs_dir}{nearest_name(name, known)} "
-        f"(all: {', '.join(known) or 'none'})"
-    )
-
-
-def compare_runs(first: Path, second: Path) -> dict[str, Any]:
+def compare_runs(first: Path, second: Path) -> dict[str, Difference]:
     """:func:`benchmark.score.compare_predictions` of two run folders."""
     return compare_predictions(
         *(read_predictions(Path(each) / "predictions.parquet") for each in (first, second))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +29,7 @@ from benchmark.data import (
     make_loader,
     read_batches,
 )
+from benchmark.record import ActivityScores, Cost, Difference, MeanScores, Scores, SplitScores
 from benchmark.settings import Settings
 from benchmark.train import Processes, autocast, is_trainable, to_device
 from musclemap_data.catalog import load_muscles
@@ -180,13 +180,12 @@ def read_predictions(path: Path) -> Predictions:
 
 def compare_predictions(
     first: Predictions, second: Predictions, *, replicates: int = metrics.REPLICATES
-) -> dict[str, Any]:
+) -> dict[str, Difference]:
     """Is the first better? Differences of mAP, each replicate on the same resampled clips.
 
     Returns:
-        For each split that both scored, and for ``val`` and ``test`` (the mean of known and new):
-        ``difference`` (first - second), its 95% ``interval``, and ``share_better``, the share of
-        replicates in which the first is better.
+        The difference of each split that both scored, and of ``val`` and ``test`` (the mean of
+        known and new).
 
     Raises:
         UserError: the two were scored on different clips or labels.
@@ -226,14 +225,16 @@ def compare_predictions(
             points[half] = (points[f"{half}_known"] + points[f"{half}_new"]) / 2
             resampled[half] = (resampled[f"{half}_known"] + resampled[f"{half}_new"]) / 2
     return {
-        name: {
-            "difference": _none_if_nan(point),
-            "interval": metrics.interval(resampled[name]),
-            "share_better": _none_if_nan(_mean(np.where(np.isfinite(resampled[name]),
-                                                        resampled[name] > 0, np.nan))),
-        }
+        name: Difference(
+            _none_if_nan(point), metrics.interval(resampled[name]), _share_above_0(resampled[name])
+        )
         for name, point in points.items()
-    }  # fmt: skip
+    }
+
+
+def _share_above_0(replicates: np.ndarray) -> float | None:
+    """Of the replicates that are defined."""
+    return _none_if_nan(_mean(np.where(np.isfinite(replicates), replicates > 0, np.nan)))
 
 
 def score_model(
@@ -245,15 +246,14 @@ def score_model(
     device: torch.device,
     processes: Processes,
     progress_bar: bool = False,
-) -> tuple[Predictions, dict[str, Any]]:
+) -> tuple[Predictions, Cost, Scores]:
     """Predict and score, with what it took.
 
     Args:
         planned: clips that the manifest lists for each split; gives the coverage.
 
     Returns:
-        The predictions; and :func:`score_predictions` of them with ``multiply_adds_per_view`` and
-        ``scoring`` (seconds, clips a second, all views).
+        The predictions; what they cost, with all views; and :func:`score_predictions` of them.
     """
     multiply_adds = count_multiply_adds(model, testing, device)
     started = time.monotonic()
@@ -261,14 +261,9 @@ def score_model(
         model, testing, settings, device=device, processes=processes, progress_bar=progress_bar
     )
     seconds = time.monotonic() - started
-    return predictions, {
-        "multiply_adds_per_view": multiply_adds,
-        "scoring": {
-            "seconds": round(seconds, 3),
-            "clips_per_s": round(len(testing.clips) / max(seconds, 1e-9), 3),
-        },
-        **score_predictions(predictions, planned),
-    }
+    speed = len(testing.clips) / max(seconds, 1e-9)
+    cost = Cost(multiply_adds, round(seconds, 3), round(speed, 3))
+    return predictions, cost, score_predictions(predictions, planned)
 
 
 def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.device) -> int | None:
@@ -289,15 +284,11 @@ def score_predictions(
     planned: Mapping[str, int | None] | None = None,
     *,
     replicates: int = metrics.REPLICATES,
-) -> dict[str, Any]:
-    """All metrics of a run, ready for JSON; what is undefined is None.
+) -> Scores:
+    """All metrics of a run; what is undefined is None.
 
     Args:
         planned: clips that the manifest lists for each split; gives the coverage.
-
-    Returns:
-        ``splits``: the metrics of each split; ``means``: of known and new activities together,
-        for ``val`` and ``test``; ``threshold``: of F1, chosen on all validation clips.
     """
     by_split = {split: predictions.of_split(split) for split in EVALUATION_SPLITS}
     validation = [by_split["val_known"], by_split["val_new"]]
@@ -305,7 +296,7 @@ def score_predictions(
         np.concatenate([each.scores for each in validation]),
         np.concatenate([each.labels for each in validation]),
     )
-    splits: dict[str, dict[str, Any]] = {}
+    splits: dict[str, SplitScores] = {}
     resampled: dict[str, metrics.Bootstrap] = {}
     for split, each in by_split.items():
         resampled[split] = metrics.bootstrap(
@@ -314,20 +305,19 @@ def score_predictions(
         splits[split] = _score_split(
             each, resampled[split], threshold, split, (planned or {}).get(split)
         )
-    means: dict[str, dict[str, Any]] = {}
+    means: dict[str, MeanScores] = {}
     for half in ("val", "test"):
         known, new = f"{half}_known", f"{half}_new"
-        mean: dict[str, Any] = {
-            name: _none_if_nan((_number(splits[known][name]) + _number(splits[new][name])) / 2)
-            for name in ("map", "constant_map", "lift")
-        }
+        pair = splits[known], splits[new]
         # Known and new clips are resampled independently of each other.
-        mean["map_interval"] = metrics.interval(
-            (resampled[known].mean_ap + resampled[new].mean_ap) / 2
+        means[half] = MeanScores(
+            map=_middle(*(each.map for each in pair)),
+            constant_map=_middle(*(each.constant_map for each in pair)),
+            lift=_middle(*(each.lift for each in pair)),
+            map_interval=metrics.interval((resampled[known].mean_ap + resampled[new].mean_ap) / 2),
+            lift_interval=metrics.interval((resampled[known].lift + resampled[new].lift) / 2),
         )
-        mean["lift_interval"] = metrics.interval((resampled[known].lift + resampled[new].lift) / 2)
-        means[half] = mean
-    return {"splits": splits, "means": means, "threshold": threshold}
+    return Scores(splits, means, threshold)
 
 
 def bootstrap_groups(split: str, clips: Sequence[Clip]) -> np.ndarray:
@@ -342,7 +332,7 @@ def _score_split(
     threshold: float | None,
     split: str,
     planned: int | None,
-) -> dict[str, Any]:
+) -> SplitScores:
     scores, labels, clips = predictions.scores, predictions.labels, predictions.clips
     regions = [muscle.slug for muscle in load_muscles()]
     average_precision = metrics.average_precision(scores, labels)
@@ -356,36 +346,33 @@ def _score_split(
     ranking = metrics.label_ranking_average_precision(scores, labels)
     activities = sorted({clip.activity for clip in clips})
     chosen = {name: [clip.activity == name for clip in clips] for name in activities}
-    return {
-        "clips": len(clips),
-        "planned": planned,
-        "coverage": len(clips) / planned if planned else None,
-        "videos": len({clip.video_id for clip in clips}),
-        "activities": len(activities),
-        "resampled": "activities" if split.endswith("_new") else "videos",
-        "regions": int(np.isfinite(average_precision).sum()),
-        "trivial_regions": int(labels.all(axis=0).sum()) if clips else 0,
-        "map": _none_if_nan(mean_ap),
-        "map_interval": metrics.interval(resampled.mean_ap),
-        "constant_map": _none_if_nan(constant),
-        "lift": _none_if_nan(mean_ap - constant),
-        "lift_interval": metrics.interval(resampled.lift),
-        "f1_micro": _none_if_nan(micro),
-        "f1_macro": _none_if_nan(macro),
-        "label_ranking_ap": _none_if_nan(_mean(ranking)),
-        "calibration_error": _none_if_nan(metrics.calibration_error(scores, labels)),
-        "per_region_ap": {
+    return SplitScores(
+        clips=len(clips),
+        planned=planned,
+        coverage=len(clips) / planned if planned else None,
+        videos=len({clip.video_id for clip in clips}),
+        activities=len(activities),
+        resampled="activities" if split.endswith("_new") else "videos",
+        regions=int(np.isfinite(average_precision).sum()),
+        trivial_regions=int(labels.all(axis=0).sum()) if clips else 0,
+        map=_none_if_nan(mean_ap),
+        map_interval=metrics.interval(resampled.mean_ap),
+        constant_map=_none_if_nan(constant),
+        lift=_none_if_nan(mean_ap - constant),
+        lift_interval=metrics.interval(resampled.lift),
+        f1_micro=_none_if_nan(micro),
+        f1_macro=_none_if_nan(macro),
+        label_ranking_ap=_none_if_nan(_mean(ranking)),
+        calibration_error=_none_if_nan(metrics.calibration_error(scores, labels)),
+        per_region_ap={
             region: _none_if_nan(float(value))
             for region, value in zip(regions, average_precision, strict=True)
         },
-        "per_activity": {
-            name: {
-                "clips": int(np.sum(rows)),
-                "label_ranking_ap": _none_if_nan(_mean(ranking[np.array(rows)])),
-            }
+        per_activity={
+            name: ActivityScores(int(np.sum(rows)), _none_if_nan(_mean(ranking[np.array(rows)])))
             for name, rows in chosen.items()
         },
-    }
+    )
 
 
 def _mean(values: np.ndarray) -> float:
@@ -398,5 +385,6 @@ def _none_if_nan(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _middle(first: float | None, second: float | None) -> float | None:
+    """The mean of two values, where both are defined."""
+    return None if first is None or second is None else (first + second) / 2

@@ -40,6 +40,7 @@ from benchmark.data import (
     read_batches,
 )
 from benchmark.losses import training_loss
+from benchmark.record import TrainingRecord
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 
@@ -195,7 +196,7 @@ def train(
     processes: Processes | None = None,
     progress_bar: bool = False,
     on_step: StepHook | None = None,
-) -> dict[str, float]:
+) -> TrainingRecord:
     """Train ``model`` in place for ``settings.epochs``, from the run's checkpoint if it has one.
 
     With ``settings.ema`` the model ends with the average of its weights.
@@ -208,8 +209,7 @@ def train(
         dataset: the training split, made with ``train=True``.
 
     Returns:
-        ``steps``, ``seconds``, ``wait_share`` (of the time, spent waiting for data) and
-        ``clips_per_s`` of this call, and ``final_loss``.
+        What this call took.
 
     Raises:
         UserError: there is nothing to train on, or the loss or gradient is not finite any more
@@ -314,13 +314,13 @@ def train(
     if average is not None:
         average.copy_to(model)
     seconds = time.monotonic() - started
-    return {
-        "steps": float(done - first_step),
-        "seconds": round(seconds, 3),
-        "wait_share": round(waited / seconds, 4) if done > first_step else 0.0,
-        "clips_per_s": round(clips / seconds, 3) if done > first_step else 0.0,
-        "final_loss": last_loss,
-    }
+    return TrainingRecord(
+        steps=float(done - first_step),
+        seconds=round(seconds, 3),
+        wait_share=round(waited / seconds, 4) if done > first_step else 0.0,
+        clips_per_s=round(clips / seconds, 3) if done > first_step else 0.0,
+        final_loss=last_loss,
+    )
 
 
 def _checkpoint_due(done: int, steps_per_epoch: int, settings: Settings) -> bool:

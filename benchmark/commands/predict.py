@@ -57,8 +57,9 @@ def predict(
 
     Exit code 0: the whole video was judged. 1: parts of it could not be read and are left out.
     """
-    from benchmark.predict.runs import choose_run, load_run
+    from benchmark.predict.runs import load_run
     from benchmark.predict.video import predict_video
+    from benchmark.record import choose_run
 
     done = predict_video(
         video,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -129,7 +130,7 @@ def benchmark(
                 progress_bar=not as_json,
             )
         if processes.first:
-            typer.echo(json.dumps(parts, indent=2) if as_json else format_ablation(parts))
+            typer.echo(json.dumps(parts.to_dict(), indent=2) if as_json else format_ablation(parts))
         return
     results = []
     with join_processes(settings.device) as processes:  # once: a second time can fail
@@ -157,7 +158,7 @@ def benchmark(
                 if drop and name == "transm3e":
                     result = score_without(
                         data,
-                        (runs or data / "runs") / result["run"],
+                        (runs or data / "runs") / result.run,
                         drop,
                         device_name=settings.device,
                         progress_bar=not as_json,
@@ -166,7 +167,7 @@ def benchmark(
     if not processes.first:
         return
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        typer.echo(json.dumps([each.to_dict() for each in results], indent=2))
     else:
         typer.echo(format_table(with_dropped(results)))
     typer.echo(f"runs in {runs or data / 'runs'}", err=True)
@@ -198,8 +199,9 @@ def results(
 ) -> None:
     """Print or write the table of finished runs, or compare two of them."""
     from benchmark.protocols.dropped import with_dropped
+    from benchmark.record import find_run, read_runs
     from benchmark.report import tables
-    from benchmark.run import compare_runs, find_run, read_runs
+    from benchmark.run import compare_runs
     from musclemap_data.errors import UserError
 
     folder = runs or data / "runs"
@@ -209,8 +211,11 @@ def results(
                 "--compare prints; give --out without it to write the table of all runs"
             )
         differences = compare_runs(*(find_run(folder, name) for name in compare))
-        as_text = tables.format_comparison(*compare, differences)
-        typer.echo(json.dumps(differences, indent=2) if as_json else as_text)
+        if as_json:
+            parts = {name: asdict(each) for name, each in differences.items()}
+            typer.echo(json.dumps(parts, indent=2))
+        else:
+            typer.echo(tables.format_comparison(*compare, differences))
         return
     found = read_runs(folder)
     if not found:
@@ -218,8 +223,10 @@ def results(
             f"there is no finished run in {folder}; make one with `musclemap benchmark`"
         )
     if out is None:
-        as_text = tables.format_table(with_dropped(found))
-        typer.echo(json.dumps(found, indent=2) if as_json else as_text)
+        if as_json:
+            typer.echo(json.dumps([each.to_dict() for each in found], indent=2))
+        else:
+            typer.echo(tables.format_table(with_dropped(found)))
         return
     tables.write_table(out, with_dropped(found))
     typer.echo(f"{len(found)} runs written to {out}")
@@ -260,7 +267,7 @@ def report(
     Scores with intervals, every muscle region, confusions, calibration, training, best and worst
     clips with their modalities, Grad-CAM, coverage, settings. Prints the file's path.
     """
-    from benchmark.predict.runs import choose_run
+    from benchmark.record import choose_run
     from benchmark.report.page import write_report
 
     folder, why = choose_run(data, run)
@@ -290,7 +297,7 @@ def figures(
 
     3.5 inches wide, one column; gradcam.pdf and a large confusion.pdf are 7, the page.
     """
-    from benchmark.predict.runs import choose_run
+    from benchmark.record import choose_run
     from benchmark.report.figures import write_figures
 
     folder, why = choose_run(data, run)

@@ -1,4 +1,4 @@
-"""A finished run on new clips: choose it, load it, score windows of a video.
+"""A finished run on new clips: load it, score windows of a video.
 
 The windows are rows of a shard (``musclemap_data.extract.windows`` writes them), so they pass
 through the same data set and the same scoring as the clips of the benchmark.
@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,17 +20,14 @@ from benchmark.clips import read_clips
 from benchmark.data import ClipDataset
 from benchmark.models import MODELS
 from benchmark.protocols.folds import fold_splits
-from benchmark.run import clips_fingerprint, find_run, read_metrics, read_runs
+from benchmark.record import DataRecord, RunRecord, need_record, read_identity
+from benchmark.run import clips_fingerprint
 from benchmark.score import predict, read_predictions
 from benchmark.settings import Settings
 from benchmark.train import choose_device, prepare_torch
 from musclemap_data.catalog import SPLITS, is_synthetic, load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.shards import iterate_rows, read_dataset_info
-
-DEFAULT_THRESHOLD = 0.5
-"""Where a run has no threshold of its own, for want of validation clips."""
-_NEEDED_METRICS = ("model", "modalities", "data", "train_clips", "splits", "means")
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class TrainedRun:
         chosen: why this run, in words.
         model: with its trained weights, on ``device``.
         settings: as saved, but for this machine.
-        metrics: its ``metrics.json``.
+        record: what it scored.
         synthetic: whether all clips it was scored on are of the embedded synthetic sample.
         training_clips: clips of the training split in which each region is active, ``int [20]``;
             None where the data set it was trained on is not here.
@@ -55,65 +51,20 @@ class TrainedRun:
     model: nn.Module
     settings: Settings
     device: torch.device
-    metrics: Mapping[str, Any]
+    record: RunRecord
     synthetic: bool
     training_clips: np.ndarray | None
-    made: Mapping[str, Any]
+    made: Mapping[str, object]
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """What the model reads, of ``rgb``, ``rgb-diff``, ``flow`` and ``skeleton``."""
-        return tuple(name.replace("_", "-") for name in self.metrics["modalities"])
+        return tuple(name.replace("_", "-") for name in self.record.modalities)
 
     @property
     def threshold(self) -> float:
-        """Probabilities from here on mean active: best F1 on the run's validation clips."""
-        found = self.metrics.get("threshold")
-        return DEFAULT_THRESHOLD if found is None else float(found)
-
-
-def choose_run(data_dir: Path, checkpoint: Path | None = None) -> tuple[Path, str]:
-    """The run to predict with, and why.
-
-    Args:
-        data_dir: a data set with finished runs in ``runs/``.
-        checkpoint: a run's folder, its name in ``runs/``, or its ``model.safetensors``. If not
-            given: of the finished runs whose model reads the video, the one with the highest
-            validation mAP (the mean of known and new activities).
-
-    Raises:
-        UserError: there is no such run, it is not finished, or there is none to choose from.
-    """
-    runs_dir = Path(data_dir) / "runs"
-    if checkpoint is not None:
-        folder = checkpoint.parent if checkpoint.is_file() else checkpoint
-        if (folder / "settings.json").is_file() and not (folder / "metrics.json").is_file():
-            raise UserError(
-                f"the run {folder} is not finished: run its `musclemap benchmark` command again "
-                "until it ends"
-            )
-        return find_run(runs_dir, str(folder)), "as asked for"
-    scored = [
-        (value, run["run"])
-        for run in read_runs(runs_dir)
-        if run.get("modalities") and (value := _validation_map(run)) is not None
-    ]
-    if not scored:
-        raise UserError(
-            f"there is no trained model in {runs_dir}. Train one: `musclemap quickstart` makes one "
-            "of synthetic videos in minutes (then add --data data/quickstart/data); or give a "
-            "finished run with --checkpoint"
-        )
-    best, name = max(scored, key=lambda each: (each[0], each[1]))
-    return runs_dir / name, (
-        f"the highest validation mAP ({best:.1%}) of {len(scored)} finished runs in {runs_dir}"
-        if len(scored) > 1
-        else f"the only trained run in {runs_dir}"
-    )
-
-
-def _validation_map(run: Mapping[str, Any]) -> float | None:
-    return run.get("means", {}).get("val", {}).get("map")
+        """Probabilities from here on mean active."""
+        return self.record.threshold
 
 
 def load_run(folder: Path, chosen: str = "as asked for", device_name: str = "auto") -> TrainedRun:
@@ -123,44 +74,34 @@ def load_run(folder: Path, chosen: str = "as asked for", device_name: str = "aut
         UserError: the folder is damaged, its model is unknown or reads nothing of a video.
     """
     folder = Path(folder)
-    metrics = read_metrics(folder)
-    try:
-        saved = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        name, data = saved["model"], saved["data"]
-        missing = [key for key in _NEEDED_METRICS if key not in (metrics or {})]
-        if metrics is None or missing:
-            raise ValueError(f"metrics.json lacks {', '.join(missing)}")
-        settings = Settings.from_dict(saved["settings"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    record, identity = need_record(folder), read_identity(folder)
+    if identity.model not in MODELS:
         raise UserError(
-            f"the run folder {folder} is damaged ({type(error).__name__}: {error}). Choose another "
-            "with --checkpoint, or train it again with --fresh"
-        ) from error
-    if name not in MODELS:
-        raise UserError(f"the run {folder} is of a model {name!r}, which this MuscleMap has not")
-    if not metrics["modalities"]:
+            f"the run {folder} is of a model {identity.model!r}, which this MuscleMap has not"
+        )
+    if not record.modalities:
         raise UserError(
-            f"the model {name} of {folder} does not look at the video, so it cannot say anything "
-            "of yours; choose a run of another model"
+            f"the model {record.model} of {folder} does not look at the video, so it cannot say "
+            "anything of yours; choose a run of another model"
         )
     # What names only the machine it was trained on, and weights that the run's own replace.
     settings = replace(
-        settings,
+        identity.settings,
         device=device_name, precision="fp32", workers=0, threads=0, compile=False,
         checkpointing=False, pretrained=None, teacher_weights=None,
     )  # fmt: skip
     device = choose_device(settings.device)
     prepare_torch(settings, device)
-    model = MODELS[name](settings)
+    model = MODELS[identity.model](settings)
     load_weights(folder / "model.safetensors", model)
-    training_clips, made = _training_data(folder, data)
+    training_clips, made = _training_data(folder, identity.data)
     return TrainedRun(
         folder=folder,
         chosen=chosen,
         model=model.to(device),
         settings=settings,
         device=device,
-        metrics=metrics,
+        record=record,
         synthetic=_is_synthetic(folder / "predictions.parquet"),
         training_clips=training_clips,
         made=made,
@@ -174,19 +115,21 @@ def _is_synthetic(predictions: Path) -> bool:
     return is_synthetic(clip.video_id for clip in read_predictions(predictions).clips)
 
 
-def _training_data(folder: Path, data: Mapping[str, Any]) -> tuple[np.ndarray | None, dict]:
+def _training_data(
+    folder: Path, data: DataRecord
+) -> tuple[np.ndarray | None, Mapping[str, object]]:
     """Positives by region, and how modalities were made, of the data set around a run folder."""
     data_dir = folder.resolve().parent.parent
     try:
         made = read_dataset_info(data_dir).get("modalities", {})
         assigned = None
         clips = read_clips(data_dir, SPLITS)
-        if data.get("fold"):
-            assigned = fold_splits(clips, data["fold"], data["folds"])
+        if data.fold and data.folds:
+            assigned = fold_splits(clips, data.fold, data.folds)
             clips = read_clips(data_dir, SPLITS, None, assigned)
     except UserError:
         return None, {}
-    if clips_fingerprint(clips) != data.get("fingerprint"):
+    if clips_fingerprint(clips) != data.fingerprint:
         return None, {}  # it has changed since, or the run saw a part of it
     labels = np.array([clip.muscles for clip in clips if clip.split == "train"], dtype=bool)
     return labels.reshape(-1, len(load_muscles())).sum(axis=0), made
@@ -203,9 +146,7 @@ def score_windows(
     Raises:
         UserError: a row cannot be read or lacks what the model reads; a score is not finite.
     """
-    dataset = ClipDataset(
-        windows_dir, (split,), run.metrics["modalities"], run.settings, train=False
-    )
+    dataset = ClipDataset(windows_dir, (split,), run.record.modalities, run.settings, train=False)
     return predict(
         run.model, dataset, run.settings, device=run.device, progress_bar=progress_bar
     ).scores

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.predict.runs import DEFAULT_THRESHOLD, TrainedRun
+from benchmark.predict.runs import TrainedRun
+from benchmark.record import DEFAULT_THRESHOLD
 from musclemap_data.catalog import load_muscles
 
 PREDICTION_VERSION = 1
@@ -58,7 +59,7 @@ def describe_prediction(
     counted = np.array(person_shares) >= ENOUGH_PERSON_SHARE
     if not counted.any():
         counted[:] = True
-    threshold, metrics = run.threshold, run.metrics
+    threshold, record = run.threshold, run.record
     muscles = load_muscles()
     mean, highest = scores[counted].mean(axis=0), scores[counted].max(axis=0)
     starts = np.array([start for start, _ in windows])[counted]
@@ -78,8 +79,8 @@ def describe_prediction(
             "undecided": is_undecided(float(mean[i]), threshold),
             "training_clips": None if run.training_clips is None else int(run.training_clips[i]),
             "average_precision": {
-                split: values["per_region_ap"][muscle.slug]
-                for split, values in metrics["splits"].items()
+                split: scores_of_split.per_region_ap[muscle.slug]
+                for split, scores_of_split in record.scores.splits.items()
             },
         }  # fmt: skip
     prediction: dict[str, Any] = {
@@ -88,15 +89,15 @@ def describe_prediction(
         "run": {
             "folder": str(run.folder),
             "chosen": run.chosen,
-            "model": metrics["model"],
+            "model": record.model,
             "modalities": list(run.modalities),
-            "data": metrics["data"]["name"],
-            "training_clips": metrics["train_clips"],
+            "data": record.data.name,
+            "training_clips": record.train_clips,
             "synthetic": run.synthetic,
         },
         "threshold": _rounded(threshold),
         "threshold_from": "validation"
-        if metrics.get("threshold") is not None
+        if record.scores.threshold is not None
         else "none: the run has no validation clips",
         "windows": [
             {
@@ -190,19 +191,19 @@ def _doubts_of_regions(run: TrainedRun, regions: Mapping[str, Mapping[str, Any]]
 
 
 def _doubts_of_run(run: TrainedRun, prediction: Mapping[str, Any]) -> list[str]:
-    doubts, splits = [], run.metrics["splits"]
-    for kind, split in (("known", "test_known"), ("new", "test_new")):
-        scores = splits.get(split, {})
-        if scores.get("map") is not None and scores.get("calibration_error") is not None:
+    doubts = []
+    for kind in ("known", "new"):
+        scores = run.record.scores.splits[f"test_{kind}"]
+        if scores.map is not None and scores.calibration_error is not None:
             doubts.append(
-                f"On {scores['clips']} test clips of {kind} activities its mAP is "
-                f"{scores['map']:.0%} (a constant score: {scores['constant_map']:.0%}), and its "
-                f"probabilities are off by {scores['calibration_error']:.0%} on average."
+                f"On {scores.clips} test clips of {kind} activities its mAP is {scores.map:.0%} "
+                f"(a constant score: {scores.constant_map:.0%}), and its probabilities are off by "
+                f"{scores.calibration_error:.0%} on average."
             )
     if not doubts:
         doubts.append("It was never tested: nobody knows how good it is.")
-    doubts.append(f"It learned from {run.metrics['train_clips']} clips.")
-    if run.metrics.get("threshold") is None:
+    doubts.append(f"It learned from {run.record.train_clips} clips.")
+    if run.record.scores.threshold is None:
         doubts.append(
             f"It has no threshold from validation; {DEFAULT_THRESHOLD:.0%} was taken instead."
         )

@@ -13,7 +13,7 @@ says nothing of what training itself varies; its interval is about these two set
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmark import metrics
 from benchmark.protocols.teacher import MODEL, check_teacher
+from benchmark.record import DataRecord, Interval, RunRecord
 from benchmark.score import (
     EVALUATION_SPLITS,
     Predictions,
@@ -31,7 +32,7 @@ from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 
 FULL = "full model"
-ABLATIONS: dict[str, dict[str, Any]] = {
+ABLATIONS: dict[str, Mapping[str, Any]] = {
     FULL: {},
     "without MCT (one token)": {"multi_token": False},
     "without MCTKD": {"distillation": "none"},
@@ -43,6 +44,52 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 COLUMNS = ("test_known", "test_new", "test")
 _SEED_OF_T = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the ablation on one part of the test clips; what is undefined is None.
+
+    Attributes:
+        difference: to the full model; this and what follows is None for the full model itself.
+        separated: whether the interval of the difference leaves out 0.
+    """
+
+    map: float | None
+    interval: Interval | None
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    separated: bool | None = None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What an ablation found.
+
+    Attributes:
+        rows: row -> its cells on ``test_known``, ``test_new`` and ``test`` (their mean).
+        runs: row -> its runs, one a seed.
+    """
+
+    preset: str
+    data: DataRecord
+    seeds: Sequence[int]
+    rows: Mapping[str, Mapping[str, Cell]]
+    runs: Mapping[str, Sequence[RunRecord]]
+
+    def to_dict(self) -> dict[str, object]:
+        """All of it, ready for JSON."""
+        return {
+            "model": MODEL,
+            "preset": self.preset,
+            "data": self.data.to_dict(),
+            "seeds": self.seeds,
+            "rows": {
+                row: {column: asdict(cell) for column, cell in cells.items()}
+                for row, cells in self.rows.items()
+            },
+            "runs": {row: [run.to_dict() for run in same] for row, same in self.runs.items()},
+        }
 
 
 def ablation_settings(settings: Settings) -> dict[str, Settings]:
@@ -79,7 +126,7 @@ def run_ablation(
     fresh: bool = False,
     subset: Collection[str] | None = None,
     progress_bar: bool = False,
-) -> dict[str, Any]:
+) -> Ablation:
     """Train and score every row with every seed, and compare each with the full model.
 
     Every row and seed is a run of its own in ``runs_dir``: finished ones are read, stopped ones go
@@ -88,12 +135,6 @@ def run_ablation(
     Args:
         settings: of the full model; their seed is not used.
         seeds: one or more, each once.
-
-    Returns:
-        ``seeds``; ``runs``: the metrics of all runs, by row; ``rows``: for each row and each of
-        ``test_known``, ``test_new`` and ``test`` (their mean) ``map``, its ``interval``,
-        ``difference`` to the full model, its ``difference_interval`` and whether it is
-        ``separated`` from 0 (these three None for the full model); what is undefined is None.
 
     Raises:
         UserError: as :func:`ablation_settings` and :func:`benchmark.run.benchmark_run`.
@@ -108,7 +149,7 @@ def run_ablation(
     # Rather now than after the first hours.
     check_modalities(read_clips(data_dir, SPLITS, subset), ("rgb", "skeleton", "rgb_diff"))
     folder = Path(runs_dir or data_dir / "runs")
-    runs: dict[str, list[dict[str, Any]]] = {}
+    runs: dict[str, list[RunRecord]] = {}
     for row, row_settings in chosen.items():
         runs[row] = [
             benchmark_run(
@@ -123,25 +164,19 @@ def run_ablation(
             for seed in seeds
         ]
     predictions = {
-        row: [read_predictions(folder / run["run"] / "predictions.parquet") for run in same]
+        row: [read_predictions(folder / run.run / "predictions.parquet") for run in same]
         for row, same in runs.items()
     }
-    return {
-        "model": MODEL,
-        "preset": settings.preset,
-        "data": runs[FULL][0]["data"],
-        "seeds": seeds,
-        "rows": {
-            row: compare_with_full(scored, None if row == FULL else predictions[FULL])
-            for row, scored in predictions.items()
-        },
-        "runs": runs,
+    rows = {
+        row: compare_with_full(scored, None if row == FULL else predictions[FULL])
+        for row, scored in predictions.items()
     }
+    return Ablation(settings.preset, runs[FULL][0].data, seeds, rows, runs)
 
 
 def compare_with_full(
     runs: Sequence[Predictions], full: Sequence[Predictions] | None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Cell]:
     """One row of the result: its scores, and the differences to the full model's."""
     own = [_draws(each) for each in runs]
     base = None if full is None else [_draws(each) for each in full]
@@ -150,28 +185,27 @@ def compare_with_full(
         point, drawn = over_seeds(
             [points[column] for points, _ in own], [draws[column] for _, draws in own]
         )
-        entry: dict[str, Any] = {
-            "map": point,
-            "interval": metrics.interval(drawn.clip(0, 1)),
-            "difference": None,
-            "difference_interval": None,
-            "separated": None,
-        }
+        cell = Cell(_none_if_nan(point), metrics.interval(drawn.clip(0, 1)))
         if base is not None:
             point, drawn = over_seeds(
                 [a[0][column] - b[0][column] for a, b in zip(own, base, strict=True)],
                 [a[1][column] - b[1][column] for a, b in zip(own, base, strict=True)],
             )
             interval = metrics.interval(drawn.clip(-1, 1))
-            entry["difference"] = point
-            entry["difference_interval"] = interval
             # No interval, no claim; and an end that is 0 is no distance from 0.
-            entry["separated"] = interval is not None and (interval[0] > 0 or interval[1] < 0)
-        row[column] = {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value
-            for name, value in entry.items()
-        }
+            separated = interval is not None and (interval[0] > 0 or interval[1] < 0)
+            cell = replace(
+                cell,
+                difference=_none_if_nan(point),
+                difference_interval=interval,
+                separated=separated,
+            )
+        row[column] = cell
     return row
+
+
+def _none_if_nan(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _draws(predictions: Predictions) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -204,25 +238,25 @@ def over_seeds(points: Sequence[float], draws: Sequence[np.ndarray]) -> tuple[fl
     return float(np.mean(points)), mean
 
 
-def format_ablation(result: Mapping[str, Any]) -> str:
+def format_ablation(result: Ablation) -> str:
     """The ablation as a plain text table, with what can and cannot be said of it."""
-    seeds = result["seeds"]
+    seeds = result.seeds
     header = ["", *(column.replace("_", " ") for column in COLUMNS[:2]), "test mean"]
     lines = [header]
-    for row, cells in result["rows"].items():
+    for row, cells in result.rows.items():
         entries = [cells[column] for column in COLUMNS]
-        lines.append([row, *(_score(each["map"]) for each in entries)])
-        lines.append(["  95% interval", *(_interval(each["interval"], "") for each in entries)])
+        lines.append([row, *(_score(each.map) for each in entries)])
+        lines.append(["  95% interval", *(_interval(each.interval, "") for each in entries)])
         if row == FULL:
             continue
-        lines.append(["  minus full model", *(_score(each["difference"], "+") for each in entries)])
+        lines.append(["  minus full model", *(_score(each.difference, "+") for each in entries)])
         lines.append(
             [
                 "  95% interval, paired",
-                *(_interval(each["difference_interval"], "+") for each in entries),
+                *(_interval(each.difference_interval, "+") for each in entries),
             ]
         )
-        lines.append(["", *("separated" if each["separated"] else _UNSURE for each in entries)])
+        lines.append(["", *("separated" if each.separated else _UNSURE for each in entries)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
         "  ".join(
@@ -231,10 +265,9 @@ def format_ablation(result: Mapping[str, Any]) -> str:
         ).rstrip()
         for line in lines
     ]
-    name = result["data"]["name"]
     title = (
-        f"Ablation of {result['model']}, preset {result['preset']}: mAP in % on {name}"
-        f"{' (subset)' if result['data']['subset'] else ''}, "
+        f"Ablation of {MODEL}, preset {result.preset}: mAP in % on {result.data.name}"
+        f"{' (subset)' if result.data.subset else ''}, "
         f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))})"
     )
     rule = "-" * max(map(len, texts))
@@ -244,19 +277,18 @@ def format_ablation(result: Mapping[str, Any]) -> str:
 _UNSURE = "not separated"
 
 
-def _notes(result: Mapping[str, Any]) -> list[str]:
+def _notes(result: Ablation) -> list[str]:
     notes = [
         f"{_UNSURE}: the interval of the difference holds 0, or there is none; nothing is "
         "claimed. The intervals are not widened for making several comparisons.",
     ]
-    splits = result["runs"][FULL][0]["splits"]
+    full = result.runs[FULL][0]
     counts = [
-        f"{splits[name][splits[name]['resampled']]} {splits[name]['resampled']}"
+        f"{full.scores.splits[name].groups} {full.scores.splits[name].resampled}"
         for name in COLUMNS[:2]
     ]
     notes.append(f"Resampled: {counts[0]} of known activities and {counts[1]} of the new.")
-    seeds = result["seeds"]
-    if len(seeds) == 1:
+    if len(result.seeds) == 1:
         notes.append(
             "One seed: the intervals cover the choice of clips, not the chance in training, so a "
             "separated difference is one between these two trainings. For the parts themselves "
@@ -269,7 +301,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         "skeleton stream "
         + (
             "is trained first, then learns on alongside, and is used in scoring."
-            if result["runs"][FULL][0]["changes"].get("pretrain_teacher")
+            if full.changes.get("pretrain_teacher")
             else "learns alongside and is used in scoring."
         )
     )
@@ -280,5 +312,5 @@ def _score(value: float | None, sign: str = "") -> str:
     return "n/a" if value is None else f"{100 * value:{sign}.1f}"
 
 
-def _interval(ends: Sequence[float] | None, sign: str) -> str:
+def _interval(ends: Interval | None, sign: str) -> str:
     return "n/a" if ends is None else f"[{100 * ends[0]:{sign}.1f}, {100 * ends[1]:{sign}.1f}]"

@@ -7,15 +7,14 @@ that modality. The scores go into the run's ``metrics.json`` under ``dropped``, 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from benchmark.checkpoint import load_weights
 from benchmark.data import ClipDataset
 from benchmark.models import MODELS
-from benchmark.run import read_metrics
+from benchmark.record import DroppedScores, RunRecord, need_record, read_identity
 from benchmark.score import (
     EVALUATION_SPLITS,
     compare_predictions,
@@ -26,7 +25,6 @@ from benchmark.score import (
 from benchmark.settings import Settings
 from benchmark.train import choose_device, join_processes, prepare_torch
 from musclemap_data.errors import UserError
-from musclemap_data.files import write_text
 
 
 def check_drop(model_name: str, settings: Settings, modality: str) -> None:
@@ -52,7 +50,7 @@ def score_without(
     *,
     device_name: str = "auto",
     progress_bar: bool = False,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Score a finished run's clips again without a modality; once only.
 
     Args:
@@ -60,34 +58,29 @@ def score_without(
         device_name: where to compute, as the setting ``device``.
 
     Returns:
-        The content of the run's ``metrics.json``, with ``dropped[modality]``: ``splits``,
-        ``means`` and ``threshold`` as for the whole model, ``multiply_adds_per_view``,
-        ``scoring``, and ``difference``: without - with, paired (``compare_predictions``).
+        The run's record, with ``dropped[modality]``.
 
     Raises:
         UserError: the run is not complete, its model needs the modality, or its clips are gone.
     """
     run_dir = Path(run_dir)
-    result = read_metrics(run_dir)
-    if result is None:
-        raise UserError(f"{run_dir} is no complete run: run `musclemap benchmark` to its end first")
-    saved = json.loads((run_dir / "settings.json").read_text(encoding="utf-8"))
-    settings = Settings.from_dict({**saved["settings"], "device": device_name})
-    check_drop(result["model"], settings, modality)
-    if modality in result.get("dropped", {}):
-        return result
+    record = need_record(run_dir)
+    settings = replace(read_identity(run_dir).settings, device=device_name)
+    check_drop(record.model, settings, modality)
+    if modality in record.dropped:
+        return record
 
     whole = read_predictions(run_dir / "predictions.parquet")
     with join_processes(settings.device) as processes:
         device = choose_device(settings.device, processes)
         prepare_torch(settings, device)
-        model = MODELS[result["model"]](settings)
+        model = MODELS[record.model](settings)
         load_weights(run_dir / "model.safetensors", model)
         model.to(device)
         testing = ClipDataset(
             data_dir,
             EVALUATION_SPLITS,
-            [name for name in result["modalities"] if name != modality],
+            [name for name in record.modalities if name != modality],
             settings,
             train=False,
             assigned={clip.clip_id: clip.split for clip in whole.clips},
@@ -97,39 +90,43 @@ def score_without(
                 f"{len(whole.clips) - len(testing.clips)} clips that {run_dir} was scored on are "
                 f"not in {data_dir} any more; build them again, or run the benchmark with --fresh"
             )
-        predictions, scores = score_model(
+        predictions, cost, scores = score_model(
             model,
             testing,
             settings,
-            {split: values["planned"] for split, values in result["splits"].items()},
+            {split: each.planned for split, each in record.scores.splits.items()},
             device=device,
             processes=processes,
             progress_bar=progress_bar,
         )
-        entry = {
-            "modalities": list(testing.modalities),
-            **scores,
-            "difference": compare_predictions(predictions, whole),
-        }
-        result["dropped"] = {**result.get("dropped", {}), modality: entry}
+        difference = compare_predictions(predictions, whole)
+        entry = DroppedScores(tuple(testing.modalities), cost, scores, difference)
+        record = replace(record, dropped={**record.dropped, modality: entry})
         if processes.first:
             write_predictions(run_dir / f"predictions-without-{modality}.parquet", predictions)
-            write_text(run_dir / "metrics.json", json.dumps(result, indent=2) + "\n")
+            record.write(run_dir)
         processes.wait()
-    return json.loads(json.dumps(result))
+    return record
 
 
-def with_dropped(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def with_dropped(runs: Iterable[RunRecord]) -> list[RunRecord]:
     """The runs, each followed by what it scored without a modality: rows of their own in a table.
 
     Such a row is a run called ``transm3e without skeleton``.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[RunRecord] = []
     for run in runs:
-        rows.append(dict(run))
-        for modality, entry in run.get("dropped", {}).items():
+        rows.append(run)
+        for modality, entry in run.dropped.items():
             ending = f" without {modality}"
             rows.append(
-                {**run, **entry, "model": run["model"] + ending, "run": run["run"] + ending}
+                replace(
+                    run,
+                    model=run.model + ending,
+                    run=run.run + ending,
+                    modalities=entry.modalities,
+                    cost=entry.cost,
+                    scores=entry.scores,
+                )
             )
     return rows

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmark.record import DataRecord
 from benchmark.settings import MACHINE_SETTINGS, PRESETS, Settings
 from musclemap_data.errors import UserError
 
@@ -47,17 +48,17 @@ def teacher_settings(settings: Settings) -> Settings:
     return replace(settings, **{name: getattr(usual, name) for name in _OF_THE_FUSED_MODEL})
 
 
-def teacher_name(settings: Settings, data: Mapping[str, Any]) -> str:
+def teacher_name(settings: Settings, data: DataRecord) -> str:
     """The folder of a teacher: ``rgb-diff-tiny-seed0-1f0c2a9b``.
 
     Args:
         settings: of the teacher.
-        data: what a run records of its clips, with their fingerprint.
+        data: what a run records of its clips.
     """
     decides = {
         name: value for name, value in settings.to_dict().items() if name not in MACHINE_SETTINGS
     }
-    text = json.dumps([decides, data], sort_keys=True)
+    text = json.dumps([decides, data.to_dict()], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"{settings.variant}-{settings.preset}-seed{settings.seed}-{digest}"
 
@@ -85,7 +86,7 @@ def prepare_teacher(
     data_dir: Path,
     model_name: str,
     settings: Settings,
-    data: Mapping[str, Any],
+    data: DataRecord,
     *,
     runs_dir: Path,
     subset: Collection[str] | None = None,

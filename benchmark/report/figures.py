@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.protocols.dropped import with_dropped
+from benchmark.record import RunRecord, need_record, read_runs
 from benchmark.report import analysis, plots
 from benchmark.report.tables import Table, format_latex, make_tables
-from benchmark.run import read_metrics, read_runs
 from benchmark.score import Predictions, read_predictions
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from benchmark.report.explain import Explanation
 
 PICTURES_A_CLIP = 4
-DEFAULT_THRESHOLD = 0.5  # where no validation clip could choose one
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Material:
 
     Attributes:
         run_dir, data_dir: where it lies, and the data set it was scored on.
-        metrics: its ``metrics.json``.
+        record: what it scored.
         predictions: its scores of all validation and test clips.
         region: the muscle region to explain, 0-19.
         region_rule: how that region was chosen, in words.
@@ -42,7 +41,7 @@ class Material:
 
     run_dir: Path
     data_dir: Path
-    metrics: dict[str, Any]
+    record: RunRecord
     predictions: Predictions
     region: int
     region_rule: str
@@ -56,12 +55,6 @@ class Material:
     def scored(self) -> Predictions:
         """The clips of that half."""
         return analysis.of_half(self.predictions, self.half)
-
-    @property
-    def threshold(self) -> float:
-        """Probabilities from here on mean active: best F1 on the run's validation clips."""
-        found = self.metrics["threshold"]
-        return DEFAULT_THRESHOLD if found is None else float(found)
 
     @property
     def splits(self) -> dict[str, tuple[str, Predictions]]:
@@ -82,8 +75,8 @@ class Material:
         """
         from benchmark.report.explain import explain_clips
 
-        if not self.metrics["modalities"]:
-            raise UserError(f"{self.metrics['model']} sees no pictures; Grad-CAM explains those")
+        if not self.record.modalities:
+            raise UserError(f"{self.record.model} sees no pictures; Grad-CAM explains those")
         chosen = analysis.clips_to_explain(self.scored, self.region)
         if not chosen:
             name = load_muscles()[self.region].name
@@ -102,9 +95,7 @@ def read_material(run_dir: Path, data_dir: Path, region: str | None = None) -> M
     Raises:
         UserError: the run is not complete or damaged, or there is no such region.
     """
-    metrics = read_metrics(Path(run_dir))
-    if metrics is None:
-        raise UserError(f"{run_dir} is no complete run: run `musclemap benchmark` to its end first")
+    record = need_record(run_dir)
     predictions = read_predictions(Path(run_dir) / "predictions.parquet")
     if not predictions.clips:
         raise UserError(f"{run_dir} has scores of no clip: there is nothing to show")
@@ -114,14 +105,14 @@ def read_material(run_dir: Path, data_dir: Path, region: str | None = None) -> M
         half = analysis.scored_half(predictions)
         number = analysis.typical_region(analysis.of_half(predictions, half))
         rule = f"the one that is active in nearest to half of the {half} clips"
-    return Material(Path(run_dir), Path(data_dir), metrics, predictions, number, rule)
+    return Material(Path(run_dir), Path(data_dir), record, predictions, number, rule)
 
 
 def results_table(material: Material) -> Table:
     """The run among all finished runs beside it that are about the same clips."""
     tables = make_tables(with_dropped(read_runs(material.run_dir.resolve().parent)))
-    name = material.metrics["run"]
-    return next(table for table in tables if name in [run["run"] for run in table.runs])
+    name = material.record.run
+    return next(table for table in tables if name in [run.run for run in table.runs])
 
 
 def regions_figure(material: Material) -> Figure:
@@ -153,7 +144,7 @@ def training_figure(material: Material) -> Figure:
     log = analysis.read_log(material.run_dir)
     if not log:
         raise UserError(
-            f"the run has no log.jsonl: {material.metrics['model']} was not trained step by step"
+            f"the run has no log.jsonl: {material.record.model} was not trained step by step"
         )
     return plots.training_curves(log)
 
@@ -185,7 +176,7 @@ def gradcam_figure(material: Material) -> Figure:
         score = scores[material.region]
         activity = clip.activity.replace("_", " ")
         captions.append(f"{activity} ({kind}): {name} {100 * score:.0f} %")
-        lists = analysis.region_lists(clip.muscles, scores, material.threshold)
+        lists = analysis.region_lists(clip.muscles, scores, material.record.threshold)
         notes.append(
             "\n".join(
                 line

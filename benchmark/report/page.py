@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import json
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.clips import Clip, read_clips
+from benchmark.record import read_identity
 from benchmark.report import analysis, figures, plots
 from benchmark.report.figures import Material
 from benchmark.report.pictures import DIFFERENCE_GAIN, clip_strips, data_url, strip
@@ -62,9 +62,9 @@ def write_report(run_dir: Path, data_dir: Path, out: Path, *, region: str | None
 
 def format_report(material: Material) -> str:
     """The whole page."""
-    metrics = material.metrics
+    record = material.record
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    title = f"{metrics['model']} on {metrics['data']['name']}"
+    title = f"{record.model} on {record.data.name}"
     links, parts = [], []
     for name, (heading, make) in SECTIONS.items():
         try:
@@ -84,7 +84,7 @@ def format_report(material: Material) -> str:
             '<body><div class="frame">',
             f'<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav><main>',
             f"<header><h1>{_text(title)}</h1>",
-            f'<p class="soft">Run {_text(metrics["run"])}, seed {metrics["seed"]}. Which of 20 '
+            f'<p class="soft">Run {_text(record.run)}, seed {record.seed}. Which of 20 '
             f"muscle regions are active in a clip?</p>{warning}{_headline(material)}</header>",
             *parts,
             f"</main><footer>{_footer()}</footer></div></body></html>\n",
@@ -159,18 +159,18 @@ def _activity(name: str) -> str:
 
 
 def _headline(material: Material) -> str:
-    metrics, half = material.metrics, material.half
+    half = material.half
     parts = []
-    for heading, values in (
-        (f"{half}, known activities", metrics["splits"][f"{half}_known"]),
-        (f"{half}, new activities", metrics["splits"][f"{half}_new"]),
-        (f"{half}, mean of both", metrics["means"][half]),
+    for heading, part in (
+        (f"{half}, known activities", f"{half}_known"),
+        (f"{half}, new activities", f"{half}_new"),
+        (f"{half}, mean of both", half),
     ):
-        lift = values["lift"]
-        signed = "n/a" if lift is None else f"{100 * lift:+.1f} points"
+        scores = material.record.scores.of(part)
+        signed = "n/a" if scores.lift is None else f"{100 * scores.lift:+.1f} points"
         parts.append(
-            f"<li><span>mAP, {heading}</span><b>{_percent(values['map'])} %</b>"
-            f"<span>95% interval {_interval(values['map_interval'])} %</span>"
+            f"<li><span>mAP, {heading}</span><b>{_percent(scores.map)} %</b>"
+            f"<span>95% interval {_interval(scores.map_interval)} %</span>"
             f"<span>lift over a constant score {signed}</span></li>"
         )
     return f'<ul class="scores">{"".join(parts)}</ul>'
@@ -179,7 +179,7 @@ def _headline(material: Material) -> str:
 def _results(material: Material) -> str:
     table = figures.results_table(material)
     notes = "".join(f'<p class="rule">{_text(note)}</p>' for note in table.notes)
-    beside = len({run["run"] for run in table.runs}) - 1
+    beside = len({run.run for run in table.runs}) - 1
     others = f" and {beside} finished runs beside it on the same clips" if beside else ""
     return (
         f"<p>{_text(table.title)}: this run{others}. Shared settings: "
@@ -271,11 +271,11 @@ def _calibration(material: Material) -> str:
 
 def _training(material: Material) -> str:
     svg = plots.to_svg(figures.training_figure(material), "Training curves")
-    metrics, log = material.metrics, analysis.read_log(material.run_dir)
-    training = metrics["training"]
-    validation = metrics["means"]["val"]["map"]
+    record, log = material.record, analysis.read_log(material.run_dir)
+    training = record.training
+    validation = record.scores.means["val"].map
     facts = [
-        ["clips for training", str(metrics["train_clips"])],
+        ["clips for training", str(record.train_clips)],
         ["optimiser steps", f"{len(log['step'])} in {int(log['epoch'][-1]) + 1} epochs"],
         ["last loss", f"{log['loss'][-1]:.4f}"],
         ["largest learning rate", f"{log['learning_rate'].max():.3g}"],
@@ -285,10 +285,10 @@ def _training(material: Material) -> str:
         facts += [
             [
                 "time since it was last started",
-                f"{training['seconds']:.0f} s on {metrics['machine']['device']}",
+                f"{training.seconds:.0f} s on {record.machine.device}",
             ],
-            ["speed", f"{training['clips_per_s']:.1f} clips/s"],
-            ["waiting for data", f"{_percent(training['wait_share'])} % of the time"],
+            ["speed", f"{training.clips_per_s:.1f} clips/s"],
+            ["waiting for data", f"{_percent(training.wait_share)} % of the time"],
         ]
     return (
         '<p class="rule">Validation is scored once, after the last step: there is no curve of it. '
@@ -309,8 +309,8 @@ def _clips(material: Material) -> str:
         '<p class="rule">Ranked by label ranking average precision: for each active region, the '
         "share of active ones among the regions that score at least as high, then the mean; 100 % "
         "is a perfect order. Between equal ones the likelihood of the labels decides. A region is "
-        f"called active from a score of {_percent(material.threshold, 0)} % on, the best F1 on the "
-        "validation clips.</p>",
+        f"called active from a score of {_percent(material.record.threshold, 0)} % on, the best F1 "
+        "on the validation clips.</p>",
         why,
     ]
     for heading, members in groups:
@@ -354,7 +354,7 @@ def _clip(material: Material, number: int, fact: str, place: str, pictures: str)
             values.tolist(), labels=False, legend=False, id_prefix=f"{place}-{number}-{what}-"
         )
         maps.append(f"<figure title='{_text(title)}'>{svg}<figcaption>{what}</figcaption></figure>")
-    lists = analysis.region_lists(clip.muscles, scores, material.threshold)
+    lists = analysis.region_lists(clip.muscles, scores, material.record.threshold)
     words = {
         "right": "active and predicted",
         "missed": "active, not predicted",
@@ -401,7 +401,7 @@ def _strips(clip: Clip | None) -> str:
 def _gradcam(material: Material) -> str:
     explanations = material.explanations
     name = load_muscles()[material.region].name
-    reads = ", ".join(material.metrics["modalities"]).replace("_", " ")
+    reads = ", ".join(material.record.modalities).replace("_", " ")
     parts = [
         f"<p>Where the video stream looks for the region <strong>{_text(name)}</strong> "
         f"({material.region_rule}). The model reads {_text(reads)}.</p>",
@@ -434,39 +434,33 @@ def _gradcam(material: Material) -> str:
 
 def _coverage(material: Material) -> str:
     rows = []
-    for split, values in material.metrics["splits"].items():
-        planned = values["planned"]
+    for split, scores in material.record.scores.splits.items():
         rows.append(
             [
                 _activity(split),
-                str(values["clips"]),
-                "n/a" if planned is None else str(planned),
-                "n/a" if values["coverage"] is None else f"{_percent(values['coverage'])} %",
-                str(values["videos"]),
-                str(values["activities"]),
-                f"{values['regions']} of {len(values['per_region_ap'])}",
-                str(values["trivial_regions"]),
+                str(scores.clips),
+                "n/a" if scores.planned is None else str(scores.planned),
+                "n/a" if scores.coverage is None else f"{_percent(scores.coverage)} %",
+                str(scores.videos),
+                str(scores.activities),
+                f"{scores.regions} of {len(scores.per_region_ap)}",
+                str(scores.trivial_regions),
             ]
         )
     header = ["split", "clips", "planned", "coverage", "videos", "activities"]
     header += ["regions in the mean", "regions always on"]
     return (
-        f"<p>{material.metrics['train_clips']} clips were trained on. Coverage is the share of a "
+        f"<p>{material.record.train_clips} clips were trained on. Coverage is the share of a "
         "split's planned clips that could be built and scored; it is not defined for a subset or "
         f"for folds.</p>{_table(header, rows)}"
     )
 
 
 def _settings(material: Material) -> str:
-    try:
-        saved = json.loads((material.run_dir / "settings.json").read_text(encoding="utf-8"))
-        values = Settings.from_dict(saved["settings"]).to_dict()
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"settings.json cannot be read: {error}") from error
-    metrics = material.metrics
-    changes = metrics["changes"]
-    command = f"musclemap benchmark --model {metrics['model']} --preset {metrics['preset']}"
-    command += f" --seed {metrics['seed']}"
+    values = read_identity(material.run_dir).settings.to_dict()
+    record, changes = material.record, material.record.changes
+    command = f"musclemap benchmark --model {record.model} --preset {record.preset}"
+    command += f" --seed {record.seed}"
     command += "".join(f" --set {name}={_plain(value)}" for name, value in changes.items())
     rows = [
         [f"{field.name} (changed)" if field.name in changes else field.name,
@@ -475,7 +469,7 @@ def _settings(material: Material) -> str:
     ]  # fmt: skip
     changed = ", ".join(f"{n} = {_plain(v)}" for n, v in changes.items()) or "nothing"
     return (
-        f"<p>Preset {_text(metrics['preset'])}; changed: {_text(changed)}.</p>"
+        f"<p>Preset {_text(record.preset)}; changed: {_text(changed)}.</p>"
         f"<p>Made by <code>{_text(command)}</code></p>"
         + _details(
             f"All {len(rows)} settings",
@@ -491,20 +485,19 @@ def _plain(value: Any) -> str:
 
 
 def _environment(material: Material) -> str:
-    metrics = material.metrics
-    data = metrics["data"]
-    adds = metrics["multiply_adds_per_view"]
+    record, data = material.record, material.record.data
+    adds, machine = record.cost.multiply_adds_per_view, dataclasses.asdict(record.machine)
     rows = [
-        ["model", f"{metrics['parameters']:,} parameters"],
+        ["model", f"{record.parameters:,} parameters"],
         ["one view", "n/a" if adds is None else f"{adds / 1e9:.3g} x 10^9 multiply-adds"],
-        ["scoring", f"{metrics['scoring']['clips_per_s']:.1f} clips/s, all views"],
-        ["machine", ", ".join(f"{name} {value}" for name, value in metrics["machine"].items())],
-        ["data set", f"{data['name']}, clips {data['fingerprint'][:16]}"],
+        ["scoring", f"{record.cost.clips_per_s:.1f} clips/s, all views"],
+        ["machine", ", ".join(f"{name} {value}" for name, value in machine.items())],
+        ["data set", f"{data.name}, clips {data.fingerprint[:16]}"],
     ]
-    if data["subset"]:
+    if data.subset:
         rows.append(["subset", "only the clips of a list"])
-    if data.get("folds"):
-        rows.append(["protocol", f"activity-folds, fold {data['fold']} of {data['folds']}"])
+    if data.folds:
+        rows.append(["protocol", f"activity-folds, fold {data.fold} of {data.folds}"])
     try:
         info = read_dataset_info(material.data_dir)
         for name, made in info.get("modalities", {}).items():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from benchmark.record import SplitScores
     from benchmark.report.analysis import Confusion, RegionScores, Reliability
 
 COLUMN_IN, PAGE_IN = 3.5, 7.0
@@ -50,14 +51,13 @@ _LABEL_PX, _PLOT_PX, _ROW_PX, _TOP_PX = 330, 520, 34, 44
 
 
 def interval_plot(
-    labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]]
+    labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[SplitScores]]]
 ) -> str:
     """mAP from 0 to 100 %: a dot, its interval as a bar, and a tick at the constant score.
 
     Args:
         labels: one a row.
-        series: name -> (colour, for each row the metrics of a split: ``map``, ``map_interval``
-            and ``constant_map``, where None is left out).
+        series: name -> (colour, for each row the scores of a split; what is None is left out).
     """
     height = _TOP_PX + _ROW_PX * len(labels) + 10
     parts = [
@@ -86,23 +86,22 @@ def _x(share: float) -> float:
     return round(_LABEL_PX + _PLOT_PX * share, 1)
 
 
-def _mark(y: int, color: str, values: Mapping[str, Any]) -> list[str]:
+def _mark(y: int, color: str, scores: SplitScores) -> list[str]:
     parts = []
-    constant, interval, score = (values[n] for n in ("constant_map", "map_interval", "map"))
-    if constant is not None:
-        x = _x(constant)
+    if scores.constant_map is not None:
+        x = _x(scores.constant_map)
         parts.append(
             f'<line x1="{x}" y1="{y - 6}" x2="{x}" y2="{y + 6}" stroke="{color}" '
             'stroke-dasharray="2"/>'
         )
-    if interval is not None:
-        low, high = map(_x, interval)
+    if scores.map_interval is not None:
+        low, high = map(_x, scores.map_interval)
         parts.append(
             f'<line x1="{low}" y1="{y}" x2="{high}" y2="{y}" stroke="{color}" stroke-width="3" '
             'opacity=".5"/>'
         )
-    if score is not None:
-        parts.append(f'<circle cx="{_x(score)}" cy="{y}" r="4" fill="{color}"/>')
+    if scores.map is not None:
+        parts.append(f'<circle cx="{_x(scores.map)}" cy="{y}" r="4" fill="{color}"/>')
     return parts
 
 

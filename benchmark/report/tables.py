@@ -17,24 +17,22 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmark.record import Difference, Interval, MeanScores, RunRecord, SplitScores
 from benchmark.report.plots import interval_plot
+from benchmark.settings import SettingValue
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
 
-Run = Mapping[str, Any]
-"""The content of a run's ``metrics.json``."""
-
-COLUMNS = (
-    ("val known", "splits", "val_known"),
-    ("val new", "splits", "val_new"),
-    ("val mean", "means", "val"),
-    ("test known", "splits", "test_known"),
-    ("test new", "splits", "test_new"),
-    ("test mean", "means", "test"),
-)
-"""Heading, and where in a run's metrics the column's numbers are."""
+COLUMNS = {
+    "val_known": "val known",
+    "val_new": "val new",
+    "val": "val mean",
+    "test_known": "test known",
+    "test_new": "test new",
+    "test": "test mean",
+}
+"""The part of a run's scores that a column shows -> its heading."""
 
 _FIXED_COLUMNS = ("model", "param.", "GMACs", "clips/s")
 _LONGEST_LABEL = 44
@@ -51,50 +49,43 @@ class Table:
     rows: Sequence[Sequence[str]]
     facts: Sequence[Sequence[str]]
     notes: Sequence[str]
-    runs: Sequence[Run]
+    runs: Sequence[RunRecord]
 
 
-def make_tables(runs: Sequence[Run]) -> list[Table]:
+def make_tables(runs: Sequence[RunRecord]) -> list[Table]:
     """The comparison: mAP in percent, its 95% interval, the lift over a constant score.
 
     Runs on different clips are not comparable and get tables of their own.
     """
-    by_data: dict[tuple[str, int], list[Run]] = {}
+    by_data: dict[tuple[str, int | None], list[RunRecord]] = {}
     for run in runs:
-        by_data.setdefault((_clips_id(run), run["data"].get("folds", 0)), []).append(run)
+        by_data.setdefault((run.data.clips_id, run.data.folds), []).append(run)
     return [_one_table(group) for group in by_data.values()]
 
 
-def _clips_id(run: Run) -> str:
-    """Tells which clips a run is about; the same for all folds of them."""
-    data = run["data"]
-    return str(data.get("all_clips", data["fingerprint"]))
-
-
-def _one_table(runs: Sequence[Run]) -> Table:
+def _one_table(runs: Sequence[RunRecord]) -> Table:
     shared, labels = _labels(runs)
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[RunRecord]] = {}
     for run, label in zip(runs, labels, strict=True):
         groups.setdefault(label, []).append(run)
     rows: list[list[str]] = []
     for label, same in groups.items():
         rows += _model_rows(label, same)
-    data = runs[0]["data"]
-    folds = data.get("folds", 0)
-    title = f"mAP in % on {data['name']}{' (subset)' if data['subset'] else ''}"
-    title += f", clips {_clips_id(runs[0])[:8]}"
-    if folds:
-        title += f", {folds} folds of whole activities"
+    data = runs[0].data
+    title = f"mAP in % on {data.name}{' (subset)' if data.subset else ''}"
+    title += f", clips {data.clips_id[:8]}"
+    if data.folds:
+        title += f", {data.folds} folds of whole activities"
     else:
-        title += f", {runs[0]['train_clips']} for training"
-    facts = _fold_facts(runs) if folds else _split_facts(runs[0])
-    header = [*_FIXED_COLUMNS, *(heading for heading, _, _ in COLUMNS)]
+        title += f", {runs[0].train_clips} for training"
+    facts = _fold_facts(runs) if data.folds else _split_facts(runs[0])
+    header = [*_FIXED_COLUMNS, *COLUMNS.values()]
     return Table(title, shared, header, rows, facts, _notes(runs), runs)
 
 
-def _labels(runs: Sequence[Run]) -> tuple[str, list[str]]:
+def _labels(runs: Sequence[RunRecord]) -> tuple[str, list[str]]:
     """What all runs share, for the head of the table; and for each run the rest."""
-    settings = [{"preset": run["preset"], **run["changes"]} for run in runs]
+    settings = [{"preset": run.preset, **run.changes} for run in runs]
     same = {
         name: value
         for name, value in settings[0].items()
@@ -103,89 +94,98 @@ def _labels(runs: Sequence[Run]) -> tuple[str, list[str]]:
     labels = []
     for run, each in zip(runs, settings, strict=True):
         rest = ", ".join(_setting(*item) for item in each.items() if item[0] not in same)
-        if len(run["model"]) + len(rest) > _LONGEST_LABEL:
+        if len(run.model) + len(rest) > _LONGEST_LABEL:
             digest = hashlib.sha256(rest.encode()).hexdigest()[:6]
             rest = f"{len(each) - len(same)} settings, {digest}"
-        labels.append(f"{run['model']} ({rest})" if rest else run["model"])
+        labels.append(f"{run.model} ({rest})" if rest else run.model)
     return ", ".join(_setting(*item) for item in same.items()), labels
 
 
-def _setting(name: str, value: Any) -> str:
+def _setting(name: str, value: SettingValue) -> str:
     return f"preset {value}" if name == "preset" else f"{name}={value}"
 
 
-def _model_rows(label: str, runs: Sequence[Run]) -> list[list[str]]:
+def _model_rows(label: str, runs: Sequence[RunRecord]) -> list[list[str]]:
     """Three lines of a model: mAP; its interval or spread; the lift."""
-    cells = [[run[part][key] for run in runs] for _, part, key in COLUMNS]
-    reasons = [_reason(runs[0], key) for _, _, key in COLUMNS]
+    cells = [[run.scores.of(part) for run in runs] for part in COLUMNS]
+    reasons = [_reason(runs[0], part) for part in COLUMNS]
     blank = [""] * (len(_FIXED_COLUMNS) - 1)
-    speed = statistics.median(run["scoring"]["clips_per_s"] for run in runs)
+    speed = statistics.median(run.cost.clips_per_s for run in runs)
     first = [
         label + _repeats(runs),
-        _short_count(runs[0]["parameters"]),
-        _giga(runs[0]["multiply_adds_per_view"]),
+        _short_count(runs[0].parameters),
+        _giga(runs[0].cost.multiply_adds_per_view),
         f"{speed:.{1 if speed < 100 else 0}f}",
-        *(_value(each, reason) for each, reason in zip(cells, reasons, strict=True)),
+        *(_mean([s.map for s in each], why) for each, why in zip(cells, reasons, strict=True)),
     ]
     kind = "95% interval"
     if len(runs) > 1:
-        kind = "± over folds" if runs[0]["data"].get("folds") else "± over seeds"
-    second = [f"  {kind}", *blank, *(_range(runs, part, key) for _, part, key in COLUMNS)]
+        kind = "± over folds" if runs[0].data.folds else "± over seeds"
+    second = [f"  {kind}", *blank, *(_range(runs, part) for part in COLUMNS)]
     third = ["  lift over constant", *blank, *map(_lift, cells)]
     return [first, second, third]
 
 
-def _repeats(runs: Sequence[Run]) -> str:
+def _repeats(runs: Sequence[RunRecord]) -> str:
     """``, 3 seeds`` or ``, 2 of 5 folds``, where a row is more than one run."""
-    folds = runs[0]["data"].get("folds", 0)
-    done = {run["data"].get("fold") for run in runs}
-    seeds = {run["seed"] for run in runs}
+    folds = runs[0].data.folds
+    done = {run.data.fold for run in runs}
+    seeds = {run.seed for run in runs}
     text = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
     return text + (f", {len(done)} of {folds} folds" if folds and len(done) < folds else "")
 
 
-def _split_facts(run: Run) -> list[list[str]]:
-    columns = [run[part][key] for _, part, key in COLUMNS]
-    splits = [each if "clips" in each else {} for each in columns]
+def _split_facts(run: RunRecord) -> list[list[str]]:
+    columns = [run.scores.of(part) for part in COLUMNS]
+
+    def of_splits(fact: Callable[[SplitScores], str]) -> list[str]:
+        return [fact(each) if isinstance(each, SplitScores) else "" for each in columns]
+
     facts = {
-        "constant score": [_percent(each["constant_map"]) for each in columns],
-        "clips": [str(each.get("clips", "")) for each in splits],
-        "coverage": [_coverage(each) for each in splits],
-        "regions in the mean": [_regions(each) for each in splits],
-        "regions always on": [str(each.get("trivial_regions", "")) for each in splits],
-        "resampled": [_resampled(each) for each in splits],
+        "constant score": [_percent(each.constant_map) for each in columns],
+        "clips": of_splits(lambda split: str(split.clips)),
+        "coverage": of_splits(_coverage),
+        "regions in the mean": of_splits(lambda s: f"{s.regions} of {len(s.per_region_ap)}"),
+        "regions always on": of_splits(lambda split: str(split.trivial_regions)),
+        "resampled": of_splits(lambda split: f"{split.groups} {split.resampled}"),
     }
     return [[name, "", "", "", *cells] for name, cells in facts.items()]
 
 
-def _fold_facts(runs: Sequence[Run]) -> list[list[str]]:
-    one_of_each = list({run["data"]["fold"]: run for run in runs}.values())
-    columns = [[run[part][key] for run in one_of_each] for _, part, key in COLUMNS]
+def _fold_facts(runs: Sequence[RunRecord]) -> list[list[str]]:
+    one_of_each = list({run.data.fold: run for run in runs}.values())
+    columns = [[run.scores.of(part) for run in one_of_each] for part in COLUMNS]
+
+    def span(number: Callable[[SplitScores], int]) -> list[str]:
+        return [
+            _span([number(each) for each in column if isinstance(each, SplitScores)])
+            for column in columns
+        ]
+
     facts = {
-        "constant score": [_value(each, "no positives", "constant_map") for each in columns],
-        "clips a fold": [_span(each, "clips") for each in columns],
-        "activities a fold": [_span(each, "activities") for each in columns],
-        "regions in the mean": [_span(each, "regions") for each in columns],
+        "constant score": [_mean([s.constant_map for s in c], "no positives") for c in columns],
+        "clips a fold": span(lambda split: split.clips),
+        "activities a fold": span(lambda split: split.activities),
+        "regions in the mean": span(lambda split: split.regions),
     }
     return [[name, "", "", "", *cells] for name, cells in facts.items()]
 
 
-def _span(cells: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = [each[name] for each in cells if name in each]
+def _span(values: Sequence[int]) -> str:
     if not values:
         return ""
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
-def _notes(runs: Sequence[Run]) -> list[str]:
-    devices = sorted({run["machine"]["device"] for run in runs})
+def _notes(runs: Sequence[RunRecord]) -> list[str]:
+    devices = sorted({run.machine.device for run in runs})
     notes = [
         f"{_SURE} The 95% interval of the lift lies above 0, in every run of the row. "
         "GMACs: 10^9 multiply-adds of one "
         f"view. clips/s: scoring, all views, on {', '.join(devices)}.",
         "On few clips even random scores lie above a constant: compare with the row of random.",
     ]
-    if runs[0]["data"].get("folds"):
+    if runs[0].data.folds:
         notes.append(
             "Every activity is new in one fold. ±: standard deviation over the folds, each the "
             "mean of its seeds."
@@ -195,7 +195,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         "Coverage: clips built of clips planned. Regions: those with a positive clip; the others "
         "have no average precision."
     )
-    if any(each["trivial_regions"] for each in runs[0]["splits"].values()):
+    if any(each.trivial_regions for each in runs[0].scores.splits.values()):
         notes.append(
             "Regions always on: active in every clip, so any score has average precision 1; "
             "judge by the lift."
@@ -203,7 +203,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def format_table(runs: Sequence[Run]) -> str:
+def format_table(runs: Sequence[RunRecord]) -> str:
     """:func:`make_tables` as plain text for a terminal."""
     return "\n\n".join(map(_as_text, make_tables(runs)))
 
@@ -228,7 +228,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def format_markdown(runs: Sequence[Run]) -> str:
+def format_markdown(runs: Sequence[RunRecord]) -> str:
     """:func:`make_tables` as Markdown."""
     parts = []
     for table in make_tables(runs):
@@ -244,7 +244,7 @@ def format_markdown(runs: Sequence[Run]) -> str:
     return "\n".join(parts)
 
 
-def format_latex(runs: Sequence[Run]) -> str:
+def format_latex(runs: Sequence[RunRecord]) -> str:
     """:func:`make_tables` as LaTeX tabulars (package booktabs)."""
 
     def row(line: Sequence[str]) -> str:
@@ -274,7 +274,7 @@ def format_latex(runs: Sequence[Run]) -> str:
 _LATEX_ESCAPES = re.compile(r"[&%$#_{}]")
 
 
-def format_html(runs: Sequence[Run]) -> str:
+def format_html(runs: Sequence[RunRecord]) -> str:
     """:func:`make_tables` with plots as one HTML page without scripts or outside resources."""
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>MuscleMap results</title>',
@@ -303,17 +303,17 @@ def _plot(table: Table) -> str:
     names = _labels(table.runs)[1]
     series = {}
     for key, color in (("test_known", "#1f6fb4"), ("test_new", "#c8501e")):
-        series[key.replace("_", " ")] = (color, [run["splits"][key] for run in table.runs])
+        series[key.replace("_", " ")] = (color, [run.scores.splits[key] for run in table.runs])
     labels = [
         name
-        + (f", fold {run['data']['fold']}" if "fold" in run["data"] else "")
-        + (f", seed {run['seed']}" if len({run["seed"] for run in table.runs}) > 1 else "")
+        + (f", fold {run.data.fold}" if run.data.fold else "")
+        + (f", seed {run.seed}" if len({run.seed for run in table.runs}) > 1 else "")
         for name, run in zip(names, table.runs, strict=True)
     ]
     return interval_plot(labels, series)
 
 
-def format_csv(runs: Sequence[Run]) -> str:
+def format_csv(runs: Sequence[RunRecord]) -> str:
     """One line a run and split, all numbers as shares (not percent), empty where undefined."""
     numbers = (
         "clips", "planned", "coverage", "videos", "activities", "regions", "trivial_regions", "map",
@@ -327,18 +327,18 @@ def format_csv(runs: Sequence[Run]) -> str:
     cost = ["multiply_adds_per_view", "clips_per_s"]
     writer.writerow([*who, *cost, "split", *numbers, *ends])
     for run in runs:
-        data = run["data"]
-        first = [run["run"], run["model"], run["preset"], run["seed"], _clips_id(run)[:8]]
-        first += [data.get("fold", ""), data.get("folds", ""), run["parameters"]]
-        first += [_blank(run["multiply_adds_per_view"]), run["scoring"]["clips_per_s"]]
-        for _, part, key in COLUMNS:
-            values = run[part][key]
-            pairs = [end for name in intervals for end in values[name] or ("", "")]
-            writer.writerow([*first, key, *(_blank(values.get(name)) for name in numbers), *pairs])
+        first = [run.run, run.model, run.preset, run.seed, run.data.clips_id[:8]]
+        first += [run.data.fold, run.data.folds, run.parameters]
+        first += [run.cost.multiply_adds_per_view, run.cost.clips_per_s]
+        for part in COLUMNS:
+            values = run.scores.of(part)
+            pairs = [end for name in intervals for end in getattr(values, name) or ("", "")]
+            rest = [getattr(values, name, None) for name in numbers]  # a mean has but a few
+            writer.writerow([*first, part, *rest, *pairs])
     return text.getvalue()
 
 
-FORMATS: dict[str, Callable[[Sequence[Run]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[RunRecord]], str]] = {
     "txt": format_table,
     "csv": format_csv,
     "md": format_markdown,
@@ -348,7 +348,7 @@ FORMATS: dict[str, Callable[[Sequence[Run]], str]] = {
 """File ending -> how to write the results of runs."""
 
 
-def write_table(path: Path, runs: Sequence[Run]) -> None:
+def write_table(path: Path, runs: Sequence[RunRecord]) -> None:
     """Write the results of runs in the format that the file's ending names.
 
     Raises:
@@ -365,22 +365,14 @@ def write_table(path: Path, runs: Sequence[Run]) -> None:
         raise UserError(f"{path} cannot be written: {error}") from error
 
 
-def format_comparison(first: str, second: str, differences: Mapping[str, Mapping[str, Any]]) -> str:
+def format_comparison(first: str, second: str, differences: Mapping[str, Difference]) -> str:
     """What :func:`benchmark.run.compare_runs` found, as plain text."""
     rows = [["mAP in %", "difference", "95% interval", "better in"]]
-    for heading, _, key in COLUMNS:
-        if key not in differences:
-            continue
-        values = differences[key]
-        share = values["share_better"]
-        rows.append(
-            [
-                heading,
-                _signed(values["difference"]),
-                _interval(values["interval"], "+"),
-                "n/a" if share is None else f"{share:.0%}",
-            ]
-        )
+    for part, heading in COLUMNS.items():
+        if part in differences:
+            each = differences[part]
+            share = "n/a" if each.share_better is None else f"{each.share_better:.0%}"
+            rows.append([heading, _signed(each.difference), _interval(each.interval, "+"), share])
     return "\n".join(
         [
             f"{first} minus {second}, on the same resampled clips",
@@ -390,39 +382,35 @@ def format_comparison(first: str, second: str, differences: Mapping[str, Mapping
     )
 
 
-def _blank(value: Any) -> Any:
-    return "" if value is None else value
-
-
-def _reason(run: Run, key: str) -> str:
+def _reason(run: RunRecord, part: str) -> str:
     """Why a column has no mAP."""
-    parts = [key] if key in run["splits"] else [f"{key}_known", f"{key}_new"]
-    return "no positives" if all(run["splits"][part]["clips"] for part in parts) else "0 clips"
+    splits = [each for name, each in run.scores.splits.items() if name.startswith(part)]
+    return "no positives" if all(each.clips for each in splits) else "0 clips"
 
 
-def _value(cells: Sequence[Mapping[str, Any]], reason: str, name: str = "map") -> str:
-    values = [each[name] for each in cells if each[name] is not None]
-    return _percent(statistics.fmean(values)) if values else f"n/a ({reason})"
+def _mean(values: Sequence[float | None], reason: str) -> str:
+    defined = [value for value in values if value is not None]
+    return _percent(statistics.fmean(defined)) if defined else f"n/a ({reason})"
 
 
-def _range(runs: Sequence[Run], part: str, key: str) -> str:
+def _range(runs: Sequence[RunRecord], part: str) -> str:
     """The bootstrap interval of one run, or the standard deviation over seeds or folds."""
     if len(runs) == 1:
-        return _interval(runs[0][part][key]["map_interval"])
+        return _interval(runs[0].scores.of(part).map_interval)
     groups: dict[int, list[float]] = {}
     for number, run in enumerate(runs):
-        value = run[part][key]["map"]
+        value = run.scores.of(part).map
         if value is not None:
-            groups.setdefault(run["data"].get("fold", -1 - number), []).append(value)
+            groups.setdefault(run.data.fold or -1 - number, []).append(value)
     means = [statistics.fmean(values) for values in groups.values()]
     return f"± {_percent(statistics.stdev(means))}" if len(means) > 1 else "n/a"
 
 
-def _lift(cells: Sequence[Mapping[str, Any]]) -> str:
-    values = [each["lift"] for each in cells if each["lift"] is not None]
+def _lift(cells: Sequence[SplitScores | MeanScores]) -> str:
+    values = [each.lift for each in cells if each.lift is not None]
     if not values:
         return "n/a"
-    intervals = [each["lift_interval"] for each in cells]
+    intervals = [each.lift_interval for each in cells]
     sure = all(each is not None and each[0] > 0 for each in intervals)
     return _signed(statistics.fmean(values)) + (_SURE if sure else " ")
 
@@ -433,7 +421,7 @@ def _signed(value: float | None) -> str:
     return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: never "-0.0"
 
 
-def _interval(ends: Sequence[float] | None, sign: str = "") -> str:
+def _interval(ends: Interval | None, sign: str = "") -> str:
     return "n/a" if ends is None else f"[{100 * ends[0]:{sign}.1f}, {100 * ends[1]:{sign}.1f}]"
 
 
@@ -441,20 +429,10 @@ def _percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f}"
 
 
-def _coverage(split: Mapping[str, Any]) -> str:
-    if not split:
-        return ""
-    if split["coverage"] is None:
+def _coverage(split: SplitScores) -> str:
+    if split.coverage is None:
         return "n/a"
-    return f"{_percent(split['coverage'])}% of {split['planned']}"
-
-
-def _regions(split: Mapping[str, Any]) -> str:
-    return f"{split['regions']} of {len(split['per_region_ap'])}" if split else ""
-
-
-def _resampled(split: Mapping[str, Any]) -> str:
-    return f"{split[split['resampled']]} {split['resampled']}" if split else ""
+    return f"{_percent(split.coverage)}% of {split.planned}"
 
 
 def _short_count(count: int) -> str:

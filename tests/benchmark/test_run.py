@@ -10,12 +10,17 @@ import pytest
 
 from benchmark import run
 from benchmark.clips import MissingModality
+from benchmark.record import RunRecord, read_record, read_runs
 from benchmark.report.tables import format_table
-from benchmark.run import benchmark_run, default_run_name, read_runs, read_subset
+from benchmark.run import benchmark_run, default_run_name, read_subset
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_row, write_dataset
 
 pytestmark = pytest.mark.usefixtures("toy_model")
+
+
+def json_of(record: RunRecord) -> dict:
+    return json.loads(json.dumps(record.to_dict()))
 
 
 @pytest.mark.parametrize("model", ["random", "all-ones", "label-prior", "toy"])
@@ -25,15 +30,16 @@ def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
     names = {path.name for path in run_dir.iterdir()}
     assert names >= {"settings.json", "metrics.json", "predictions.parquet", "model.safetensors"}
     assert "checkpoints" not in names
-    assert json.loads((run_dir / "metrics.json").read_text()) == result
+    assert read_record(run_dir) == result
+    assert json.loads((run_dir / "metrics.json").read_text()) == json_of(result)
     saved = json.loads((run_dir / "settings.json").read_text())
     assert saved["model"] == model
     assert run.Settings.from_dict(saved["settings"]) == tiny()
     assert pq.read_metadata(run_dir / "predictions.parquet").num_rows == 30
-    assert result["splits"]["test_known"]["coverage"] == pytest.approx(0.9)
+    assert result.scores.splits["test_known"].coverage == pytest.approx(0.9)
     if model in ("all-ones", "label-prior"):
-        for values in result["splits"].values():
-            assert values["lift"] == pytest.approx(0.0, abs=1e-9)
+        for split in result.scores.splits.values():
+            assert split.lift == pytest.approx(0.0, abs=1e-9)
     table = format_table([result])
     assert f"\n{model} " in table
     assert "90.0% of 10" in table
@@ -42,8 +48,8 @@ def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
 def test_the_same_run_twice_is_the_same_and_not_repeated(dataset_dir, tiny, tmp_path):
     first = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a")
     second = benchmark_run(dataset_dir, "toy", tiny(workers=2), runs_dir=tmp_path / "b")
-    assert first["splits"] == second["splits"]
-    weights = [(tmp_path / side / first["run"] / "model.safetensors").read_bytes() for side in "ab"]
+    assert first.scores == second.scores
+    weights = [(tmp_path / side / first.run / "model.safetensors").read_bytes() for side in "ab"]
     assert weights[0] == weights[1]
 
     def never(step: int, loss: float) -> None:
@@ -69,9 +75,8 @@ def test_a_killed_run_goes_on_to_the_same_result(dataset_dir, tiny, tmp_path):
         benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b", on_step=stop)
     assert read_runs(tmp_path / "b") == []
     resumed = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b")
-    assert resumed["training"]["steps"] == 3
-    assert resumed["splits"] == straight["splits"]
-    assert resumed["means"] == straight["means"]
+    assert resumed.training.steps == 3
+    assert resumed.scores == straight.scores
 
 
 def test_other_settings_or_clips_do_not_mix(dataset_dir, tiny, tmp_path):
@@ -107,8 +112,8 @@ def test_subsets(dataset_dir, tiny, tmp_path):
     subset = read_subset(listed)
     assert len(subset) == 3
     result = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset=subset)
-    assert result["train_clips"] == 2
-    assert result["splits"]["test_new"]["clips"] == 1
+    assert result.train_clips == 2
+    assert result.scores.splits["test_new"].clips == 1
     assert "(subset)" in format_table([result])
     with pytest.raises(UserError, match=r"1 clips of the subset are not in .*nowhere"):
         benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset={"nowhere"}, name="x")
@@ -127,16 +132,16 @@ def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
     }
     directory = write_dataset(tmp_path / "data", rows, planned={"val_new": 3})
     result = benchmark_run(directory, "toy", tiny())
-    assert (directory / "runs" / result["run"] / "metrics.json").is_file()
+    assert (directory / "runs" / result.run / "metrics.json").is_file()
     table = format_table([result])
     assert "n/a (0 clips)" in table
     assert "0.0% of 3" in table
-    assert result["splits"]["test_known"]["map"] == 1.0  # one clip: all its regions are trivial
-    assert result["splits"]["test_known"]["lift"] == 0.0
+    assert result.scores.splits["test_known"].map == 1.0  # one clip: all its regions are trivial
+    assert result.scores.splits["test_known"].lift == 0.0
     with pytest.raises(UserError, match="train has no clips"):
         benchmark_run(write_dataset(tmp_path / "none", {"val_new": []}), "toy", tiny())
     untrained = benchmark_run(tmp_path / "none", "label-prior", tiny())
-    assert untrained["splits"]["val_new"]["map"] is None
+    assert untrained.scores.splits["val_new"].map is None
 
 
 def test_a_missing_modality_is_noticed_before_anything_is_done(tmp_path, tiny):
@@ -170,19 +175,17 @@ def test_paired_comparison(dataset_dir, tiny, tmp_path):
         tmp_path / default_run_name(m, tiny()) for m in ("toy", "all-ones", "label-prior")
     )
     forwards = run.compare_runs(toy, ones)
-    metrics = run.read_metrics(toy)
+    scores = read_record(toy).scores
     for split in ("val_known", "test_new"):
         # Against a constant the difference is the lift, with the lift's own interval.
-        assert forwards[split]["difference"] == pytest.approx(metrics["splits"][split]["lift"])
-        assert forwards[split]["interval"] == pytest.approx(
-            metrics["splits"][split]["lift_interval"]
-        )
-    assert forwards["test"]["difference"] == pytest.approx(metrics["means"]["test"]["lift"])
+        assert forwards[split].difference == pytest.approx(scores.splits[split].lift)
+        assert forwards[split].interval == pytest.approx(scores.splits[split].lift_interval)
+    assert forwards["test"].difference == pytest.approx(scores.means["test"].lift)
     backwards = run.compare_runs(ones, toy)
-    assert backwards["test"]["difference"] == pytest.approx(-forwards["test"]["difference"])
+    assert backwards["test"].difference == pytest.approx(-forwards["test"].difference)
     equal = run.compare_runs(ones, prior)["test"]
-    assert equal["difference"] == pytest.approx(0)
-    assert equal["share_better"] == 0
+    assert equal.difference == pytest.approx(0)
+    assert equal.share_better == 0
     benchmark_run(
         dataset_dir, "random", tiny(), runs_dir=tmp_path, subset=["test_new-lunge-0"], name="few"
     )
@@ -205,19 +208,9 @@ def test_runs_with_other_settings_get_names_and_rows_of_their_own(dataset_dir, t
         benchmark_run(dataset_dir, "toy", tiny(epochs=epochs), runs_dir=tmp_path)
         for epochs in (1, 2)
     ]
-    assert runs[0]["run"] != runs[1]["run"]
+    assert runs[0].run != runs[1].run
     rows = [line for line in format_table(runs).splitlines() if line.startswith("toy")]
     assert [row.split("  ")[0] for row in rows] == ["toy (epochs=1)", "toy (epochs=2)"]
-
-
-def test_damaged_metrics_are_reported(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "metrics.json").write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_runs(tmp_path)
-    (tmp_path / "run" / "metrics.json").write_text('{"version": 99}')
-    with pytest.raises(UserError, match="not of version"):
-        read_runs(tmp_path)
 
 
 def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
@@ -226,15 +219,15 @@ def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
         benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(fold, 3))
         for fold in (1, 2, 3)
     ]
-    assert all(run["run"].endswith(f"-fold{fold}of3") for fold, run in enumerate(runs, 1))
-    assert len({run["data"]["fingerprint"] for run in runs}) == 3
-    assert len({run["data"]["all_clips"] for run in runs}) == 1
-    new = [set(run["splits"]["test_new"]["per_activity"]) for run in runs]
+    assert all(run.run.endswith(f"-fold{fold}of3") for fold, run in enumerate(runs, 1))
+    assert len({run.data.fingerprint for run in runs}) == 3
+    assert len({run.data.all_clips for run in runs}) == 1
+    new = [set(run.scores.splits["test_new"].per_activity) for run in runs]
     assert not new[0] & new[1]
     for each, names in zip(runs, new, strict=True):
-        assert not names & set(each["splits"]["test_known"]["per_activity"])
-        assert all(split["coverage"] is None for split in each["splits"].values())
+        assert not names & set(each.scores.splits["test_known"].per_activity)
+        assert all(split.coverage is None for split in each.scores.splits.values())
     again = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(2, 3))
     assert again == runs[1]
-    scored = run.read_predictions(tmp_path / runs[0]["run"] / "predictions.parquet")
+    scored = run.read_predictions(tmp_path / runs[0].run / "predictions.parquet")
     assert {clip.activity for clip in scored.clips if clip.split.endswith("_new")} >= new[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -101,36 +102,36 @@ def test_metrics_follow_the_stated_rules(dataset):
     result = score.score_predictions(
         predictions, {"val_known": 6, "test_known": 10}, replicates=200
     )
-    json.dumps(result, allow_nan=False)
-    for split, values in result["splits"].items():
+    json.dumps(asdict(result), allow_nan=False)
+    for split, values in result.splits.items():
         rows = [clip.split == split for clip in dataset.clips]
         labels, scores = predictions.labels[rows], predictions.scores[rows]
         present = labels.any(axis=0)
-        assert values["regions"] == present.sum()
-        assert values["trivial_regions"] == labels.all(axis=0).sum()
+        assert values.regions == present.sum()
+        assert values.trivial_regions == labels.all(axis=0).sum()
         expected = average_precision_score(labels[:, present], scores[:, present])
-        assert values["map"] == pytest.approx(expected)
-        assert values["constant_map"] == pytest.approx(labels[:, present].mean())
-        assert values["lift"] == pytest.approx(expected - labels[:, present].mean())
-        assert sum(value is not None for value in values["per_region_ap"].values()) == present.sum()
-        low, high = values["map_interval"]
+        assert values.map == pytest.approx(expected)
+        assert values.constant_map == pytest.approx(labels[:, present].mean())
+        assert values.lift == pytest.approx(expected - labels[:, present].mean())
+        assert sum(value is not None for value in values.per_region_ap.values()) == present.sum()
+        low, high = values.map_interval
         assert low <= high
-    known, new = result["splits"]["test_known"], result["splits"]["test_new"]
-    assert known["coverage"] == pytest.approx(0.9)
-    assert new["coverage"] is None
-    assert (known["resampled"], new["resampled"]) == ("videos", "activities")
-    assert (known["videos"], new["activities"]) == (3, 3)
-    assert result["means"]["test"]["map"] == pytest.approx((known["map"] + new["map"]) / 2)
-    assert 0 < result["threshold"] < 1
-    assert set(new["per_activity"]) == {"lunge", "reach", "crawl"}
+    known, new = result.splits["test_known"], result.splits["test_new"]
+    assert known.coverage == pytest.approx(0.9)
+    assert new.coverage is None
+    assert (known.resampled, new.resampled) == ("videos", "activities")
+    assert (known.videos, new.activities) == (3, 3)
+    assert result.means["test"].map == pytest.approx((known.map + new.map) / 2)
+    assert 0 < result.threshold < 1
+    assert set(new.per_activity) == {"lunge", "reach", "crawl"}
 
 
 def test_the_threshold_comes_from_validation_alone(dataset):
     predictions = predictions_of(dataset)
-    before = score.score_predictions(predictions, replicates=2)["threshold"]
+    before = score.score_predictions(predictions, replicates=2).threshold
     test_rows = [clip.split.startswith("test") for clip in dataset.clips]
     predictions.scores[test_rows] = 0.5
-    assert score.score_predictions(predictions, replicates=2)["threshold"] == before
+    assert score.score_predictions(predictions, replicates=2).threshold == before
 
 
 def test_empty_splits_and_splits_without_positives(dataset):
@@ -140,12 +141,12 @@ def test_empty_splits_and_splits_without_positives(dataset):
         [dataset.clips[index] for index in kept], predictions.scores[kept], predictions.views[kept]
     )
     result = score.score_predictions(some, {"test_new": 7}, replicates=10)
-    json.dumps(result, allow_nan=False)
-    empty = result["splits"]["test_new"]
-    assert (empty["clips"], empty["coverage"], empty["map"], empty["regions"]) == (0, 0.0, None, 0)
-    assert result["means"]["test"]["map"] is None
-    assert result["means"]["test"]["map_interval"] is None
-    assert result["means"]["val"]["map"] is not None
+    json.dumps(asdict(result), allow_nan=False)
+    empty = result.splits["test_new"]
+    assert (empty.clips, empty.coverage, empty.map, empty.regions) == (0, 0.0, None, 0)
+    assert result.means["test"].map is None
+    assert result.means["test"].map_interval is None
+    assert result.means["val"].map is not None
 
     class NoLabels(Predictions):
         @property
@@ -159,10 +160,10 @@ def test_empty_splits_and_splits_without_positives(dataset):
     nothing = score.score_predictions(
         NoLabels(predictions.clips, predictions.scores, predictions.views), replicates=10
     )
-    json.dumps(nothing, allow_nan=False)
-    assert nothing["threshold"] is None
-    assert nothing["splits"]["val_known"]["map"] is None
-    assert nothing["splits"]["val_known"]["clips"] == 6
+    json.dumps(asdict(nothing), allow_nan=False)
+    assert nothing.threshold is None
+    assert nothing.splits["val_known"].map is None
+    assert nothing.splits["val_known"].clips == 6
 
 
 def test_predictions_can_be_scored_again_from_the_file(dataset, tmp_path):

@@ -17,6 +17,7 @@ from torch import nn
 from benchmark.checkpoint import latest_checkpoint, load_weights, save_weights
 from benchmark.data import ClipDataset
 from benchmark.losses import TrainingOutput
+from benchmark.record import TrainingRecord
 from benchmark.score import predict
 from benchmark.settings import Settings
 from benchmark.train import (
@@ -65,7 +66,7 @@ def toy(seed: int = 0, dropout: float = 0.3) -> Toy:
 
 def run(
     directory: Path, settings: Settings, run_dir: Path, *, model: Toy | None = None, **options
-) -> tuple[Toy, dict[str, float]]:
+) -> tuple[Toy, TrainingRecord]:
     run_dir.mkdir(parents=True, exist_ok=True)
     model = model or toy()
     dataset = ClipDataset(directory, ["train"], model.modalities, settings, train=True)
@@ -88,9 +89,9 @@ def test_it_learns_and_logs(dataset_dir, tiny, tmp_path):
     curve = losses(tmp_path)
     assert [step for step, _ in curve] == list(range(1, 37))
     assert sum(loss for _, loss in curve[-3:]) < 0.75 * sum(loss for _, loss in curve[:3])
-    assert summary["steps"] == 36
-    assert 0 <= summary["wait_share"] <= 1
-    assert summary["final_loss"] == curve[-1][1]
+    assert summary.steps == 36
+    assert 0 <= summary.wait_share <= 1
+    assert summary.final_loss == curve[-1][1]
 
 
 class Stopped(Exception):
@@ -120,13 +121,13 @@ def test_a_stopped_run_continues_bit_for_bit(
     )
     assert_same_weights(straight, resumed)
     assert losses(tmp_path / "straight") == losses(tmp_path / "stopped")
-    assert summary["steps"] <= 6 - (stop_after // 3) * 3
+    assert summary.steps <= 6 - (stop_after // 3) * 3
 
 
 def test_a_finished_run_is_not_trained_further(dataset_dir, tiny, tmp_path):
     first, _ = run(dataset_dir, tiny(epochs=1), tmp_path)
     again, summary = run(dataset_dir, tiny(epochs=1), tmp_path, model=toy(seed=5))
-    assert summary["steps"] == 0
+    assert summary.steps == 0
     assert_same_weights(first, again)
 
 
@@ -279,7 +280,7 @@ def test_weight_decay_spares_biases_and_norms():
 
 def test_precision_and_devices(dataset_dir, tiny, tmp_path):
     model, summary = run(dataset_dir, tiny(precision="bf16"), tmp_path)
-    assert summary["final_loss"] > 0
+    assert summary.final_loss > 0
     assert model.head.weight.dtype == torch.float32
     with autocast(tiny(precision="bf16"), CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16

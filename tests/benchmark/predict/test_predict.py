@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,22 @@ from typer.testing import CliRunner
 
 from benchmark.models import MODELS
 from benchmark.predict import runs
-from benchmark.predict.runs import TrainedRun, choose_run, load_run
+from benchmark.predict.runs import TrainedRun, load_run
 from benchmark.predict.summary import describe_prediction, format_prediction, is_undecided
+from benchmark.record import RunRecord, choose_run, read_record
 from benchmark.run import benchmark_run
 from benchmark.score import read_predictions
 from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
-from tests.benchmark.conftest import activity_muscles, make_rows, write_dataset
+from tests.benchmark.conftest import (
+    activity_muscles,
+    make_record,
+    make_rows,
+    make_split,
+    write_dataset,
+)
 from tests.conftest import write_video
 from tests.person_video import render_person
 
@@ -61,10 +69,11 @@ def musclemap(*words: str | Path):
 
 
 def set_validation(data: Path, name: str, value: float | None) -> None:
-    path = data / "runs" / name / "metrics.json"
-    metrics = json.loads(path.read_text())
-    metrics["means"]["val"]["map"] = value
-    path.write_text(json.dumps(metrics))
+    folder = data / "runs" / name
+    record = read_record(folder)
+    val = replace(record.scores.means["val"], map=value)
+    scores = replace(record.scores, means={**record.scores.means, "val": val})
+    replace(record, run=name, scores=scores).write(folder)
 
 
 def test_the_run_with_the_best_validation_is_chosen_of_those_that_see(data, tmp_path):
@@ -74,8 +83,6 @@ def test_the_run_with_the_best_validation_is_chosen_of_those_that_see(data, tmp_
     assert folder.name == "stgcn"
     assert "only trained run" in why
     shutil.copytree(copied / "runs/stgcn", copied / "runs/better")
-    metrics = json.loads((copied / "runs/better/metrics.json").read_text())
-    (copied / "runs/better/metrics.json").write_text(json.dumps({**metrics, "run": "better"}))
     set_validation(copied, "stgcn", 0.5)
     set_validation(copied, "better", 0.6)
     folder, why = choose_run(copied)
@@ -153,27 +160,28 @@ def test_a_run_away_from_its_data_set_does_not_know_what_it_saw(data, tmp_path):
 
 def made_up_run(**changes: Any) -> TrainedRun:
     """A run that was never trained, with a threshold of 50%."""
-    split = {
-        "per_region_ap": dict.fromkeys(SLUGS, 0.5), "map": 0.6, "constant_map": 0.4, "clips": 12,
-        "calibration_error": 0.1,
-    }  # fmt: skip
-    metrics = {
-        "model": "made-up", "modalities": ["rgb_diff"], "data": {"name": "none"},
-        "train_clips": 48, "threshold": 0.5, "splits": {"test_known": split, "test_new": split},
-    }  # fmt: skip
     values: dict[str, Any] = {
         "folder": Path("runs/made-up"),
         "chosen": "as asked for",
         "model": nn.Identity(),
         "settings": Settings.from_preset("tiny", frames=8, rate=4),  # 29 frames
         "device": torch.device("cpu"),
-        "metrics": metrics,
+        "record": made_up_record(),
         "synthetic": False,
         "training_clips": np.full(20, 7),
         "made": {},
     }
-    metrics |= changes.pop("metrics", {})
     return TrainedRun(**{**values, **changes})
+
+
+def made_up_record(threshold: float | None = 0.5, **of_split: Any) -> RunRecord:
+    """A record of 48 training clips and 12 test clips of each kind."""
+    scores = {"clips": 12, "map": 0.6, "constant_map": 0.4, "calibration_error": 0.1, **of_split}
+    splits = {name: make_split(name, **scores) for name in ("test_known", "test_new")}
+    return make_record(
+        model="made-up", modalities=("rgb_diff",), train_clips=48, splits=splits,
+        threshold=threshold,
+    )  # fmt: skip
 
 
 def describe(run: TrainedRun, scores: np.ndarray, **changes: Any) -> dict[str, Any]:
@@ -246,7 +254,8 @@ def test_it_says_what_it_is_unsure_of():
     seen = np.full(20, 7)
     seen[SLUGS.index("wrists")] = 0
     assert "the model cannot know: wrists." in doubts(made_up_run(training_clips=seen))
-    untested = made_up_run(metrics={"splits": {}, "threshold": None})
+    nothing = {"clips": 0, "map": None, "calibration_error": None}
+    untested = made_up_run(record=made_up_record(threshold=None, **nothing))
     assert "never tested" in doubts(untested)
     assert "no threshold from validation; 50%" in doubts(untested)
     assert "SYNTHETIC" in describe(made_up_run(synthetic=True), course())["note"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from benchmark.protocols.ablation import (
     ABLATIONS,
     COLUMNS,
     FULL,
+    Ablation,
     ablation_settings,
     compare_with_full,
     format_ablation,
@@ -23,16 +25,16 @@ from benchmark.protocols.ablation import (
 from benchmark.run import compare_runs
 from benchmark.score import Predictions
 from musclemap_data.errors import UserError
-from tests.benchmark.conftest import make_row, write_dataset
+from tests.benchmark.conftest import make_record, make_row, make_split, write_dataset
 
 
 def test_the_ablation_runs_resumes_and_is_paired(dataset_dir, tiny, tmp_path):
     settings = tiny(model_width=8, joint_channels=4, test_views=1)
     result = run_ablation(dataset_dir, settings, [3], runs_dir=tmp_path)
-    assert list(result["rows"]) == list(ABLATIONS)
-    folders = {row: tmp_path / same[0]["run"] for row, same in result["runs"].items()}
+    assert list(result.rows) == list(ABLATIONS)
+    folders = {row: tmp_path / same[0].run for row, same in result.runs.items()}
     assert len(set(folders.values())) == len(ABLATIONS)
-    changes = [same[0]["changes"] for same in result["runs"].values()]
+    changes = [same[0].changes for same in result.runs.values()]
     assert all(
         each.items() <= made.items() for each, made in zip(ABLATIONS.values(), changes, strict=True)
     )
@@ -40,18 +42,15 @@ def test_the_ablation_runs_resumes_and_is_paired(dataset_dir, tiny, tmp_path):
         "rgb-diff"
     ]
     for row, folder in folders.items():
-        cells = result["rows"][row]
         for column in COLUMNS:
-            part = "means" if column == "test" else "splits"
-            assert cells[column]["map"] == pytest.approx(
-                result["runs"][row][0][part][column]["map"]
-            )
+            cell = result.rows[row][column]
+            assert cell.map == pytest.approx(result.runs[row][0].scores.of(column).map)
             if row == FULL:
-                assert cells[column]["difference"] is None and cells[column]["separated"] is None
+                assert cell.difference is None and cell.separated is None
                 continue
             pair = compare_runs(folder, folders[FULL])[column]
-            assert cells[column]["difference"] == pytest.approx(pair["difference"])
-            assert cells[column]["difference_interval"] == pytest.approx(pair["interval"])
+            assert cell.difference == pytest.approx(pair.difference)
+            assert cell.difference_interval == pytest.approx(pair.interval)
 
     text = format_ablation(result)
     assert "1 seed (3)" in text and "One seed: the intervals cover the choice of clips" in text
@@ -60,7 +59,9 @@ def test_the_ablation_runs_resumes_and_is_paired(dataset_dir, tiny, tmp_path):
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     assert format_ablation(run_ablation(dataset_dir, settings, [3, 3], runs_dir=tmp_path)) == text
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == written
-    json.dumps(result)
+    as_json = json.loads(json.dumps(result.to_dict()))
+    assert as_json["rows"][FULL]["test"]["map"] == result.rows[FULL]["test"].map
+    assert [run["seed"] for run in as_json["runs"]["without MCTF"]] == as_json["seeds"] == [3]
 
 
 def made_up(quality: float, seed: int, *, groups: int = 30) -> Predictions:
@@ -81,17 +82,17 @@ def made_up(quality: float, seed: int, *, groups: int = 30) -> Predictions:
 
 def test_equal_models_are_not_separated_and_a_clear_difference_is():
     same = compare_with_full([made_up(1.0, 0)], [made_up(1.0, 0)])
-    for cells in same.values():
-        assert cells["difference"] == 0 and cells["difference_interval"] == (0, 0)
-        assert cells["separated"] is False  # an interval that is 0 holds 0
+    for cell in same.values():
+        assert cell.difference == 0 and cell.difference_interval == (0, 0)
+        assert cell.separated is False  # an interval that is 0 holds 0
     for full, worse in (([0], [1]), ([0, 1, 2], [3, 4, 5])):
         row = compare_with_full(
             [made_up(0.5, seed) for seed in worse], [made_up(2.0, seed) for seed in full]
         )
-        for cells in row.values():
-            assert cells["separated"] is True
-            low, high = cells["difference_interval"]
-            assert low < cells["difference"] < high < 0
+        for cell in row.values():
+            assert cell.separated is True
+            low, high = cell.difference_interval
+            assert low < cell.difference < high < 0
 
 
 def test_seeds_that_disagree_do_not_separate():
@@ -99,8 +100,8 @@ def test_seeds_that_disagree_do_not_separate():
     others = [made_up(quality, 10 + seed) for seed, quality in enumerate((1.6, 1.3, 0.6))]
     one = compare_with_full(others[:1], full[:1])["test"]
     three = compare_with_full(others, full)["test"]
-    assert one["separated"] and one["difference"] > 0  # one seed alone would mislead
-    assert not three["separated"]
+    assert one.separated and one.difference > 0  # one seed alone would mislead
+    assert not three.separated
 
 
 def test_the_order_of_the_clips_does_not_matter():
@@ -109,8 +110,8 @@ def test_the_order_of_the_clips_does_not_matter():
     shuffled = Predictions([other.clips[i] for i in order], other.scores[order], other.views[order])
     straight, mixed = (compare_with_full([each], [full]) for each in (other, shuffled))
     for column in COLUMNS:
-        for name, value in straight[column].items():
-            assert mixed[column][name] == pytest.approx(value)
+        for name, value in asdict(straight[column]).items():
+            assert getattr(mixed[column], name) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -129,20 +130,22 @@ def test_the_interval_over_seeds_holds_the_truth_in_95_percent(seeds):
 def test_what_is_undefined_is_not_claimed():
     full, other = (made_up(quality, seed, groups=1) for quality, seed in ((3.0, 0), (0.0, 1)))
     row = compare_with_full([other], [full])  # one video, one activity a split: no interval
-    for cells in row.values():
-        assert cells["difference"] is not None
-        assert cells["difference_interval"] is None and cells["separated"] is False
-    data = {"name": "x", "subset": True}
-    splits = {
-        "test_known": {"resampled": "videos", "videos": 1},
-        "test_new": {"resampled": "activities", "activities": 0},
-    }
-    runs = {FULL: [{"changes": {"pretrain_teacher": True}, "splits": splits}]}
+    for cell in row.values():
+        assert cell.difference is not None
+        assert cell.difference_interval is None and cell.separated is False
+    record = make_record(
+        changes={"pretrain_teacher": True},
+        splits={
+            "test_known": make_split("test_known", videos=1),
+            "test_new": make_split("test_new", activities=0),
+        },
+    )
     full_row = compare_with_full([full], None)
     text = format_ablation(
-        {"model": "transm3e", "preset": "tiny", "data": data, "seeds": [0, 1], "runs": runs,
-         "rows": {FULL: full_row, "without MCTF": row}}
-    )  # fmt: skip
+        Ablation(
+            "tiny", record.data, [0, 1], {FULL: full_row, "without MCTF": row}, {FULL: [record]}
+        )
+    )
     assert text.count("not separated") == 4 and "n/a" in text  # three cells and the note
     assert "2 seeds (0, 1)" in text and "of clips and of seeds" in text
     assert "is trained first, then learns on" in text

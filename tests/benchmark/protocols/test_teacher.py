@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,9 @@ from benchmark.models import MODELS
 from benchmark.models.transm3e import transm3e_teacher
 from benchmark.protocols.dropped import check_drop, score_without, with_dropped
 from benchmark.protocols.teacher import teacher_name, teacher_settings
+from benchmark.record import DataRecord, RunRecord, read_record, read_runs
 from benchmark.report.tables import format_table
-from benchmark.run import benchmark_run, read_runs
+from benchmark.run import benchmark_run
 from benchmark.score import read_predictions
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
@@ -56,13 +57,13 @@ def test_the_teacher_is_trained_kept_and_the_model_starts_from_it(
     settings = smallest(variant=variant, pretrain_teacher=True)
     result = benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path)
     (teacher,) = teachers(tmp_path)
-    alone = json.loads((teacher / "metrics.json").read_text())
-    assert alone["model"] == "transm3e-teacher" and alone["training"]["steps"] == 3
-    assert alone["modalities"] == ["skeleton" if variant == "skeleton" else "rgb_diff"]
+    alone = read_record(teacher)
+    assert alone.model == "transm3e-teacher" and alone.training.steps == 3
+    assert alone.modalities == ("skeleton" if variant == "skeleton" else "rgb_diff",)
     taught = load_file(teacher / "model.safetensors")
     torch.manual_seed(settings.seed)
     untaught = MODELS["transm3e"](settings).teacher.state_dict()
-    final = load_file(tmp_path / result["run"] / "model.safetensors")
+    final = load_file(tmp_path / result.run / "model.safetensors")
     name = "stream.class_tokens" if variant == "skeleton" else "stream.backbone.class_tokens"
     assert not torch.equal(taught[name], untaught[name])
     for each, values in taught.items():
@@ -72,12 +73,12 @@ def test_the_teacher_is_trained_kept_and_the_model_starts_from_it(
         moved = (final[f"teacher.{name}"] - taught[name]).abs().max()
         assert 0 < moved < 1e-2 < (final[f"teacher.{name}"] - untaught[name]).abs().max()
     # The run knows its teacher; a table of runs does not list teachers.
-    assert result["teacher"] and len(result["teacher"]) == 64
-    assert [run["run"] for run in read_runs(tmp_path)] == [result["run"]]
+    assert result.teacher and len(result.teacher) == 64
+    assert [run.run for run in read_runs(tmp_path)] == [result.run]
 
 
 def test_a_teacher_is_used_again_where_settings_and_clips_match(dataset_dir, smallest, tmp_path):
-    def run(on_step=None, subset=None, **changes) -> dict:
+    def run(on_step=None, subset=None, **changes) -> RunRecord:
         settings = smallest(variant="rgb-diff", pretrain_teacher=True, **changes)
         return benchmark_run(
             dataset_dir, "transm3e", settings, runs_dir=tmp_path, on_step=on_step, subset=subset
@@ -88,26 +89,26 @@ def test_a_teacher_is_used_again_where_settings_and_clips_match(dataset_dir, sma
     steps: list[int] = []
     second = run(on_step=lambda step, loss: steps.append(step), distillation="sparse")
     assert steps == [1, 2, 3]  # only the fused model was trained
-    assert second["teacher"] == first["teacher"] and len(teachers(tmp_path)) == 1
+    assert second.teacher == first.teacher and len(teachers(tmp_path)) == 1
     for matters in ({"seed": 1}, {"multi_token": False}):
         other = run(**matters)
-        assert other["teacher"] != first["teacher"]
+        assert other.teacher != first.teacher
     assert len(teachers(tmp_path)) == 3
 
 
 def test_what_decides_a_teacher(smallest):
-    data = {"name": "a", "fingerprint": "f", "subset": False}
+    data = DataRecord("a", "f", subset=False)
     base = smallest(pretrain_teacher=True)
     name = teacher_name(teacher_settings(base), data)
     same = {"distillation": "none", "fusion": False, "sender": "video", "workers": 2}
     assert teacher_name(teacher_settings(smallest(**same)), data) == name
     for change in ({"epochs": 2}, {"seed": 3}, {"joint_channels": 8}, {"variant": "rgb-diff"}):
         assert teacher_name(teacher_settings(smallest(**change)), data) != name
-    assert teacher_name(teacher_settings(base), {**data, "fingerprint": "g"}) != name
+    assert teacher_name(teacher_settings(base), replace(data, fingerprint="g")) != name
 
 
 def test_an_untrained_frozen_teacher_is_refused(dataset_dir, smallest, tmp_path):
-    def run(**changes) -> dict:
+    def run(**changes) -> RunRecord:
         return benchmark_run(dataset_dir, "transm3e", smallest(**changes), runs_dir=tmp_path)
 
     with pytest.raises(UserError, match=r"variant=rgb-diff.*--pretrain-teacher.*teacher_weights"):
@@ -115,7 +116,7 @@ def test_an_untrained_frozen_teacher_is_refused(dataset_dir, smallest, tmp_path)
     with pytest.raises(UserError, match=r"freeze_teacher.*untrained.*--pretrain-teacher"):
         run(freeze_teacher=True)
     assert not list(tmp_path.iterdir())  # nothing was begun
-    assert run(variant="rgb-diff", freeze_teacher=False, epochs=0)["teacher"] is None
+    assert run(variant="rgb-diff", freeze_teacher=False, epochs=0).teacher is None
     with pytest.raises(UserError, match="exclude each other"):
         smallest(pretrain_teacher=True, teacher_weights="a.safetensors")
 
@@ -124,7 +125,7 @@ def test_given_weights_are_the_teacher_and_part_of_the_run(dataset_dir, smallest
     path = tmp_path / "mine.safetensors"
     settings = smallest(variant="rgb-diff", teacher_weights=str(path))
 
-    def run(**changes) -> dict:
+    def run(**changes) -> RunRecord:
         return benchmark_run(
             dataset_dir, "transm3e", settings, runs_dir=tmp_path / "runs", **changes
         )
@@ -134,7 +135,7 @@ def test_given_weights_are_the_teacher_and_part_of_the_run(dataset_dir, smallest
     torch.manual_seed(7)
     teacher = transm3e_teacher(settings)
     save_weights(path, teacher)
-    final = load_file(tmp_path / "runs" / run()["run"] / "model.safetensors")
+    final = load_file(tmp_path / "runs" / run().run / "model.safetensors")
     for name, values in teacher.state_dict().items():
         assert torch.equal(final[f"teacher.{name}"], values), name
     save_weights(path, transm3e_teacher(settings))  # another one under the same name
@@ -164,35 +165,36 @@ def test_a_stopped_teacher_goes_on_to_the_same_result(dataset_dir, smallest, tmp
         with pytest.raises(Stopped):
             benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "b", on_step=stop)
     resumed = benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "b")
-    assert resumed["teacher"] == straight["teacher"]
-    assert resumed["splits"] == straight["splits"]
+    assert resumed.teacher == straight.teacher
+    assert resumed.scores == straight.scores
 
 
 def test_the_score_without_the_skeleton(dataset_dir, smallest, tmp_path):
     settings = smallest(epochs=2, learning_rate=0.01)
     whole = benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path)
-    run_dir = tmp_path / whole["run"]
+    run_dir = tmp_path / whole.run
     weights = (run_dir / "model.safetensors").read_bytes()
     result = score_without(dataset_dir, run_dir, "skeleton", device_name="cpu")
-    assert json.loads((run_dir / "metrics.json").read_text()) == result
-    assert {name: value for name, value in result.items() if name != "dropped"} == whole
+    assert read_record(run_dir) == result
+    assert replace(result, dropped={}) == whole
     assert (run_dir / "model.safetensors").read_bytes() == weights
 
-    entry = result["dropped"]["skeleton"]
-    assert entry["modalities"] == ["rgb"]
-    assert entry["splits"]["test_known"]["coverage"] == whole["splits"]["test_known"]["coverage"]
-    assert 0 < entry["multiply_adds_per_view"] < whole["multiply_adds_per_view"]
+    entry = result.dropped["skeleton"]
+    assert entry.modalities == ("rgb",)
+    known = "test_known"
+    assert entry.scores.splits[known].coverage == whole.scores.splits[known].coverage
+    assert 0 < entry.cost.multiply_adds_per_view < whole.cost.multiply_adds_per_view
     # Its scores are those of the model without the key in its batch.
     with_skeleton = read_predictions(run_dir / "predictions.parquet")
     without = read_predictions(run_dir / "predictions-without-skeleton.parquet")
     assert [each.clip_id for each in without.clips] == [c.clip_id for c in with_skeleton.clips]
     assert abs(without.scores - with_skeleton.scores).max() > 1e-6
-    test = entry["difference"]["test"]["difference"]
-    assert test == pytest.approx(entry["means"]["test"]["map"] - whole["means"]["test"]["map"])
+    means = [each.scores.means["test"].map for each in (entry, whole)]
+    assert entry.difference["test"].difference == pytest.approx(means[0] - means[1])
 
     table = format_table(with_dropped([result]))
     assert "\ntransm3e  " in table and "\ntransm3e without skeleton  " in table
-    assert f"{100 * entry['splits']['test_new']['map']:.1f}" in table
+    assert f"{100 * entry.scores.splits['test_new'].map:.1f}" in table
     # Asked again, it is read: the data need not even be there.
     assert score_without(tmp_path / "gone", run_dir, "skeleton") == result
     assert benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path) == result

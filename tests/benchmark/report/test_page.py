@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from benchmark import metrics
 from benchmark.clips import Clip, read_clips
+from benchmark.record import read_record
 from benchmark.report import analysis, plots
 from benchmark.report.figures import read_material, write_figures
 from benchmark.report.page import SECTIONS, format_report, write_report
 from benchmark.report.pictures import clip_strips
-from benchmark.run import benchmark_run, read_metrics
+from benchmark.run import benchmark_run
 from benchmark.score import Predictions
 from benchmark.settings import Settings
 from cli import app
@@ -86,7 +87,7 @@ def test_the_report_in_a_browser(runs, dataset_dir, tmp_path, chromium_page):
     pictures = page.locator("img")
     assert pictures.count() >= 6 * 4 + 4 * 2  # clips of four modalities; Grad-CAM in two rows
     assert all(pictures.evaluate_all("all => all.map(each => each.naturalWidth > 0)"))
-    score = read_metrics(runs / "transm3e")["splits"]["test_new"]["map"]
+    score = read_record(runs / "transm3e").scores.splits["test_new"].map
     assert f"{100 * score:.1f} %" in page.locator(".scores").inner_text()
 
     page.emulate_media(reduced_motion="reduce")  # it would scroll smoothly
@@ -160,7 +161,7 @@ def test_the_page_needs_nothing_else_and_repeats(runs, dataset_dir, tmp_path):
     assert not clashes
     # Every number of the results table is there, of all runs beside this one.
     for name in MODELS:
-        score = read_metrics(runs / name)["splits"]["test_new"]["map"]
+        score = read_record(runs / name).scores.splits["test_new"].map
         assert f"<td>{100 * score:.1f}</td>" in section(page, "results")
 
 

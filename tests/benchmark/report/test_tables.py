@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
+from benchmark.record import Cost, Difference
 from benchmark.report import tables
 from benchmark.report.tables import format_table
 from benchmark.run import benchmark_run, compare_runs, default_run_name
@@ -34,12 +36,12 @@ def row_of(table: str, start: str) -> str:
 def test_the_table_joins_seeds_and_parts_data_sets(run, tmp_path):
     runs = [run("toy", seed=seed) for seed in (0, 1)] + [run("random")]
     table = format_table(runs)
-    mean = sum(each["means"]["test"]["map"] for each in runs[:2]) / 2
+    mean = sum(each.scores.means["test"].map for each in runs[:2]) / 2
     assert row_of(table, "toy, 2 seeds").split()[-1] == f"{100 * mean:.1f}"
     assert "± over seeds" in table
     assert "95% interval" in table
     constant = row_of(table, "constant score").split()
-    assert constant[2] == f"{100 * runs[0]['splits']['val_known']['constant_map']:.1f}"
+    assert constant[2] == f"{100 * runs[0].scores.splits['val_known'].constant_map:.1f}"
     other = run("random", data=write_dataset(tmp_path / "other", make_rows(1)))
     assert format_table([*runs, other]).count("mAP in %") == 2
     assert format_table([]) == ""
@@ -58,16 +60,14 @@ def test_what_all_runs_share_stands_above_the_table(run):
     assert row_of("\n".join(lines), "toy (e").startswith("toy (epochs=1) ")
     assert "\ntoy (modality=flow, epochs=2) " in "\n".join(lines)
     many = {"preset": "small", **dict.fromkeys(["dropout", "drop_path", "temperature"], 0.123)}
-    runs.append({**runs[0], "preset": "small", "changes": many})
+    runs.append(replace(runs[0], preset="small", changes=many))
     labels = [line.split("  ")[0] for line in format_table(runs).splitlines() if "toy" in line]
     assert len(set(labels)) == 3
     assert max(map(len, labels)) < 60
 
 
 def test_a_table_of_one_model_holds_its_costs_and_fits_a_wide_terminal(run):
-    toy = run("toy")
-    toy["multiply_adds_per_view"] = 65_400_000_000
-    toy["scoring"]["clips_per_s"] = 12.34
+    toy = replace(run("toy"), cost=Cost(65_400_000_000, seconds=1.0, clips_per_s=12.34))
     table = format_table([toy, run("all-ones")])
     assert max(len(line) for line in table.splitlines()[2:-4]) <= 132
     assert row_of(table, "toy").split()[:4] == ["toy", "80", "65.4", "12.3"]
@@ -76,11 +76,12 @@ def test_a_table_of_one_model_holds_its_costs_and_fits_a_wide_terminal(run):
 
 def test_a_lift_is_marked_only_where_its_interval_is_above_zero(run):
     toy = run("toy")
-    for lift, interval, marked in ((0.2, [0.1, 0.3], True), (0.2, [-0.1, 0.5], False),
-                                   (-0.1, [-0.2, -0.05], False), (0.1, None, False),
+    for lift, interval, marked in ((0.2, (0.1, 0.3), True), (0.2, (-0.1, 0.5), False),
+                                   (-0.1, (-0.2, -0.05), False), (0.1, None, False),
                                    (-1e-9, None, False)):  # fmt: skip
-        toy["splits"]["test_new"] |= {"lift": lift, "lift_interval": interval}
-        cells = row_of(format_table([toy]), "  lift").split()
+        split = replace(toy.scores.splits["test_new"], lift=lift, lift_interval=interval)
+        scores = replace(toy.scores, splits={**toy.scores.splits, "test_new": split})
+        cells = row_of(format_table([replace(toy, scores=scores)]), "  lift").split()
         assert cells[-2] == f"{100 * lift + 1e-6:+.1f}{'*' * marked}"
 
 
@@ -90,7 +91,7 @@ def test_folds_share_a_row(run):
     table = format_table([*runs, run("toy")])
     folds, fixed = table.split("\n\nmAP")
     assert "2 folds of whole activities" in folds
-    values = [each["splits"]["test_new"]["map"] for each in runs[:4]]
+    values = [each.scores.splits["test_new"].map for each in runs[:4]]
     row = row_of(folds, "toy, 2 seeds")
     assert row.split()[-2] == f"{100 * sum(values) / 4:.1f}"
     means = [(values[0] + values[1]) / 2, (values[2] + values[3]) / 2]
@@ -108,7 +109,7 @@ def test_folds_share_a_row(run):
 
 def test_every_format_holds_every_number(run):
     runs = [run("toy"), run("all-ones")]
-    shown = [f"{100 * each['splits']['test_new']['map']:.1f}" for each in runs]
+    shown = [f"{100 * each.scores.splits['test_new'].map:.1f}" for each in runs]
     for ending in ("txt", "md", "tex", "html"):
         text = tables.FORMATS[ending](runs)
         assert all(each in text for each in [*shown, "toy", "all-ones"]), ending
@@ -116,8 +117,9 @@ def test_every_format_holds_every_number(run):
     lines = list(csv.DictReader(io.StringIO(tables.format_csv(runs))))
     assert len(lines) == 12
     known = next(line for line in lines if line["split"] == "test_known")
-    assert float(known["map"]) == runs[0]["splits"]["test_known"]["map"]
-    assert float(known["lift_interval_low"]) == runs[0]["splits"]["test_known"]["lift_interval"][0]
+    known_scores = runs[0].scores.splits["test_known"]
+    assert float(known["map"]) == known_scores.map
+    assert float(known["lift_interval_low"]) == known_scores.lift_interval[0]
     rows = tables.format_markdown(runs).splitlines()
     assert {line.count("|") for line in rows if line.startswith("|")} == {11}
 
@@ -148,14 +150,14 @@ def test_a_comparison_reads_as_a_table(run, dataset_dir, tiny, tmp_path):
     differences = compare_runs(toy, ones)
     text = tables.format_comparison("toy", "all-ones", differences)
     values = differences["test_new"]
-    low, high = values["interval"]
-    assert f"{100 * values['difference']:+.1f}" in row_of(text, "test new")
+    low, high = values.interval
+    assert f"{100 * values.difference:+.1f}" in row_of(text, "test new")
     assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in row_of(text, "test new")
-    assert f"{values['share_better']:.0%}" in row_of(text, "test new")
+    assert f"{values.share_better:.0%}" in row_of(text, "test new")
     assert text.startswith("toy minus all-ones")
     rows = [line.split("  ")[0] for line in text.splitlines()[2:-1]]
-    assert rows == [heading for heading, _, _ in tables.COLUMNS]
-    differences["val"] |= {"difference": None, "interval": None, "share_better": None}
+    assert rows == list(tables.COLUMNS.values())
+    differences["val"] = Difference(None, None, None)
     assert row_of(tables.format_comparison("a", "b", differences), "val mean").split() == [
         "val", "mean", "n/a", "n/a", "n/a"
     ]  # fmt: skip
