@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import resource
+import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
+from typer.testing import CliRunner
 
+from cli import app
 from musclemap_data.manifest import COLUMNS, Clip, write_manifest
 from tests.conftest import REPOSITORY
+
+VERBS = get_group(app).commands
 
 
 def musclemap(*words: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None):
@@ -35,14 +44,37 @@ def test_help_is_instant_and_names_every_verb():
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
     assert done.returncode == 0
-    for verb in ("quickstart", "download", "extract-modalities", "benchmark", "validate", "stats"):
+    for verb in VERBS:
         assert verb in done.stdout
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("verb", ["download", "extract-modalities", "benchmark"])
-def test_help_has_examples(verb):
-    assert "Examples" in musclemap(verb, "--help").stdout
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_in_the_help_of_a_verb_are_commands_that_it_accepts(verb):
+    help_text = CliRunner().invoke(app, [verb, "--help"]).stdout
+    assert "Examples" in help_text
+    examples = re.findall(r"`[^`]*\bmusclemap ([^`>]+)[^`]*`", VERBS[verb].epilog)
+    assert examples
+    for example in examples:
+        name, *words = shlex.split(example)
+        assert name == verb
+        VERBS[verb].make_context(verb, words)
+
+
+def test_the_version_is_that_of_the_package():
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"musclemap {version('musclemap')}\n")
+
+
+def test_a_full_disk_is_a_message_that_says_how_to_go_on(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "rows"))
+
+    monkeypatch.setattr("musclemap_data.check.stats.annotation_stats", full)
+    done = CliRunner().invoke(app, ["stats", "--annotations"])
+    assert done.exit_code == 2
+    assert f"No space left on device ({tmp_path / 'rows'}). Finished work is kept." in done.stderr
+    assert "run the same command again" in done.stderr
 
 
 TEN_MISTAKES = f"""{",".join(COLUMNS)}
@@ -110,7 +142,7 @@ def test_one_bad_video_does_not_stop_the_others(tmp_path, make_video, serve):
         assert f"FAILED {name}: download failed ({reason})" in done.stderr
     done = musclemap("extract-modalities", "--data", data, "--modalities", "rgb")
     assert done.returncode == 1
-    assert "1 clips extracted" in done.stdout
+    assert done.stdout == f"1 clips extracted, 0 already there, 3 failed; shards in {data}/shards\n"
     counts = json.loads(musclemap("stats", "--data", data, "--json").stdout)
     assert counts["splits"]["train"]["clips"] == 1
     assert counts["splits"]["train"]["coverage"] == 0.25

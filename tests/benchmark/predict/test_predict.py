@@ -18,6 +18,7 @@ from benchmark.models import MODELS
 from benchmark.predict import runs
 from benchmark.predict.runs import TrainedRun, load_run
 from benchmark.predict.summary import describe_prediction, format_prediction, is_undecided
+from benchmark.predict.video import predict_video
 from benchmark.record import RunRecord, choose_run, read_record
 from benchmark.run import benchmark_run
 from benchmark.score import read_predictions
@@ -25,6 +26,7 @@ from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
+from musclemap_data.extract import windows
 from tests.benchmark.conftest import (
     activity_muscles,
     make_record,
@@ -299,6 +301,24 @@ def test_predict_from_a_video_to_everything_it_writes(data, person, tmp_path):
 
 
 @pytest.mark.slow
+def test_parts_that_cannot_be_read_are_named_and_the_exit_code_is_1(
+    data, person, tmp_path, monkeypatch
+):
+    real = windows.read_video(person)
+    claimed = replace(real, seconds=real.seconds + 4)
+    monkeypatch.setattr(windows, "read_video", lambda path: claimed)
+    done = musclemap(
+        "predict", person, "--data", data, "--out", tmp_path / "out", "--window-s", "2",
+        "--step-s", "2", "--json",
+    )  # fmt: skip
+    assert done.exit_code == 1, done.output
+    said = json.loads(done.stdout)
+    assert said["failed_windows"] == ["4.00-6.00 s", "6.00-8.47 s"]
+    assert len(said["windows"]) == 2
+    assert f"written to {tmp_path / 'out'}" in done.stderr
+
+
+@pytest.mark.slow
 def test_predict_computes_what_a_video_model_reads(data, person, tmp_path, monkeypatch):
     class Mean(nn.Module):
         modalities = ("rgb_diff",)
@@ -314,12 +334,14 @@ def test_predict_computes_what_a_video_model_reads(data, person, tmp_path, monke
     rows = {split: clips[:4] for split, clips in make_rows(2).items()}
     differences = write_dataset(tmp_path / "data", rows)
     benchmark_run(differences, "reads-difference", Settings.from_preset("tiny", **SMALL))
-    done = musclemap("predict", person, "--data", differences, "--out", tmp_path / "out", "--json")
-    assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
+    folder, _ = choose_run(differences)
+    done = predict_video(str(person), str(folder), str(tmp_path / "out"))
+    said = done.prediction
     assert said["run"]["modalities"] == ["rgb-diff"]
     assert not said["run"]["synthetic"]
     assert said == json.loads((tmp_path / "out/prediction.json").read_text())
+    assert (done.folder, done.failed) == (tmp_path / "out", {})
+    assert str(done) == format_prediction(said)
 
 
 @pytest.mark.parametrize(
