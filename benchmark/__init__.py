@@ -5,8 +5,8 @@ The verbs of the command line as functions, for a notebook::
     import benchmark
 
     benchmark.quickstart()  # everything once, on synthetic videos
-    folder, why = benchmark.choose_run("data/quickstart/data")
-    print(benchmark.predict_video("my_squats.mp4", folder, out="squats"))
+    runs = "data/quickstart/data/runs"
+    print(benchmark.predict_video("my_squats.mp4", f"{runs}/stgcn-tiny-seed0", out="squats"))
 
 Nothing is loaded before it is used, so that importing this package takes no time.
 """
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from benchmark.data import ClipDataset as ClipDataset
     from benchmark.predict.runs import load_run as load_run
     from benchmark.predict.video import predict_video as predict_video
+    from benchmark.record import RunRecord as RunRecord
     from benchmark.record import choose_run as choose_run
+    from benchmark.record import read_runs as read_runs
     from benchmark.report.figures import write_figures as write_figures
     from benchmark.report.page import write_report as write_report
     from benchmark.settings import Settings as Settings
 
 _HOMES = {
     "ClipDataset": "data",
+    "RunRecord": "record",
     "Settings": "settings",
     "choose_run": "record",
     "load_run": "predict.runs",
     "predict_video": "predict.video",
     "quickstart": "commands.quickstart",
+    "read_runs": "record",
     "write_figures": "report.figures",
     "write_report": "report.page",
 }

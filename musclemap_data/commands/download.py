@@ -91,9 +91,11 @@ def download(
         list[str] | None, typer.Option(help="Only clips of this split; can be repeated.")
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Only N clips, always the same ones.")
+        int | None, typer.Option(min=1, metavar="N", help="Only N clips, always the same ones.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N clips.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N clips.")
+    ] = None,
     activities: Annotated[
         str, typer.Option(help="Label table: musclemap, kinetics, ucf101, hmdb51 or a CSV file.")
     ] = DEFAULT_TABLE,
