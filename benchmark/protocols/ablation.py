@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import metrics
+from benchmark.cells import aligned, interval, percent
 from benchmark.protocols.teacher import MODEL, check_teacher
 from benchmark.record import DataRecord, Interval, RunRecord
 from benchmark.score import (
@@ -191,13 +192,13 @@ def compare_with_full(
                 [a[0][column] - b[0][column] for a, b in zip(own, base, strict=True)],
                 [a[1][column] - b[1][column] for a, b in zip(own, base, strict=True)],
             )
-            interval = metrics.interval(drawn.clip(-1, 1))
+            ends = metrics.interval(drawn.clip(-1, 1))
             # No interval, no claim; and an end that is 0 is no distance from 0.
-            separated = interval is not None and (interval[0] > 0 or interval[1] < 0)
+            separated = ends is not None and (ends[0] > 0 or ends[1] < 0)
             cell = replace(
                 cell,
                 difference=_none_if_nan(point),
-                difference_interval=interval,
+                difference_interval=ends,
                 separated=separated,
             )
         row[column] = cell
@@ -245,26 +246,16 @@ def format_ablation(result: Ablation) -> str:
     lines = [header]
     for row, cells in result.rows.items():
         entries = [cells[column] for column in COLUMNS]
-        lines.append([row, *(_score(each.map) for each in entries)])
-        lines.append(["  95% interval", *(_interval(each.interval, "") for each in entries)])
+        lines.append([row, *(percent(each.map) for each in entries)])
+        lines.append(["  95% interval", *(interval(each.interval) for each in entries)])
         if row == FULL:
             continue
-        lines.append(["  minus full model", *(_score(each.difference, "+") for each in entries)])
-        lines.append(
-            [
-                "  95% interval, paired",
-                *(_interval(each.difference_interval, "+") for each in entries),
-            ]
-        )
+        differences = [percent(each.difference, sign="+") for each in entries]
+        intervals = [interval(each.difference_interval, sign="+") for each in entries]
+        lines.append(["  minus full model", *differences])
+        lines.append(["  95% interval, paired", *intervals])
         lines.append(["", *("separated" if each.separated else _UNSURE for each in entries)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    texts = aligned(lines)
     title = (
         f"Ablation of {MODEL}, preset {result.preset}: mAP in % on {result.data.name}"
         f"{' (subset)' if result.data.subset else ''}, "
@@ -306,11 +297,3 @@ def _notes(result: Ablation) -> list[str]:
         )
     )
     return notes
-
-
-def _score(value: float | None, sign: str = "") -> str:
-    return "n/a" if value is None else f"{100 * value:{sign}.1f}"
-
-
-def _interval(ends: Interval | None, sign: str) -> str:
-    return "n/a" if ends is None else f"[{100 * ends[0]:{sign}.1f}, {100 * ends[1]:{sign}.1f}]"

@@ -22,6 +22,7 @@ from tests.imports import find_circle, room_graph
 
 PURPOSE = {
     "benchmark.augment": "random views",
+    "benchmark.cells": "numbers as text",
     "benchmark.checkpoint": "stop and go on",
     "benchmark.clips": "rows of the shards",
     "benchmark.commands": "one function a verb",
