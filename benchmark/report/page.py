@@ -1,26 +1,27 @@
 """The report of one finished run: one HTML file that needs nothing else, not even a network.
 
-:func:`write_report` puts the sections of :data:`SECTIONS` one below the other. A section whose
-material is missing says so in its place.
+``report.html`` puts the sections of :data:`SECTIONS` one below the other, ``sections.html`` says
+what they look like, and the functions here find what stands in them. A section whose material is
+missing says so in its place.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmark.cells import NOT_THERE, percent
 from benchmark.clips import Clip, read_clips
 from benchmark.record import read_identity
 from benchmark.report import analysis, figures, plots
 from benchmark.report.figures import Material
-from benchmark.report.pictures import DIFFERENCE_GAIN, clip_strips, data_url, strip
-from benchmark.settings import Settings
+from benchmark.report.pictures import DIFFERENCE_GAIN, clip_strips, strip
+from benchmark.report.templates import render
+from benchmark.settings import Settings, SettingValue
 from musclemap_data.catalog import is_synthetic, load_muscles
 from musclemap_data.draw.body_map import body_map_svg
 from musclemap_data.errors import UserError
@@ -29,10 +30,9 @@ from musclemap_data.shards import read_dataset_info
 
 CLIPS_SHOWN = 3
 """Best clips, and as many worst."""
-SYNTHETIC_NOTE = (
-    "These clips are synthetic: rendered by the embedded sample, nobody was filmed. The scores "
-    "show that everything works, not how good a model is on real video."
-)
+
+Found = dict[str, object]
+"""What stands in a section, by the names that its macro in ``sections.html`` uses."""
 
 
 def write_report(run_dir: Path, data_dir: Path, out: Path, *, region: str | None = None) -> Path:
@@ -62,133 +62,32 @@ def write_report(run_dir: Path, data_dir: Path, out: Path, *, region: str | None
 
 def format_report(material: Material) -> str:
     """The whole page."""
-    record = material.record
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    title = f"{record.model} on {record.data.name}"
-    links, parts = [], []
-    for name, (heading, make) in SECTIONS.items():
+    parts: list[tuple[str, str, Found, str]] = []
+    for name, (heading, find) in SECTIONS.items():
         try:
-            body = make(material)
+            parts.append((name, heading, find(material), ""))
         except UserError as error:
-            body = f'<p class="absent">This part could not be made: {_text(error)}</p>'
-        links.append(f'<li><a href="#{name}">{heading}</a></li>')
-        parts.append(f'<section id="{name}"><h2>{heading}</h2>{body}</section>')
-    warning = ""
-    if is_synthetic(clip.video_id for clip in material.predictions.clips):
-        warning = f'<p class="warning"><strong>Synthetic data.</strong> {SYNTHETIC_NOTE}</p>'
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{_text(title)} - MuscleMap report</title><style>{style}</style></head>",
-            '<body><div class="frame">',
-            f'<nav aria-label="Contents"><ol>{"".join(links)}</ol></nav><main>',
-            f"<header><h1>{_text(title)}</h1>",
-            f'<p class="soft">Run {_text(record.run)}, seed {record.seed}. Which of 20 '
-            f"muscle regions are active in a clip?</p>{warning}{_headline(material)}</header>",
-            *parts,
-            f"</main><footer>{_footer()}</footer></div></body></html>\n",
-        ]
-    )
-
-
-def _footer() -> str:
+            parts.append((name, heading, {}, str(error)))
     try:
         number = version("musclemap")
     except PackageNotFoundError:
         number = "(not installed)"
-    return (
-        f"MuscleMap {number}. Labels are derived from public exercise tables and belong to the "
-        "activity; no muscle was measured. Not a medical device."
+    return render(
+        "report.html",
+        run=material.record,
+        half=material.half,
+        synthetic=is_synthetic(clip.video_id for clip in material.predictions.clips),
+        parts=parts,
+        version=number,
     )
 
 
-# -- pieces of HTML -------------------------------------------------------------------------------
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-def _table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    foot: Iterable[Sequence[str]] = (),
-    *,
-    kind: str = "",
-) -> str:
-    """A table of plain text cells that scrolls inside its own box where it is too wide."""
-
-    def lines(cells: Iterable[Sequence[str]], tag: str) -> str:
-        joined = []
-        for line in cells:  # a label that is set in belongs to the line above it
-            kind = ' class="sub"' if line[0].startswith(" ") else ""
-            texts = "".join(f"<{tag}>{_text(cell.strip())}</{tag}>" for cell in line)
-            joined.append(f"<tr{kind}>{texts}</tr>")
-        return "".join(joined)
-
-    head = f"<thead>{lines([header], 'th')}</thead>" if any(header) else ""
-    return (
-        f'<div class="wide"><table class="{kind}">{head}'
-        f"<tbody>{lines(rows, 'td')}</tbody><tfoot>{lines(foot, 'td')}</tfoot></table></div>"
-    )
-
-
-def _details(summary: str, body: str) -> str:
-    return f"<details><summary>{summary}</summary>{body}</details>"
-
-
-def _picture(picture: np.ndarray, alt: str) -> str:
-    height, width = picture.shape[:2]
-    return f'<img src="{data_url(picture)}" width="{width}" height="{height}" alt="{_text(alt)}">'
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "n/a" if value is None or not np.isfinite(value) else f"{100 * value:.{digits}f}"
-
-
-def _interval(ends: Sequence[float] | None) -> str:
-    return "not defined" if ends is None else f"{_percent(ends[0])} to {_percent(ends[1])}"
-
-
-def _activity(name: str) -> str:
-    return name.replace("_", " ")
-
-
-# -- sections -------------------------------------------------------------------------------------
-
-
-def _headline(material: Material) -> str:
-    half = material.half
-    parts = []
-    for heading, part in (
-        (f"{half}, known activities", f"{half}_known"),
-        (f"{half}, new activities", f"{half}_new"),
-        (f"{half}, mean of both", half),
-    ):
-        scores = material.record.scores.of(part)
-        signed = "n/a" if scores.lift is None else f"{100 * scores.lift:+.1f} points"
-        parts.append(
-            f"<li><span>mAP, {heading}</span><b>{_percent(scores.map)} %</b>"
-            f"<span>95% interval {_interval(scores.map_interval)} %</span>"
-            f"<span>lift over a constant score {signed}</span></li>"
-        )
-    return f'<ul class="scores">{"".join(parts)}</ul>'
-
-
-def _results(material: Material) -> str:
+def _results(material: Material) -> Found:
     table = figures.results_table(material)
-    notes = "".join(f'<p class="rule">{_text(note)}</p>' for note in table.notes)
-    beside = len({run.run for run in table.runs}) - 1
-    others = f" and {beside} finished runs beside it on the same clips" if beside else ""
-    return (
-        f"<p>{_text(table.title)}: this run{others}. Shared settings: "
-        f"{_text(table.settings) or 'none'}.</p>"
-        f"{_table(table.header, table.rows, table.facts, kind='dense')}{notes}"
-    )
+    return {"table": table, "beside": len({run.run for run in table.runs}) - 1}
 
 
-def _regions(material: Material) -> str:
+def _regions(material: Material) -> Found:
     scores = {name: analysis.region_scores(c) for name, (_, c) in material.splits.items()}
     header = ["muscle region"]
     for name in scores:
@@ -197,55 +96,31 @@ def _regions(material: Material) -> str:
     for muscle in load_muscles():
         line = [muscle.name]
         for each in scores.values():
-            line += [_percent(each.average_precision[muscle.index])]
-            line += [_percent(each.constant[muscle.index])]
+            line += [percent(each.average_precision[muscle.index])]
+            line += [percent(each.constant[muscle.index])]
             line += [f"{each.positives[muscle.index]} of {each.clips}"]
         rows.append(line)
     svg = plots.to_svg(figures.regions_figure(material), "Average precision of each muscle region")
-    return (
-        '<p class="rule">A region that is active in no clip of a split has no average precision '
-        "there. A constant score gets the share of active clips: judge a bar by how far it goes "
-        "beyond its tick. Few active clips make a bar uncertain.</p>"
-        f'<figure class="column">{svg}</figure>'
-        f"{_details('The numbers', _table(header, rows))}"
-    )
+    return {"svg": svg, "header": header, "rows": rows}
 
 
-def _activities(material: Material) -> str:
+def _activities(material: Material) -> Found:
     confusion = analysis.activity_confusion(material.scored)
-    count = confusion.activities
     pairs = sorted(
         (-confusion.share[row, column], row, column)
         for row, column in zip(*np.nonzero(confusion.share), strict=True)
         if row != column
     )
     names = [_activity(name) for name in confusion.names]
-    listed = [
-        [names[row], names[column], f"{_percent(-share, 0)} % of {confusion.clips[row]}"]
+    rows = [
+        [names[row], names[column], f"{percent(-share, digits=0)} % of {confusion.clips[row]}"]
         for share, row, column in pairs[:10]
     ]
     svg = plots.to_svg(figures.confusion_figure(material), "Confusion of activities")
-    merged = " There are many activities: the matrix is of their families." * confusion.families
-    return (
-        '<p class="rule">The model names regions, not activities. Each clip is given to the '
-        "activity whose label set has the largest likelihood under the clip's 20 scores p: the "
-        "sum over regions of log p where the label is 1 and log (1 - p) where it is 0. Activities "
-        f"with the same label set share a clip equally.{merged} Rows are what was done, with their "
-        "clips; cells are the percent of a row's clips. Blue: known activities, orange: new.</p>"
-        f"<p>{_percent(confusion.correct)} % of the {len(material.scored.clips)} clips are given "
-        f"to their own activity of {count} (chance: {_percent(1 / count)} %). Their own activity "
-        f"is at place {confusion.median_place:g} on the median (chance: {(count + 1) / 2:g}).</p>"
-        f'<div class="wide"><figure class="matrix">{svg}</figure></div>'
-        + _details(
-            "The most frequent confusions",
-            _table(["done", "nearest", "of its clips"], listed)
-            if listed
-            else "<p>There are none.</p>",
-        )
-    )
+    return {"svg": svg, "confusion": confusion, "clips": len(material.scored.clips), "rows": rows}
 
 
-def _calibration(material: Material) -> str:
+def _calibration(material: Material) -> Found:
     header = ["probability in %"]
     each = {name: analysis.reliability(clips) for name, (_, clips) in material.splits.items()}
     for name in each:
@@ -255,74 +130,57 @@ def _calibration(material: Material) -> str:
     for number in range(bins):
         line = [f"{100 * number / bins:.0f} to {100 * (number + 1) / bins:.0f}"]
         for values in each.values():
-            line += [_percent(values.predicted[number]), _percent(values.observed[number])]
+            line += [percent(values.predicted[number]), percent(values.observed[number])]
             line += [str(values.count[number])]
         rows.append(line)
-    errors = ", ".join(f"{100 * v.error:.1f} points on {name}" for name, v in each.items())
     svg = plots.to_svg(figures.calibration_figure(material), "Reliability diagram")
-    return (
-        f"<p>Expected calibration error: {errors}.</p>"
-        f'<p class="rule">All pairs of clip and region in {bins} bins of equal width by predicted '
-        "probability; the error is the mean distance from the diagonal, weighted by the pairs in "
-        "the bin (Guo et al., arXiv 1706.04599). Larger dots hold more pairs.</p>"
-        f'<figure class="column">{svg}</figure>{_details("The numbers", _table(header, rows))}'
-    )
+    errors = {name: values.error for name, values in each.items()}
+    return {"svg": svg, "errors": errors, "header": header, "rows": rows}
 
 
-def _training(material: Material) -> str:
+def _training(material: Material) -> Found:
     svg = plots.to_svg(figures.training_figure(material), "Training curves")
     record, log = material.record, analysis.read_log(material.run_dir)
-    training = record.training
-    validation = record.scores.means["val"].map
-    facts = [
+    rows = [
         ["clips for training", str(record.train_clips)],
         ["optimiser steps", f"{len(log['step'])} in {int(log['epoch'][-1]) + 1} epochs"],
         ["last loss", f"{log['loss'][-1]:.4f}"],
         ["largest learning rate", f"{log['learning_rate'].max():.3g}"],
-        ["validation mAP, known and new", f"{_percent(validation)} %"],
+        ["validation mAP, known and new", f"{percent(record.scores.means['val'].map)} %"],
     ]
-    if training:
-        facts += [
-            [
-                "time since it was last started",
-                f"{training.seconds:.0f} s on {record.machine.device}",
-            ],
+    if training := record.training:
+        took = f"{training.seconds:.0f} s on {record.machine.device}"
+        rows += [
+            ["time since it was last started", took],
             ["speed", f"{training.clips_per_s:.1f} clips/s"],
-            ["waiting for data", f"{_percent(training.wait_share)} % of the time"],
+            ["waiting for data", f"{percent(training.wait_share)} % of the time"],
         ]
-    return (
-        '<p class="rule">Validation is scored once, after the last step: there is no curve of it. '
-        "The loss is that of the training clips of each step, before the step.</p>"
-        f'<div class="plots"><figure class="column">{svg}</figure>'
-        f"{_table(['', ''], facts, kind='words')}</div>"
-    )
+    return {"svg": svg, "rows": rows}
 
 
-def _clips(material: Material) -> str:
+def _clips(material: Material) -> Found:
     order, ranking = analysis.clip_order(material.scored)
     if not len(order):
         raise UserError("no scored clip has an active region")
     shown = min(CLIPS_SHOWN, (len(order) + 1) // 2)
-    groups = (("Best ranked", order[:shown]), ("Worst ranked", order[::-1][: len(order) - shown]))
-    places, why = _places(material)
-    parts = [
-        '<p class="rule">Ranked by label ranking average precision: for each active region, the '
-        "share of active ones among the regions that score at least as high, then the mean; 100 % "
-        "is a perfect order. Between equal ones the likelihood of the labels decides. A region is "
-        f"called active from a score of {_percent(material.record.threshold, 0)} % on, the best F1 "
-        "on the validation clips.</p>",
-        why,
-    ]
-    for heading, members in groups:
-        if len(members):
-            parts.append(f"<h3>{heading} of {len(order)} {material.half} clips</h3>")
-        for number in members[:shown]:
-            clip = material.scored.clips[number]
-            parts.append(
-                _clip(material, number, f"ranking {_percent(ranking[number])} %", "ranked",
-                      _strips(places.get(clip.clip_id)))
-            )  # fmt: skip
-    return "".join(parts)
+    groups = {"Best ranked": order[:shown], "Worst ranked": order[::-1][: len(order) - shown]}
+    places, absent = _places(material)
+    return {
+        "absent": absent,
+        "count": len(order),
+        "half": material.half,
+        "groups": {
+            heading: [
+                {
+                    **_card(material, number, "ranked"),
+                    "ranking": ranking[number],
+                    "strips": _strips(places.get(material.scored.clips[number].clip_id)),
+                }
+                for number in members[:shown]
+            ]
+            for heading, members in groups.items()
+        },
+    }
 
 
 def _places(material: Material) -> tuple[dict[str, Clip], str]:
@@ -335,54 +193,39 @@ def _places(material: Material) -> tuple[dict[str, Clip], str]:
             clip.clip_id: clip for clip in read_clips(material.data_dir, splits, None, split_of)
         }
     except UserError as error:
-        return {}, f'<p class="absent">No pictures: {_text(error)}</p>'
+        return {}, f"No pictures: {error}"
     missing = len(material.scored.clips) - len(found)
     if missing:
-        note = f"{missing} of the scored clips are not in {material.data_dir}: no pictures of them."
-        return found, f'<p class="absent">{_text(note)}</p>'
+        return found, (
+            f"{missing} of the scored clips are not in {material.data_dir}: no pictures of them."
+        )
     return found, ""
 
 
-def _clip(material: Material, number: int, fact: str, place: str, pictures: str) -> str:
-    """A card: pictures at the left; label, prediction and the lists of regions at the right."""
+def _card(material: Material, number: int, place: str) -> Found:
+    """What is said of every shown clip; ``place`` keeps the ids of its body maps apart."""
     clip, scores = material.scored.clips[number], material.scored.scores[number]
-    kind = "new" if clip.split.endswith("_new") else "known"
-    maps = []
+    maps = {}
     for what, values in (("label", np.array(clip.muscles, float)), ("predicted", scores)):
-        title = f"{what}: {_activity(clip.activity)}"
-        svg = body_map_svg(
-            values.tolist(), labels=False, legend=False, id_prefix=f"{place}-{number}-{what}-"
-        )
-        maps.append(f"<figure title='{_text(title)}'>{svg}<figcaption>{what}</figcaption></figure>")
-    lists = analysis.region_lists(clip.muscles, scores, material.record.threshold)
-    words = {
-        "right": "active and predicted",
-        "missed": "active, not predicted",
-        "extra": "predicted, not active",
+        prefix = f"{place}-{number}-{what}-"
+        maps[what] = body_map_svg(values.tolist(), labels=False, legend=False, id_prefix=prefix)
+    return {
+        "activity": _activity(clip.activity),
+        "kind": "new" if clip.split.endswith("_new") else "known",
+        "clip_id": clip.clip_id,
+        "maps": maps,
+        "lists": analysis.region_lists(clip.muscles, scores, material.record.threshold),
     }
-    terms = "".join(
-        f'<dt class="{name}">{words[name]} ({len(members)})</dt><dd>'
-        + (", ".join(f"{_text(region)}&nbsp;<small>{_percent(score, 0)}&nbsp;%</small>"
-                     for region, score in members) or "none")
-        + "</dd>"
-        for name, members in lists.items()
-    )  # fmt: skip
-    return (
-        f'<article class="clip"><h3>{_text(_activity(clip.activity))} '
-        f"<span>{kind} activity, clip {_text(clip.clip_id)}, {fact}</span></h3>"
-        f'<div class="strips">{pictures}</div><div><div class="bodies">{"".join(maps)}</div>'
-        f'<dl class="lists">{terms}</dl></div></article>'
-    )
 
 
-def _strips(clip: Clip | None) -> str:
-    """The four modalities of a clip as pictures."""
+def _strips(clip: Clip | None) -> dict[str, np.ndarray | None]:
+    """Caption -> picture of the four modalities; or None, and the caption says why."""
     if clip is None:
-        return '<p class="absent">The clip is not in the data set.</p>'
+        return {"The clip is not in the data set.": None}
     try:
         strips = clip_strips(clip)
     except UserError as error:
-        return f'<p class="absent">{_text(error)}</p>'
+        return {str(error): None}
     numbers = ", ".join(str(number) for number in strips["frame_numbers"])
     captions = {
         "rgb": f"RGB, frames {numbers} of {clip.frames}",
@@ -390,73 +233,55 @@ def _strips(clip: Clip | None) -> str:
         "flow": "optical flow: colour is direction, white is at rest",
         "skeleton": "skeleton: left red, right blue",
     }
-    return "".join(
-        f"<figure>{_picture(strips[name], caption)}<figcaption>{caption}</figcaption></figure>"
-        if strips[name] is not None
-        else f'<p class="absent">{name.replace("_", " ")} was not extracted.</p>'
+    return {
+        f"{name.replace('_', ' ')} was not extracted." if strips[name] is None else caption: strips[
+            name
+        ]
         for name, caption in captions.items()
-    )
+    }
 
 
-def _gradcam(material: Material) -> str:
+def _gradcam(material: Material) -> Found:
     explanations = material.explanations
-    name = load_muscles()[material.region].name
-    reads = ", ".join(material.record.modalities).replace("_", " ")
-    parts = [
-        f"<p>Where the video stream looks for the region <strong>{_text(name)}</strong> "
-        f"({material.region_rule}). The model reads {_text(reads)}.</p>",
-        '<p class="rule">Grad-CAM (Selvaraju et al., ICCV 2017): the features that the end of the '
-        "network reads, weighted by the mean gradient of the region's logit, positive part. The "
-        "middle test view of each clip; colours from nothing to the view's largest value: "
-        '<span class="scale"></span>. Of the clips in which the region is active, known and new '
-        "activities alike: the one that scores highest, then the one that scores lowest. The map "
-        "shows what speaks for the region in this network, not what should.</p>",
-    ]
     numbers = {clip.clip_id: number for number, clip in enumerate(material.scored.clips)}
+    cards = []
     for each in explanations:
         number = numbers[each.clip.clip_id]
-        places, pictures = figures.shown_frames(each)
-        frames = ", ".join(str(n) for n in each.frame_numbers[places])
-        score = _percent(material.scored.scores[number, material.region], 0)
-        caption = f"frames {frames} of {each.clip.frames}, as the model sees them; below, with heat"
-        if not each.heat.any():
-            caption += ". The map is zero: nothing in these features speaks for the region"
-        strips = "".join(
-            _picture(strip(shown), f"{what} of {each.clip.activity}")
-            for what, shown in (("frames", list(each.frames[places])), ("heat", pictures))
+        places, heated = figures.shown_frames(each)
+        cards.append(
+            {
+                **_card(material, number, "explained"),
+                "score": material.scored.scores[number, material.region],
+                "frames": strip(list(each.frames[places])),
+                "heat": strip(heated),
+                "frame_numbers": ", ".join(str(n) for n in each.frame_numbers[places]),
+                "frame_count": each.clip.frames,
+                "is_zero": not each.heat.any(),
+            }
         )
-        parts.append(
-            _clip(material, number, f"{_text(name)} scores {score} %", "explained",
-                  f"<figure>{strips}<figcaption>{caption}</figcaption></figure>")
-        )  # fmt: skip
-    return "".join(parts)
+    name = load_muscles()[material.region].name
+    return {"region": name, "region_rule": material.region_rule, "cards": cards}
 
 
-def _coverage(material: Material) -> str:
-    rows = []
-    for split, scores in material.record.scores.splits.items():
-        rows.append(
-            [
-                _activity(split),
-                str(scores.clips),
-                "n/a" if scores.planned is None else str(scores.planned),
-                "n/a" if scores.coverage is None else f"{_percent(scores.coverage)} %",
-                str(scores.videos),
-                str(scores.activities),
-                f"{scores.regions} of {len(scores.per_region_ap)}",
-                str(scores.trivial_regions),
-            ]
-        )
+def _coverage(material: Material) -> Found:
+    rows = [
+        [
+            _activity(split),
+            str(scores.clips),
+            NOT_THERE if scores.planned is None else str(scores.planned),
+            NOT_THERE if scores.coverage is None else f"{percent(scores.coverage)} %",
+            str(scores.videos),
+            str(scores.activities),
+            f"{scores.regions} of {len(scores.per_region_ap)}",
+            str(scores.trivial_regions),
+        ]
+        for split, scores in material.record.scores.splits.items()
+    ]
     header = ["split", "clips", "planned", "coverage", "videos", "activities"]
-    header += ["regions in the mean", "regions always on"]
-    return (
-        f"<p>{material.record.train_clips} clips were trained on. Coverage is the share of a "
-        "split's planned clips that could be built and scored; it is not defined for a subset or "
-        f"for folds.</p>{_table(header, rows)}"
-    )
+    return {"header": [*header, "regions in the mean", "regions always on"], "rows": rows}
 
 
-def _settings(material: Material) -> str:
+def _settings(material: Material) -> Found:
     values = read_identity(material.run_dir).settings.to_dict()
     record, changes = material.record, material.record.changes
     command = f"musclemap benchmark --model {record.model} --preset {record.preset}"
@@ -467,29 +292,16 @@ def _settings(material: Material) -> str:
          _plain(values[field.name]), str(field.metadata["doc"])]
         for field in dataclasses.fields(Settings)
     ]  # fmt: skip
-    changed = ", ".join(f"{n} = {_plain(v)}" for n, v in changes.items()) or "nothing"
-    return (
-        f"<p>Preset {_text(record.preset)}; changed: {_text(changed)}.</p>"
-        f"<p>Made by <code>{_text(command)}</code></p>"
-        + _details(
-            f"All {len(rows)} settings",
-            _table(["setting", "value", "meaning"], rows, kind="words"),
-        )
-    )
+    changed = ", ".join(f"{name} = {_plain(value)}" for name, value in changes.items())
+    return {"changed": changed or "nothing", "command": command, "rows": rows}
 
 
-def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _environment(material: Material) -> str:
+def _environment(material: Material) -> Found:
     record, data = material.record, material.record.data
     adds, machine = record.cost.multiply_adds_per_view, dataclasses.asdict(record.machine)
     rows = [
         ["model", f"{record.parameters:,} parameters"],
-        ["one view", "n/a" if adds is None else f"{adds / 1e9:.3g} x 10^9 multiply-adds"],
+        ["one view", NOT_THERE if adds is None else f"{adds / 1e9:.3g} x 10^9 multiply-adds"],
         ["scoring", f"{record.cost.clips_per_s:.1f} clips/s, all views"],
         ["machine", ", ".join(f"{name} {value}" for name, value in machine.items())],
         ["data set", f"{data.name}, clips {data.fingerprint[:16]}"],
@@ -506,10 +318,20 @@ def _environment(material: Material) -> str:
         rows.append(["built with", ", ".join(f"{name} {tools[name]}" for name in tools)])
     except UserError as error:
         rows.append(["how it was built", str(error)])
-    return _table(["", ""], rows, kind="words")
+    return {"rows": rows}
 
 
-SECTIONS: dict[str, tuple[str, Callable[[Material], str]]] = {
+def _activity(slug: str) -> str:
+    return slug.replace("_", " ")
+
+
+def _plain(value: SettingValue) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Material], Found]]] = {
     "results": ("Results", _results),
     "regions": ("Muscle regions", _regions),
     "activities": ("Activities", _activities),
@@ -521,4 +343,4 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], str]]] = {
     "settings": ("Settings", _settings),
     "environment": ("Environment", _environment),
 }
-"""Anchor -> heading, and what makes the section's HTML."""
+"""Anchor, and name of the macro -> heading, and what finds the section's content."""

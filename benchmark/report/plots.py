@@ -1,7 +1,6 @@
 """Plots: SVG text for pages without scripts or outside resources, PDF for papers.
 
-The results page's plot is written as SVG by hand; all others are drawn once with matplotlib, and
-:func:`to_svg` and :func:`save_pdf` make both of the same drawing.
+Each is drawn once with matplotlib; :func:`to_svg` and :func:`save_pdf` make both of it.
 """
 
 from __future__ import annotations
@@ -43,69 +42,10 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
     "grid.color": _GRID, "grid.linewidth": 0.6, "lines.linewidth": 1.2,
     "legend.frameon": False, "axes.titlesize": 8, "axes.titleweight": "bold",
+    "text.parse_math": False,  # the $ in the name of a data set is no formula
     "svg.fonttype": "none",  # text stays text, that can be read, found and copied
     "pdf.fonttype": 42,  # whole TrueType fonts: what publishers ask for
 }  # fmt: skip
-
-_LABEL_PX, _PLOT_PX, _ROW_PX, _TOP_PX = 330, 520, 34, 44
-
-
-def interval_plot(
-    labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[SplitScores]]]
-) -> str:
-    """mAP from 0 to 100 %: a dot, its interval as a bar, and a tick at the constant score.
-
-    Args:
-        labels: one a row.
-        series: name -> (colour, for each row the scores of a split; what is None is left out).
-    """
-    height = _TOP_PX + _ROW_PX * len(labels) + 10
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LABEL_PX + _PLOT_PX + 20}" '
-        f'height="{height}" font-family="sans-serif" font-size="13" role="img" '
-        'aria-label="mAP of each run with its 95% interval">'
-    ]
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        x = _x(share)
-        parts.append(f'<line x1="{x}" y1="{_TOP_PX - 8}" x2="{x}" y2="{height}" stroke="#ddd"/>')
-        parts.append(f'<text x="{x}" y="{_TOP_PX - 12}" text-anchor="middle">{share:.0%}</text>')
-    for number, (name, (color, _)) in enumerate(series.items()):
-        x = 10 + 110 * number
-        parts.append(f'<circle cx="{x}" cy="12" r="5" fill="{color}"/>')
-        parts.append(f'<text x="{x + 10}" y="16">{html.escape(name)}</text>')
-    parts.append(f'<text x="{10 + 110 * len(series)}" y="16">| constant score</text>')
-    for row, label in enumerate(labels):
-        y = _TOP_PX + _ROW_PX * row + _ROW_PX // 2
-        parts.append(f'<text x="0" y="{y + 4}">{html.escape(label)}</text>')
-        for number, (color, values) in enumerate(series.values()):
-            parts += _mark(y - 6 + 12 * number, color, values[row])
-    return "\n".join([*parts, "</svg>"])
-
-
-def _x(share: float) -> float:
-    return round(_LABEL_PX + _PLOT_PX * share, 1)
-
-
-def _mark(y: int, color: str, scores: SplitScores) -> list[str]:
-    parts = []
-    if scores.constant_map is not None:
-        x = _x(scores.constant_map)
-        parts.append(
-            f'<line x1="{x}" y1="{y - 6}" x2="{x}" y2="{y + 6}" stroke="{color}" '
-            'stroke-dasharray="2"/>'
-        )
-    if scores.map_interval is not None:
-        low, high = map(_x, scores.map_interval)
-        parts.append(
-            f'<line x1="{low}" y1="{y}" x2="{high}" y2="{y}" stroke="{color}" stroke-width="3" '
-            'opacity=".5"/>'
-        )
-    if scores.map is not None:
-        parts.append(f'<circle cx="{_x(scores.map)}" cy="{y}" r="4" fill="{color}"/>')
-    return parts
-
-
-# -- matplotlib -----------------------------------------------------------------------------------
 
 
 def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -156,6 +96,39 @@ def save_pdf(figure: Figure, path: Path) -> None:
 
     with replacing(path) as temporary, matplotlib.rc_context(_STYLE):
         figure.savefig(temporary, format="pdf", dpi=300, metadata={"CreationDate": None})
+
+
+@_styled
+def interval_plot(
+    labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[SplitScores]]]
+) -> Figure:
+    """mAP of runs: a dot, its interval as a bar, and a tick at the constant score.
+
+    Args:
+        labels: one a row.
+        series: name -> (colour, for each row the scores of a split); what is None is left out.
+    """
+    figure, axes = _figure(PAGE_IN, 0.75 + 0.3 * len(labels))
+    for number, (name, (colour, scores)) in enumerate(series.items()):
+        axes.plot([], [], "o", color=colour, markersize=4, label=name)
+        for row, each in enumerate(scores):
+            y = row + (number - (len(series) - 1) / 2) * 0.36
+            if each.constant_map is not None:
+                axes.vlines(100 * each.constant_map, y - 0.16, y + 0.16, color=_INK, linewidth=1)
+            if each.map_interval is not None:
+                low, high = each.map_interval
+                axes.hlines(y, 100 * low, 100 * high, color=colour, linewidth=2.5, alpha=0.5)
+            if each.map is not None:
+                axes.plot(100 * each.map, y, "o", color=colour, markersize=4, clip_on=False)
+    axes.plot([], [], "|", color=_INK, label="constant score")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("mAP in %")
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper right", ncols=len(series) + 1)
+    return figure
 
 
 @_styled

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import html
 import io
 import re
 import statistics
@@ -18,8 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.record import Difference, Interval, MeanScores, RunRecord, SplitScores
-from benchmark.report.plots import interval_plot
+from benchmark.cells import NOT_THERE, aligned, interval, percent
+from benchmark.record import Difference, MeanScores, RunRecord, SplitScores
+from benchmark.report import plots
+from benchmark.report.templates import render
 from benchmark.settings import SettingValue
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
@@ -142,7 +143,7 @@ def _split_facts(run: RunRecord) -> list[list[str]]:
         return [fact(each) if isinstance(each, SplitScores) else "" for each in columns]
 
     facts = {
-        "constant score": [_percent(each.constant_map) for each in columns],
+        "constant score": [percent(each.constant_map) for each in columns],
         "clips": of_splits(lambda split: str(split.clips)),
         "coverage": of_splits(_coverage),
         "regions in the mean": of_splits(lambda s: f"{s.regions} of {len(s.per_region_ap)}"),
@@ -209,23 +210,11 @@ def format_table(runs: Sequence[RunRecord]) -> str:
 
 
 def _as_text(table: Table) -> str:
-    lines = _aligned([table.header, *table.rows, *table.facts])
+    lines = aligned([table.header, *table.rows, *table.facts])
     rule = "-" * max(map(len, lines))
     end = 1 + len(table.rows)
     head = [table.title, table.settings, "", lines[0], rule]
     return "\n".join([*head, *lines[1:end], rule, *lines[end:], *table.notes])
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """The first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
 
 
 def format_markdown(runs: Sequence[RunRecord]) -> str:
@@ -276,41 +265,24 @@ _LATEX_ESCAPES = re.compile(r"[&%$#_{}]")
 
 def format_html(runs: Sequence[RunRecord]) -> str:
     """:func:`make_tables` with plots as one HTML page without scripts or outside resources."""
-    parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>MuscleMap results</title>',
-        "<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}",
-        "td:first-child,th:first-child{text-align:left}tfoot{color:#555}</style>",
-    ]
-    for table in make_tables(runs):
-        head = _html_rows([table.header], "th")
-        body, foot = _html_rows(table.rows, "td"), _html_rows(table.facts, "td")
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in table.notes)
-        parts.append(
-            f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.settings)}</p>"
-            f"<table><thead>{head}</thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table>"
-            f"{notes}{_plot(table)}"
-        )
-    return "\n".join([*parts, "</html>\n"])
-
-
-def _html_rows(lines: Sequence[Sequence[str]], tag: str) -> str:
-    cells = ((f"<{tag}>{html.escape(text.strip())}</{tag}>" for text in line) for line in lines)
-    return "".join(f"<tr>{''.join(line)}</tr>" for line in cells)
+    tables = [(table, _plot(table)) for table in make_tables(runs)]
+    return render("results.html", tables=tables)
 
 
 def _plot(table: Table) -> str:
     """mAP on test of each run, with its interval and the constant score, as SVG."""
-    names = _labels(table.runs)[1]
-    series = {}
-    for key, color in (("test_known", "#1f6fb4"), ("test_new", "#c8501e")):
-        series[key.replace("_", " ")] = (color, [run.scores.splits[key] for run in table.runs])
     labels = [
         name
         + (f", fold {run.data.fold}" if run.data.fold else "")
         + (f", seed {run.seed}" if len({run.seed for run in table.runs}) > 1 else "")
-        for name, run in zip(names, table.runs, strict=True)
+        for name, run in zip(_labels(table.runs)[1], table.runs, strict=True)
     ]
-    return interval_plot(labels, series)
+    series = {
+        f"test {kind}": (colour, [run.scores.splits[f"test_{kind}"] for run in table.runs])
+        for kind, colour in (("known", plots.KNOWN), ("new", plots.NEW))
+    }
+    figure = plots.interval_plot(labels, series)
+    return plots.to_svg(figure, f"mAP of each run with its 95% interval: {table.title}")
 
 
 def format_csv(runs: Sequence[RunRecord]) -> str:
@@ -371,12 +343,13 @@ def format_comparison(first: str, second: str, differences: Mapping[str, Differe
     for part, heading in COLUMNS.items():
         if part in differences:
             each = differences[part]
-            share = "n/a" if each.share_better is None else f"{each.share_better:.0%}"
-            rows.append([heading, _signed(each.difference), _interval(each.interval, "+"), share])
+            share = NOT_THERE if each.share_better is None else f"{each.share_better:.0%}"
+            numbers = [percent(each.difference, sign="+"), interval(each.interval, sign="+")]
+            rows.append([heading, *numbers, share])
     return "\n".join(
         [
             f"{first} minus {second}, on the same resampled clips",
-            *_aligned(rows),
+            *aligned(rows),
             "better in: the share of the replicates in which the first has the higher mAP.",
         ]
     )
@@ -390,49 +363,35 @@ def _reason(run: RunRecord, part: str) -> str:
 
 def _mean(values: Sequence[float | None], reason: str) -> str:
     defined = [value for value in values if value is not None]
-    return _percent(statistics.fmean(defined)) if defined else f"n/a ({reason})"
+    return percent(statistics.fmean(defined)) if defined else f"{NOT_THERE} ({reason})"
 
 
 def _range(runs: Sequence[RunRecord], part: str) -> str:
     """The bootstrap interval of one run, or the standard deviation over seeds or folds."""
     if len(runs) == 1:
-        return _interval(runs[0].scores.of(part).map_interval)
+        return interval(runs[0].scores.of(part).map_interval)
     groups: dict[int, list[float]] = {}
     for number, run in enumerate(runs):
         value = run.scores.of(part).map
         if value is not None:
             groups.setdefault(run.data.fold or -1 - number, []).append(value)
     means = [statistics.fmean(values) for values in groups.values()]
-    return f"± {_percent(statistics.stdev(means))}" if len(means) > 1 else "n/a"
+    return f"± {percent(statistics.stdev(means))}" if len(means) > 1 else NOT_THERE
 
 
 def _lift(cells: Sequence[SplitScores | MeanScores]) -> str:
     values = [each.lift for each in cells if each.lift is not None]
     if not values:
-        return "n/a"
+        return NOT_THERE
     intervals = [each.lift_interval for each in cells]
     sure = all(each is not None and each[0] > 0 for each in intervals)
-    return _signed(statistics.fmean(values)) + (_SURE if sure else " ")
-
-
-def _signed(value: float | None) -> str:
-    if value is None:
-        return "n/a"
-    return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: never "-0.0"
-
-
-def _interval(ends: Interval | None, sign: str = "") -> str:
-    return "n/a" if ends is None else f"[{100 * ends[0]:{sign}.1f}, {100 * ends[1]:{sign}.1f}]"
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.1f}"
+    return percent(statistics.fmean(values), sign="+") + (_SURE if sure else " ")
 
 
 def _coverage(split: SplitScores) -> str:
     if split.coverage is None:
-        return "n/a"
-    return f"{_percent(split.coverage)}% of {split.planned}"
+        return NOT_THERE
+    return f"{percent(split.coverage)}% of {split.planned}"
 
 
 def _short_count(count: int) -> str:
@@ -444,5 +403,5 @@ def _short_count(count: int) -> str:
 
 def _giga(count: int | None) -> str:
     if not count:
-        return "0" if count == 0 else "n/a"
+        return "0" if count == 0 else NOT_THERE
     return f"{count / 1e9:.1f}" if count >= 1e9 else f"{count / 1e9:.2g}"

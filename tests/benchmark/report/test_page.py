@@ -114,7 +114,7 @@ def test_the_report_in_a_browser(runs, dataset_dir, tmp_path, chromium_page):
 
 def test_a_hostile_name_does_nothing(tmp_path, chromium_page):
     page, log = chromium_page
-    bad = "<img src=x onerror=alert(1)>\"'&"
+    bad = "<img src=x onerror=alert(1)>\"'&$\\frac$"
     run, data = small_run(tmp_path, activity=bad, video_id="synthetic_00")
     out = write_report(run, data, tmp_path / "report.html")
     page.goto(out.as_uri())

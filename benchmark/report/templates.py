@@ -1,0 +1,30 @@
+"""HTML from the templates in this folder; what is put into them is escaped, but for our own SVG."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmark.cells import percent
+from benchmark.report.pictures import data_url
+
+
+def render(template: str, **values: object) -> str:
+    """A template of this folder, filled in."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(percent=percent, data_url=data_url)
+    environment.filters["words"] = lambda slug: str(slug).replace("_", " ")
+    return environment
