@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
-from musclemap_data.shards import MODALITY_COLUMNS, Shard, list_shards
+from musclemap_data.modalities import MODALITIES
+from musclemap_data.shards import Shard, list_shards
 
-COLUMN_SETS = {name.replace("-", "_"): columns for name, columns in MODALITY_COLUMNS.items()}
+COLUMN_SETS = {each.key: tuple(c.name for c in each.columns) for each in MODALITIES.values()}
 """What a batch calls a modality (``rgb_diff``) -> the shard's columns."""
 
 _LIGHT_COLUMNS = (

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from musclemap_data.catalog import SPLITS, load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.files import file_sha256, replacing, write_text
+from musclemap_data.modalities import MODALITIES
+from musclemap_data.modalities.modality import Column
 
 FORMAT_VERSION = 1
 REGION_COUNT = 20
@@ -28,48 +30,45 @@ LARGEST_COLUMN_PARSED = 64 * 2**20
 PICTURES_PER_PAGE = 64
 """About a megabyte: what the writer holds in memory, however long the clip."""
 
-MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
-    "rgb": ("rgb",),
-    "rgb-diff": ("rgb_diff",),
-    "flow": ("flow", "flow_bound_px", "flow_clipped_share"),
-    "skeleton": ("skeleton", "skeleton_people"),
-}
-"""The columns that each modality fills. They are null where it was not extracted."""
-
-_JPEGS = pa.list_(pa.binary())
-
-SCHEMA = pa.schema(
-    [
-        pa.field("clip_id", pa.string(), nullable=False),
-        pa.field("video_id", pa.string(), nullable=False),
-        pa.field("url", pa.string(), nullable=False),
-        pa.field("activity", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("start_s", pa.float64(), nullable=False),
-        pa.field("end_s", pa.float64(), nullable=False),
-        pa.field("frames", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("fps", pa.float64(), nullable=False),
-        pa.field("muscles", pa.list_(pa.bool_(), REGION_COUNT), nullable=False),
-        pa.field("rgb", _JPEGS),
-        pa.field("rgb_diff", _JPEGS),
-        pa.field("flow", _JPEGS),
-        pa.field("flow_bound_px", pa.float32()),
-        pa.field("flow_clipped_share", pa.float32()),
-        pa.field("skeleton", pa.list_(pa.float32())),
-        pa.field("skeleton_people", pa.int32()),
-        pa.field("source_sha256", pa.string(), nullable=False),
-        pa.field("provenance", pa.string(), nullable=False),
-    ]
+_BEFORE = (
+    Column("clip_id", pa.string(), "identity of the clip"),
+    Column("video_id", pa.string(), "identity of its source video"),
+    Column("url", pa.string(), "where the video came from"),
+    Column("activity", pa.string(), "slug in the activity table"),
+    Column("split", pa.string(), "train, val_known, val_new, test_known or test_new"),
+    Column("start_s", pa.float64(), "where the clip begins in the video, seconds"),
+    Column("end_s", pa.float64(), "where it ends, seconds"),
+    Column("frames", pa.int32(), "number of frames T"),
+    Column("height", pa.int32(), "pixels"),
+    Column("width", pa.int32(), "pixels"),
+    Column("fps", pa.float64(), "frames a second"),
+    Column(
+        "muscles",
+        pa.list_(pa.bool_(), REGION_COUNT),
+        "20 booleans, in the order of the muscle regions below",
+    ),
 )
-"""One row of a shard.
+_AFTER = (
+    Column("source_sha256", pa.string(), "SHA-256 of the source file"),
+    Column("provenance", pa.string(), "JSON: modality -> extractor, version, settings"),
+)
 
-``rgb`` and ``rgb_diff`` hold one JPEG a frame; ``flow`` one a pair of frames, u stacked over v,
-``uint8 [2H, W]`` over ``[-flow_bound_px, flow_bound_px]``. ``skeleton`` is flattened
-``float32 [T, M, 17, 3]`` (x and y in pixels, score; COCO-17), with M in ``skeleton_people``.
-``provenance`` is JSON: modality -> extractor, version and settings.
-"""
+
+def columns() -> tuple[Column, ...]:
+    """The columns of a row, in order: those of every clip around those of ``MODALITIES``."""
+    of_modalities = [column for each in MODALITIES.values() for column in each.columns]
+    return (*_BEFORE, *of_modalities, *_AFTER)
+
+
+def schema() -> pa.Schema:
+    """One row of a shard. A modality's columns are null where it was not extracted."""
+    always = {column.name for column in _BEFORE + _AFTER}
+    return pa.schema(
+        [
+            pa.field(column.name, column.type, nullable=column.name not in always)
+            for column in columns()
+        ]
+    )
 
 
 def _file_metadata() -> dict[str, str]:
@@ -96,7 +95,7 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
 
     Args:
         path: where the shard will be; its directory must exist.
-        rows: mappings with the columns of ``SCHEMA``, where a missing nullable column becomes
+        rows: mappings with the columns of ``schema()``, where a missing nullable column becomes
             null; or tables of one row, as ``Shard.row_table`` gives them.
 
     Returns:
@@ -105,13 +104,13 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
     Raises:
         ValueError: a row lacks a required column, or the file did not read back as written.
     """
-    schema = SCHEMA.with_metadata(_file_metadata())
+    written_schema = schema().with_metadata(_file_metadata())
     count = 0
     with replacing(path, flush=True) as temporary:
         with _HashedFile(temporary) as file:
             with pq.ParquetWriter(
                 file,
-                schema,
+                written_schema,
                 compression="none",
                 use_dictionary=False,
                 write_page_checksum=True,
@@ -119,7 +118,7 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
                 write_batch_size=PICTURES_PER_PAGE,
             ) as writer:
                 for row in rows:
-                    writer.write_table(_row_table(row, schema), row_group_size=1)
+                    writer.write_table(_row_table(row, written_schema), row_group_size=1)
                     count += 1
             file.flush()
             sha256 = file.sha256.hexdigest()
@@ -132,23 +131,26 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
     return sha256
 
 
-def _row_table(row: Mapping[str, Any] | pa.Table, schema: pa.Schema) -> pa.Table:
+def _row_table(row: Mapping[str, Any] | pa.Table, wanted: pa.Schema) -> pa.Table:
     if isinstance(row, pa.Table):
-        return row.select(schema.names).replace_schema_metadata(schema.metadata)
+        return row.select(wanted.names).replace_schema_metadata(wanted.metadata)
     arrays = []
-    for field in schema:
+    for field in wanted:
         value = row.get(field.name)
         if value is None and not field.nullable:
             raise ValueError(f"row {row.get('clip_id')!r} lacks the column {field.name!r}")
         arrays.append(pa.array([value], type=field.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=wanted)
 
 
 def replace_columns(table: pa.Table, values: Mapping[str, Any]) -> pa.Table:
-    """A table of one row with other values in some columns of ``SCHEMA``."""
+    """A table of one row with other values in some columns: plain ones, or Arrow arrays."""
+    fields = schema()
     for name, value in values.items():
-        array = pa.array([value], type=SCHEMA.field(name).type)
-        table = table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), array)
+        field = fields.field(name)
+        if not isinstance(value, pa.ChunkedArray):
+            value = pa.array([value], type=field.type)
+        table = table.set_column(table.schema.get_field_index(name), field, value)
     return table
 
 
@@ -183,6 +185,8 @@ class Shard:
                 f"{FORMAT_VERSION}. Rebuild it with `musclemap extract-modalities`, or install the "
                 "MuscleMap that wrote it."
             )
+        there = self._file.schema_arrow.names
+        self._later = [f for f in schema() if f.nullable and f.name not in there]
 
     def __enter__(self) -> Shard:
         return self
@@ -205,14 +209,21 @@ class Shard:
         return self.row_table(index, columns).to_pylist()[0]
 
     def row_table(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """One clip as an Arrow table of one row, its bytes still in the memory map."""
+        """One clip as an Arrow table of one row, its bytes still in the memory map.
+
+        Columns of a modality that the shard is older than are null.
+        """
         try:
-            return self._file.read_row_group(index, columns=list(columns) if columns else None)
+            table = self._file.read_row_group(index, columns=list(columns) if columns else None)
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{self.path} row {index} cannot be read: {error}. The shard is damaged: delete "
                 "this file and run `musclemap extract-modalities` to rebuild it."
             ) from error
+        for field in self._later:
+            if not columns or field.name in columns:
+                table = table.append_column(field, pa.nulls(1, field.type))
+        return table
 
     def parse(self, largest_bytes: int) -> None:
         """Read every column of every row, one at a time, but for those larger than that.
@@ -235,14 +246,17 @@ class Shard:
             raise UserError(f"{self.path} cannot be read: {error}") from error
 
     def schema_problems(self) -> list[str]:
-        """What differs from ``SCHEMA``; empty when nothing does."""
+        """What differs from ``schema()``; empty when nothing does.
+
+        Columns of a modality may be absent: the shard may be older than the modality.
+        """
         found = self._file.schema_arrow
         problems = []
-        for field in SCHEMA:
+        for field in schema():
             index = found.get_field_index(field.name)
-            if index < 0:
+            if index < 0 and not field.nullable:
                 problems.append(f"column {field.name!r} is missing")
-            elif found.field(index).type != field.type:
+            elif index >= 0 and found.field(index).type != field.type:
                 problems.append(
                     f"column {field.name!r} is {found.field(index).type}, not {field.type}"
                 )

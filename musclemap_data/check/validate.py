@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_table
 from musclemap_data.errors import UserError
 from musclemap_data.files import file_sha256
 from musclemap_data.manifest import partition
+from musclemap_data.modalities import MODALITIES
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
-from musclemap_data.skeleton import JOINT_COUNT
 
 
 def validate_dataset(
@@ -92,8 +90,6 @@ def _shard_problems(path: Path, info: Mapping[str, Any]) -> list[str]:
 def _row_problems(
     row: Mapping[str, Any], split: str, activities: Mapping[str, Activity]
 ) -> list[str]:
-    import simplejpeg
-
     problems = []
     if row["split"] != split:
         problems.append(f"says split {row['split']} but lies in a shard of {split}")
@@ -102,30 +98,6 @@ def _row_problems(
         problems.append(f"activity {row['activity']!r} is not in the activity table")
     elif list(activity.muscles) != row["muscles"]:
         problems.append(f"labels are not those of {row['activity']} in the activity table")
-    count, height, width = row["frames"], row["height"], row["width"]
-    shapes = {
-        "rgb": (count, (height, width, 3), "RGB"),
-        "rgb_diff": (count, (height, width, 3), "RGB"),
-        "flow": (count - 1, (2 * height, width, 1), "GRAY"),
-    }
-    for column, (expected, shape, colorspace) in shapes.items():
-        images = row[column]
-        if images is None:
-            continue
-        if len(images) != expected:
-            problems.append(f"{column} has {len(images)} frames, not {expected}")
-        for number, image in enumerate(images):
-            try:
-                decoded = simplejpeg.decode_jpeg(image, colorspace=colorspace)
-            except ValueError as error:
-                problems.append(f"{column} frame {number} does not decode: {error}")
-                break
-            if decoded.shape != shape:
-                problems.append(f"{column} frame {number} is {decoded.shape}, not {shape}")
-                break
-    if row["skeleton"] is not None:
-        values = np.asarray(row["skeleton"], np.float32)
-        expected = count * row["skeleton_people"] * JOINT_COUNT * 3
-        if values.size != expected:
-            problems.append(f"skeleton has {values.size} values, not {expected}")
+    for modality in MODALITIES.values():
+        problems += modality.problems(row)
     return problems

@@ -327,14 +327,17 @@ def _made_by_default(data: Path) -> list[str]:
 
     With other settings than its own, every row would be made anew.
     """
-    from musclemap_data.modalities import describe
+    from musclemap_data.modalities import MODALITIES
     from musclemap_data.modalities.settings import ExtractionSettings
     from musclemap_data.shards import read_dataset_info
 
     if not (data / "dataset.json").exists():
         return []
     made = read_dataset_info(data)["modalities"]
-    same = all(made[name] == describe(name, ExtractionSettings()) for name in made)
+    settings = ExtractionSettings()
+    same = all(
+        name in MODALITIES and made[name] == MODALITIES[name].describe(settings) for name in made
+    )
     return list(made) if same else []
 
 

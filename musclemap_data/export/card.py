@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from musclemap_data.catalog import NEW_SPLITS, load_muscles
 from musclemap_data.export.contents import Contents
-from musclemap_data.shards import SCHEMA
+from musclemap_data.shards import columns
 
 DESCRIPTION = (
     "Short exercise clips with RGB, RGB difference, TV-L1 optical flow and 2D skeletons, labelled "
@@ -14,31 +14,6 @@ SYNTHETIC_NOTE = (
     "**These videos are synthetic.** They are the embedded sample of the MuscleMap toolkit, drawn "
     "by a program; nobody was filmed. Scores on them say nothing about real video."
 )
-COLUMNS = {
-    "clip_id": "identity of the clip",
-    "video_id": "identity of its source video",
-    "url": "where the video came from",
-    "activity": "slug in the activity table",
-    "split": "train, val_known, val_new, test_known or test_new",
-    "start_s": "where the clip begins in the video, seconds",
-    "end_s": "where it ends, seconds",
-    "frames": "number of frames T",
-    "height": "pixels",
-    "width": "pixels",
-    "fps": "frames a second",
-    "muscles": "20 booleans, in the order of the muscle regions below",
-    "rgb": "T JPEGs",
-    "rgb_diff": "T JPEGs: absolute difference to the frame before, the first is black",
-    "flow": "T - 1 grey JPEGs [2H, W]: u (right) stacked over v (down), see flow_bound_px",
-    "flow_bound_px": "0 to 255 in a flow picture are -bound to +bound pixels a frame",
-    "flow_clipped_share": "share of flow values beyond the bound",
-    "skeleton": "float32 [T, M, 17, 3], flattened: x, y in pixels, score; COCO-17",
-    "skeleton_people": "M",
-    "source_sha256": "SHA-256 of the source file",
-    "provenance": "JSON: modality -> extractor, version, settings",
-}
-if set(COLUMNS) != set(SCHEMA.names):
-    raise AssertionError("every column of the schema has one description")
 
 
 def card_text(contents: Contents) -> str:
@@ -58,7 +33,7 @@ def card_text(contents: Contents) -> str:
         + f"{_new_count(contents)} of the {len(contents.counts['activities'])} activities here are "
         "new. All clips of one source video are in one of train, val and test.",
         "### Columns\n\nOne row is one clip. A modality that was not extracted is null.\n\n"
-        + _table(["column", "what"], [[f"`{k}`", text] for k, text in COLUMNS.items()]),
+        + _table(["column", "what"], [[f"`{column.name}`", column.what] for column in columns()]),
         "### Muscle regions\n\n" + _regions(contents),
         "<details>\n<summary>Clips by activity</summary>\n\n"
         + _activities(contents)

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_data.catalog import load_muscles
-from musclemap_data.export.card import COLUMNS, DESCRIPTION, card_text
+from musclemap_data.export.card import DESCRIPTION, card_text
 from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
-from musclemap_data.shards import MODALITY_COLUMNS, SCHEMA
+from musclemap_data.modalities import MODALITIES
+from musclemap_data.modalities.modality import Column
+from musclemap_data.shards import columns
 
 APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
 _OF_MAKERS = "each on the terms of its maker and site, see the data set card"
@@ -124,7 +126,7 @@ def write_croissant(contents: Contents, out: Path) -> None:
                 "name": "clips",
                 "description": "One record is one clip.",
                 "key": {"@id": "clips/clip_id"},
-                "field": [_field(name) for name in _columns_there(contents)],
+                "field": [_field(column) for column in _columns_there(contents)],
             }
         ],
     }
@@ -132,25 +134,28 @@ def write_croissant(contents: Contents, out: Path) -> None:
     write_text(out / "croissant.json", text)
 
 
-def _columns_there(contents: Contents) -> list[str]:
-    of_modalities = {name for columns in MODALITY_COLUMNS.values() for name in columns}
-    there = {c for modality in contents.modalities for c in MODALITY_COLUMNS.get(modality, ())}
-    return [name for name in SCHEMA.names if name not in of_modalities or name in there]
+def _columns_there(contents: Contents) -> list[Column]:
+    absent = {
+        column.name
+        for modality in MODALITIES.values()
+        if modality.name not in contents.modalities
+        for column in modality.columns
+    }
+    return [column for column in columns() if column.name not in absent]
 
 
-def _field(name: str) -> dict[str, Any]:
-    kind = SCHEMA.field(name).type
-    is_list = hasattr(kind, "value_type")
-    inner = str(kind.value_type if is_list else kind)
+def _field(column: Column) -> dict[str, Any]:
+    is_list = hasattr(column.type, "value_type")
+    inner = str(column.type.value_type if is_list else column.type)
     types = {"string": "sc:Text", "bool": "sc:Boolean", "binary": "sc:ImageObject"}
     data_type = types.get(inner, "sc:Integer" if inner.startswith("int") else "sc:Float")
     field = {
         "@type": "cr:Field",
-        "@id": f"clips/{name}",
-        "name": name,
-        "description": COLUMNS[name],
+        "@id": f"clips/{column.name}",
+        "name": column.name,
+        "description": column.what,
         "dataType": data_type,
-        "source": {"fileSet": {"@id": "shards"}, "extract": {"column": name}},
+        "source": {"fileSet": {"@id": "shards"}, "extract": {"column": column.name}},
     }
     return field | ({"repeated": True} if is_list else {})
 

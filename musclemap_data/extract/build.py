@@ -35,12 +35,10 @@ from musclemap_data.extract.engines import check_engine, run_jobs
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import LEFTOVERS, file_sha256, lock_data_dir
 from musclemap_data.ledger import ClipRow, Ledger
-from musclemap_data.modalities import MODALITIES, describe
+from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.shards import (
-    MODALITY_COLUMNS,
-    SCHEMA,
     Shard,
     list_shards,
     read_dataset_info,
@@ -80,7 +78,7 @@ class BuildReport:
 def extract_modalities(
     data_dir: Path,
     *,
-    modalities: Sequence[str] = MODALITIES,
+    modalities: Sequence[str] = tuple(MODALITIES),
     workers: int | None = 2,
     engine: str = "local",
     address: str | None = None,
@@ -163,7 +161,7 @@ class _Build:
         for name in ("clips", "shards", "work"):
             (data_dir / name).mkdir(exist_ok=True)
         self._cleanup_temporary()
-        self.wanted = {name: describe(name, settings) for name in modalities}
+        self.wanted = {name: MODALITIES[name].describe(settings) for name in modalities}
         self.activity_table = ledger.activity_table()
         activities = load_table(self.activity_table)
         self.clips = ledger.clips()
@@ -450,11 +448,15 @@ def _read_row(path: Path, index: int) -> pa.Table:
 def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:
     """An old row with the modalities that were made anew."""
     made = json.loads(fresh["provenance"][0].as_py())
-    for modality in made:
-        for name in MODALITY_COLUMNS.get(modality, ()):
-            old = old.set_column(old.schema.get_field_index(name), SCHEMA.field(name), fresh[name])
     provenance = json.loads(old["provenance"][0].as_py()) | made
-    return replace_columns(old, {"provenance": json.dumps(provenance, sort_keys=True)})
+    columns = [
+        column.name for name in made.keys() & MODALITIES for column in MODALITIES[name].columns
+    ]
+    return replace_columns(
+        old,
+        {name: fresh[name] for name in columns}
+        | {"provenance": json.dumps(provenance, sort_keys=True)},
+    )
 
 
 def _is_staged(job: ClipJob) -> bool:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from musclemap_data.errors import DISK_ERRORS, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.staging import JpegSpool, write_staged
-from musclemap_data.modalities import extract
+from musclemap_data.modalities import MODALITIES
+from musclemap_data.modalities.modality import Pictures
 from musclemap_data.modalities.settings import ExtractionSettings
 
 FRAMES_PER_WINDOW = 320
@@ -74,7 +75,7 @@ def make_job(
         fixed: columns that are known before, without the provenance.
         video: the source.
         times: start and end of the clip in seconds; None is the end of the video.
-        made: modality -> ``describe`` of it, for all that are to be extracted.
+        made: modality -> its ``describe``, for all that are to be extracted.
         settings: how they are made.
     """
     clip_id = fixed["clip_id"]
@@ -92,7 +93,9 @@ def make_job(
     )
 
 
-def describe_cut(times: tuple[float, float | None], settings: ExtractionSettings) -> dict[str, Any]:
+def describe_cut(
+    times: tuple[float, float | None], settings: ExtractionSettings
+) -> dict[str, object]:
     """What decides the frames of a clip, as its row records it."""
     return {"start_s": times[0], "end_s": times[1], **asdict(settings.cut)}
 
@@ -123,40 +126,46 @@ def run_job(job: ClipJob) -> Outcome:
 
 
 def _extract_clip(job: ClipJob) -> Extracted:
-    began = time.perf_counter()
+    clock = _Clock()
     video, cut = Path(job.video), Path(job.cut)
     if not video.is_file():
         raise StageError("cut", FailureClass.GONE, f"{video.name} is no longer in videos/")
     fps = cut_clip(video, cut, job.start_s, job.end_s, job.settings.cut)
-    cut_s = time.perf_counter() - began
-    pictures = {"rgb": "rgb", "rgb-diff": "rgb_diff", "flow": "flow"}
+    clock.lap("cut")
+    chosen = [MODALITIES[name] for name in job.modalities]
+    makers = [(modality, modality.maker(job.settings)) for modality in chosen]
+    columns: dict[str, Any] = {}
+    frames = 0
     with ExitStack() as stack:
         spools = {
-            name: stack.enter_context(JpegSpool(Path(job.staged).parent))
-            for name in pictures
-            if name in job.modalities
+            modality.key: stack.enter_context(JpegSpool(Path(job.staged).parent))
+            for modality in chosen
+            if isinstance(modality.content, Pictures)
         }
-        columns, seconds = extract(_windows(cut), job.modalities, job.settings, spools)
-        if not columns["frames"]:
+        for window in _windows(cut):
+            clock.lap("decode")
+            for modality, maker in makers:
+                for jpeg in maker.add(window):
+                    spools[modality.key].append(jpeg)
+                clock.lap(modality.name)
+            frames += len(window)
+            columns["height"], columns["width"] = window.shape[1:3]
+        if not frames:
             raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
-        began = time.perf_counter()
+        for _, maker in makers:
+            columns |= maker.finish()
         row = {
             **job.fixed,
             **columns,
-            **{
-                pictures[name]: stack.enter_context(spool.to_arrow())
-                for name, spool in spools.items()
-            },
+            **{key: stack.enter_context(spool.to_arrow()) for key, spool in spools.items()},
+            "frames": frames,
             "start_s": job.start_s,
-            "end_s": round(job.start_s + float(columns["frames"] / fps), 6),
+            "end_s": round(job.start_s + float(frames / fps), 6),
             "fps": float(fps),
         }
         write_staged(Path(job.staged), row)
-    return Extracted(
-        frames=columns["frames"],
-        clipped_share=columns.get("flow_clipped_share", 0.0),
-        seconds={"cut": cut_s, **seconds, "write": time.perf_counter() - began},
-    )
+    clock.lap("write")
+    return Extracted(frames, columns.get("flow_clipped_share", 0.0), clock.seconds)
 
 
 def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
@@ -175,3 +184,16 @@ def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
             filled = 0
     if window is not None and filled:
         yield window[:filled]
+
+
+class _Clock:
+    """Adds up the seconds between laps under the name of what was just done."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now

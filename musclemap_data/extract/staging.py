@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.files import mapped, replacing
-from musclemap_data.shards import SCHEMA
+from musclemap_data.shards import schema
 
 MOST_COLUMN_BYTES = 2**31 - 1
 """Arrow counts the bytes of a binary column in 32 bits."""
@@ -83,16 +83,17 @@ def write_staged(path: Path, row: Mapping[str, Any]) -> None:
 
     Args:
         path: where it will be.
-        row: columns of ``SCHEMA``; values, or Arrow arrays of length 1. Missing ones become null.
+        row: columns of ``schema()``; values, or Arrow arrays of length 1. Missing ones become null.
     """
     arrays = []
-    for field in SCHEMA:
+    wanted = schema()
+    for field in wanted:
         value = row.get(field.name)
         if not isinstance(value, pa.Array):
             value = pa.array([value], field.type)
         arrays.append(value)
-    batch = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
-    with replacing(path, flush=True) as temporary, pa.ipc.new_file(temporary, SCHEMA) as writer:
+    batch = pa.RecordBatch.from_arrays(arrays, schema=wanted)
+    with replacing(path, flush=True) as temporary, pa.ipc.new_file(temporary, wanted) as writer:
         writer.write_batch(batch)
 
 
@@ -115,5 +116,5 @@ def read_staged(path: Path) -> Iterator[pa.Table | None]:
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
         except (OSError, pa.ArrowException):
             table = None
-        usable = table is not None and table.schema.equals(SCHEMA) and len(table) == 1
+        usable = table is not None and table.schema.equals(schema()) and len(table) == 1
         yield table if usable else None

@@ -22,7 +22,7 @@ from musclemap_data.extract.decode import open_video, probe
 from musclemap_data.extract.engines import run_jobs
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import file_sha256
-from musclemap_data.modalities import describe
+from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.shards import REGION_COUNT, Shard, shard_path, write_shard
 from musclemap_data.skeleton import JOINT_COUNT, person_share
@@ -215,7 +215,7 @@ def extract_windows(
     """
     settings = settings or ExtractionSettings()
     names = tuple(dict.fromkeys((*modalities, "skeleton")))
-    made = {name: describe(name, settings) for name in names}
+    made = {name: MODALITIES[name].describe(settings) for name in names}
     for folder in ("clips", "work", "shards"):
         (data_dir / folder).mkdir(parents=True, exist_ok=True)
     jobs = [

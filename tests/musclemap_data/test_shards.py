@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from musclemap_data import shards
 from musclemap_data.errors import UserError
 from musclemap_data.shards import (
-    SCHEMA,
     Shard,
     list_shards,
     read_dataset_info,
+    schema,
     shard_path,
     write_dataset_info,
     write_shard,
@@ -87,7 +87,7 @@ def test_pandas_reads_it(tmp_path):
     write_shard(tmp_path / "s.parquet", [row("a"), row("b")])
     table = pd.read_parquet(tmp_path / "s.parquet")
     assert list(table["clip_id"]) == ["a", "b"]
-    assert list(table.columns) == SCHEMA.names
+    assert list(table.columns) == schema().names
 
 
 def test_a_failing_row_leaves_the_old_shard_and_nothing_else(tmp_path):
