@@ -1,11 +1,7 @@
-"""Clips from shards to batches: which frames are read, and what a model gets.
+"""Clips from shards to batches: what is read of a view, and what a model gets.
 
-Rules, stated once:
+Rules, stated once (those of views and batches are in :mod:`benchmark.sampling`):
 
-* A view is ``frames`` frames, ``rate`` stored frames apart. In training it starts at random; in
-  testing ``test_views`` views are spread evenly from the first to the last possible start.
-* A clip shorter than a view is never padded: its view is spread evenly over the whole clip, and
-  frames repeat where there are fewer than ``frames``. Such a clip has one test view.
 * An unreadable clip stops the run and names its address. It is never replaced by another clip.
 * What is random about a clip depends on (seed, epoch, position of the clip in the split) alone,
   so any number of workers or processes gives the same batches.
@@ -28,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmark import augment
 from benchmark.clips import COLUMN_SETS, Clip, read_clips
+from benchmark.sampling import TrainingBatches, view_indices, view_starts
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 from musclemap_data.shards import Shard
@@ -40,21 +37,6 @@ _NO_BYTES = np.empty(0, np.uint8)
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 5, 6, 11, 12
 
 Batch = dict[str, Tensor]
-
-
-def view_starts(clip_frames: int, frames: int, rate: int, views: int) -> list[int]:
-    """First frames of the test views of a clip, spread evenly and without repetition."""
-    last_start = clip_frames - ((frames - 1) * rate + 1)
-    if last_start <= 0 or views == 1:
-        return [max(0, last_start // 2)]
-    return sorted({round(k * last_start / (views - 1)) for k in range(views)})
-
-
-def view_indices(clip_frames: int, frames: int, rate: int, start: int) -> np.ndarray:
-    """The stored frames of one view, ``int64 [frames]``; see the rule for short clips above."""
-    if (frames - 1) * rate + 1 > clip_frames:
-        return np.rint(np.linspace(0, clip_frames - 1, frames)).astype(np.int64)
-    return start + rate * np.arange(frames)
 
 
 class ClipDataset(Dataset[Batch]):
@@ -408,66 +390,6 @@ def _middle(points: np.ndarray, first: int, second: int) -> np.ndarray:
     """Middle of two joints, ``[T, 2]``; NaN where either is hidden."""
     middle: np.ndarray = (points[:, first] + points[:, second]) / 2
     return middle
-
-
-class TrainingBatches:
-    """Batches of ``(epoch, index)`` for all epochs and one of several processes.
-
-    The clips are permuted anew each epoch, in an order fixed by (seed, epoch). The last clips that
-    do not fill a batch wait for another epoch, unless there is less than one batch in all. A batch
-    is shared out among the processes as ``rank, rank + processes, ...``, so that any number of
-    them computes the same batches.
-
-    Args:
-        items: clips in the training split.
-        batch_size: clips a batch, over all processes.
-        start_step: batches to leave out, counted from the first epoch: those before a resume.
-
-    Attributes:
-        steps_per_epoch: batches an epoch.
-        size: clips in every batch, over all processes.
-    """
-
-    def __init__(
-        self,
-        items: int,
-        batch_size: int,
-        *,
-        seed: int,
-        epochs: int,
-        start_step: int = 0,
-        rank: int = 0,
-        processes: int = 1,
-    ) -> None:
-        self.items = items
-        self.size = min(batch_size, items)
-        self.steps_per_epoch = items // self.size if items else 0
-        self.seed = seed
-        self.epochs = epochs
-        self.start_step = start_step
-        self.rank = rank
-        self.processes = processes
-
-    def __len__(self) -> int:
-        return max(0, self.epochs * self.steps_per_epoch - self.start_step)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for epoch in range(self.epochs):
-            first_step = epoch * self.steps_per_epoch
-            if first_step + self.steps_per_epoch <= self.start_step:
-                continue
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.items)
-            for batch in range(max(0, self.start_step - first_step), self.steps_per_epoch):
-                chosen = order[batch * self.size : (batch + 1) * self.size]
-                yield [(epoch, int(index)) for index in chosen[self.rank :: self.processes]]
-
-
-def evaluation_batches(
-    items: int, batch_size: int, *, rank: int = 0, processes: int = 1
-) -> list[list[tuple[int, int]]]:
-    """All items once in their order, shared out among the processes; the last batch is short."""
-    mine = [(0, index) for index in range(rank, items, processes)]
-    return [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
 
 
 def collate(items: Sequence[Batch]) -> Batch:

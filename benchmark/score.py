@@ -25,11 +25,11 @@ from benchmark.data import (
     Batch,
     ClipDataset,
     collate,
-    evaluation_batches,
     make_loader,
     read_batches,
 )
 from benchmark.record import ActivityScores, Cost, Difference, MeanScores, Scores, SplitScores
+from benchmark.sampling import evaluation_batches
 from benchmark.settings import Settings
 from benchmark.train import Processes, autocast, is_trainable, to_device
 from musclemap_data.catalog import load_muscles

@@ -34,13 +34,13 @@ from benchmark.checkpoint import (
 from benchmark.data import (
     Batch,
     ClipDataset,
-    TrainingBatches,
     make_loader,
     normalise_batch,
     read_batches,
 )
 from benchmark.losses import training_loss
 from benchmark.record import TrainingRecord
+from benchmark.sampling import TrainingBatches
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 

@@ -43,7 +43,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark import augment, data
-from benchmark.data import ClipDataset, TrainingBatches, view_indices
+from benchmark.data import ClipDataset
+from benchmark.sampling import TrainingBatches, view_indices
 from benchmark.settings import Settings
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
 from tests.bench.real_clips import REAL_CLIPS

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from benchmark import data
 from benchmark.clips import read_clips
-from benchmark.data import ClipDataset, TrainingBatches, make_loader, view_indices, view_starts
+from benchmark.data import ClipDataset, make_loader
+from benchmark.sampling import TrainingBatches, evaluation_batches, view_indices, view_starts
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
 from musclemap_data.shards import Shard, shard_path, write_shard
@@ -64,7 +65,7 @@ def test_items_have_the_contracts_shapes(dataset_dir, tiny):
     normalised = data.normalise_batch(item)
     assert all(v.dtype == torch.float32 for name, v in normalised.items() if name != "clip")
     assert item["muscles"].bool().tolist() == list(dataset.clips[0].muscles)
-    batch = next(iter(make_loader(dataset, data.evaluation_batches(12, 4), workers=0)))
+    batch = next(iter(make_loader(dataset, evaluation_batches(12, 4), workers=0)))
     assert batch["rgb"].shape == (4, 3, 4, 32, 32)
     assert batch["skeleton"].shape == (4, 1, 4, 17, 3)
     only = ClipDataset(dataset_dir, ["train"], ["skeleton"], tiny(), train=True)[0]
@@ -176,12 +177,12 @@ def test_each_epoch_takes_each_clip_at_most_once():
 
 
 def test_testing_takes_each_item_exactly_once():
-    assert [len(batch) for batch in data.evaluation_batches(13, 4)] == [4, 4, 4, 1]
-    shares = [data.evaluation_batches(13, 4, rank=rank, processes=3) for rank in range(3)]
+    assert [len(batch) for batch in evaluation_batches(13, 4)] == [4, 4, 4, 1]
+    shares = [evaluation_batches(13, 4, rank=rank, processes=3) for rank in range(3)]
     assert sorted(item for share in shares for batch in share for item in batch) == [
         (0, index) for index in range(13)
     ]
-    assert data.evaluation_batches(0, 4) == []
+    assert evaluation_batches(0, 4) == []
 
 
 def test_a_missing_modality_names_the_command(tmp_path, tiny):
@@ -204,7 +205,7 @@ def test_a_flipped_byte_stops_with_the_address_and_nothing_else(tmp_path, tiny, 
     content[start + 5000] ^= 0xFF
     path.write_bytes(content)
     dataset = ClipDataset(directory, ["train"], ["rgb"], tiny(), train=True)
-    loader = make_loader(dataset, data.evaluation_batches(3, 1), workers=workers)
+    loader = make_loader(dataset, evaluation_batches(3, 1), workers=workers)
     started = time.monotonic()
     with pytest.raises(UserError) as caught:
         list(data.read_batches(loader))
@@ -310,7 +311,7 @@ def test_an_empty_split_is_an_empty_dataset(tmp_path, tiny):
     dataset = ClipDataset(directory, ["train", "val_new"], ["rgb"], tiny(), train=False)
     assert len(dataset) == 0
     assert dataset.labels().shape == (0, 20)
-    assert list(make_loader(dataset, data.evaluation_batches(0, 4), workers=2)) == []
+    assert list(make_loader(dataset, evaluation_batches(0, 4), workers=2)) == []
 
 
 def test_subset_and_single_frames(tmp_path, tiny):
