@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -102,7 +103,8 @@ def crop_frames(
 def _mirrored(frames: Tensor) -> Tensor:
     """``[T, C, H, W]`` with left and right exchanged."""
     if not _interleaved(frames):
-        return F.horizontal_flip(frames)
+        mirrored: Tensor = F.horizontal_flip(frames)
+        return mirrored
     # torch takes ten times as long for three-byte pixels.
     pictures = frames.permute(0, 2, 3, 1).numpy()
     return torch.from_numpy(np.stack([cv2.flip(each, 1) for each in pictures])).permute(0, 3, 1, 2)
@@ -136,7 +138,9 @@ def crop_flow(flow: Tensor, geometry: Geometry, height: int, width: int, crop_si
     return flow
 
 
-def crop_skeleton(skeleton: np.ndarray, geometry: Geometry, crop_size: int) -> np.ndarray:
+def crop_skeleton(
+    skeleton: npt.NDArray[np.float32], geometry: Geometry, crop_size: int
+) -> npt.NDArray[np.float32]:
     """As :func:`crop_frames` for joints ``float32 [T, M, 17, 3]`` (x, y in px, score).
 
     Joints outside the box stay: the skeleton was seen in the whole frame. A mirror also swaps

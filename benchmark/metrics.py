@@ -18,24 +18,31 @@ Everything here takes plain NumPy arrays: ``scores`` ``float [N, 20]``, ``labels
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+Labels = npt.NDArray[np.bool_]
 
 REPLICATES = 1000
 CALIBRATION_BINS = 15
 
 
-def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def average_precision(scores: Floats, labels: Labels) -> npt.NDArray[np.float64]:
     """AP of each region, ``float64 [regions]``; NaN for a region without a positive.
 
     AP is scikit-learn's: the sum over distinct scores of (recall gained) x precision.
     """
-    return weighted_average_precision(scores, labels, np.ones((1, len(scores))))[0]
+    once = np.ones((1, len(scores)))
+    values: npt.NDArray[np.float64] = weighted_average_precision(scores, labels, once)[0]
+    return values
 
 
 def weighted_average_precision(
-    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+    scores: Floats, labels: Labels, weights: Floats
+) -> npt.NDArray[np.float64]:
     """AP of each region under several weightings of the clips at once.
 
     Args:
@@ -66,7 +73,7 @@ def weighted_average_precision(
     return result
 
 
-def mean_over_regions(values: np.ndarray) -> np.ndarray:
+def mean_over_regions(values: Floats) -> npt.NDArray[np.float64]:
     """Mean of the defined values along the last axis; NaN where none is defined."""
     defined = np.isfinite(values)
     count = defined.sum(axis=-1)
@@ -74,7 +81,9 @@ def mean_over_regions(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def constant_average_precision(labels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def constant_average_precision(
+    labels: Labels, weights: Floats | None = None
+) -> npt.NDArray[np.float64]:
     """AP of a constant score: the share of positives; NaN for a region without one.
 
     Args:
@@ -98,14 +107,14 @@ class Bootstrap:
     Replicates are NaN where fewer than two groups exist, or no region had a positive.
     """
 
-    mean_ap: np.ndarray
-    lift: np.ndarray
+    mean_ap: npt.NDArray[np.float64]
+    lift: npt.NDArray[np.float64]
 
 
 def bootstrap(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
+    scores: Floats,
+    labels: Labels,
+    groups: npt.NDArray[Any],
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -133,7 +142,7 @@ def bootstrap(
     return Bootstrap(mean_ap, mean_ap - constant)
 
 
-def interval(replicates: np.ndarray, share: float = 0.95) -> tuple[float, float] | None:
+def interval(replicates: Floats, share: float = 0.95) -> tuple[float, float] | None:
     """The middle ``share`` of the replicates, or None where it is undefined."""
     finite = replicates[np.isfinite(replicates)]
     if len(finite) < 2:
@@ -142,7 +151,7 @@ def interval(replicates: np.ndarray, share: float = 0.95) -> tuple[float, float]
     return float(low), float(high)
 
 
-def best_f1_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+def best_f1_threshold(probabilities: Floats, labels: Labels) -> float | None:
     """The probability at and above which to call a region active, for the highest micro F1.
 
     To be chosen on validation clips and then applied to others. None without a positive.
@@ -159,9 +168,7 @@ def best_f1_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float | 
     return float(ranked[ends[np.argmax(f1)]])
 
 
-def f1_scores(
-    probabilities: np.ndarray, labels: np.ndarray, threshold: float
-) -> tuple[float, float]:
+def f1_scores(probabilities: Floats, labels: Labels, threshold: float) -> tuple[float, float]:
     """Micro F1 (over all decisions) and macro F1 (mean over regions with a positive)."""
     called = np.asarray(probabilities) >= threshold
     labels = np.asarray(labels, dtype=bool)
@@ -174,7 +181,7 @@ def f1_scores(
     return float(micro), float(macro)
 
 
-def label_ranking_average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def label_ranking_average_precision(scores: Floats, labels: Labels) -> npt.NDArray[np.float64]:
     """How well each clip's own regions rank, ``float64 [N]``; NaN for a clip without a region.
 
     Scikit-learn's ``label_ranking_average_precision_score`` is the mean of these: for each active
@@ -189,9 +196,7 @@ def label_ranking_average_precision(scores: np.ndarray, labels: np.ndarray) -> n
     return result
 
 
-def calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS
-) -> float:
+def calibration_error(probabilities: Floats, labels: Labels, bins: int = CALIBRATION_BINS) -> float:
     """Expected calibration error over all (clip, region) pairs, in equal-width bins.
 
     The mean over bins of |mean probability - share of positives|, weighted by the pairs in the
@@ -206,7 +211,7 @@ def calibration_error(
     return float(np.abs(gap).sum() / flat.size)
 
 
-def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(scores: Floats, labels: Labels) -> tuple[Floats, Labels]:
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
     if scores.ndim != 2 or scores.shape != labels.shape:
         raise ValueError(

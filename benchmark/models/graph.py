@@ -205,7 +205,8 @@ class TemporalConv(nn.Module):
 
         `mask` is the one of the input frames.
         """
-        return self.norm(self.conv(features), strided_mask(mask, self.stride))
+        normalised: Tensor = self.norm(self.conv(features), strided_mask(mask, self.stride))
+        return normalised
 
 
 class BlockMaker(Protocol):
@@ -259,4 +260,5 @@ class GraphNetwork(nn.Module):
         for block in self.blocks:
             features, mask = block(features, mask)
         pooled = mean_over_people(masked_mean(features, mask), mask, len(skeleton))
-        return self.head(self.dropout(pooled))
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits

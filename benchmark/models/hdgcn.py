@@ -146,7 +146,8 @@ class HierarchicalConv(nn.Module):
             moved = torch.einsum("nsctv,svw->nsctw", sets, self.adjacency[pair])
             edge = self.edges[pair](reduced, mask).expand(-1, -1, frames, -1)
             parts.append(torch.cat([moved.flatten(1, 2), edge], 1))
-        return self.attention(torch.stack(parts, 1), mask)
+        joined: Tensor = self.attention(torch.stack(parts, 1), mask)
+        return joined
 
 
 def hdgcn(settings: Settings) -> GraphNetwork:

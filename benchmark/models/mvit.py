@@ -159,14 +159,16 @@ class Pooling(nn.Module):
     def tokens(self, tokens: Tensor) -> Tensor:
         """`[B, K, heads * width]` -> `[B, heads, K, width]`."""
         heads = tokens.unflatten(-1, (-1, *self.norm.normalized_shape))
-        return self.norm(heads).transpose(1, 2)
+        normalised: Tensor = self.norm(heads)
+        return normalised.transpose(1, 2)
 
     def patches(self, patches: Tensor) -> Tensor:
         """`[B, T, H, W, heads * width]` -> `[B, T, H', W', heads, width]`."""
         heads = patches.shape[-1] // len(self.weight)
         weight = self.weight.repeat(heads, 1, 1, 1, 1) if heads > 1 else self.weight
         pooled = depthwise_conv3d(patches, weight, self.stride)
-        return self.norm(pooled.unflatten(-1, (heads, -1)))
+        normalised: Tensor = self.norm(pooled.unflatten(-1, (heads, -1)))
+        return normalised
 
 
 class RelativePosition(nn.Module):
@@ -310,7 +312,8 @@ def _max_pool(patches: Tensor, stride: int) -> Tensor:
     """Spatial max pooling of the shortcut, kernel `stride + 1`: `[B, T, H, W, channels]`."""
     frames = patches.flatten(0, 1).permute(0, 3, 1, 2)  # channels-last, nothing moves
     pooled = F.max_pool2d(frames, stride + 1, stride, padding=(stride + 1) // 2)
-    return pooled.permute(0, 2, 3, 1).unflatten(0, patches.shape[:2])
+    shortcut: Tensor = pooled.permute(0, 2, 3, 1).unflatten(0, patches.shape[:2])
+    return shortcut
 
 
 class MViT(nn.Module):
@@ -393,7 +396,8 @@ class MViT(nn.Module):
         tokens, patches = self.embed(video)
         for index in range(len(self.blocks)):
             tokens, patches = self.run_block(index, tokens, patches)
-        return self.norm(tokens)
+        normalised: Tensor = self.norm(tokens)
+        return normalised
 
 
 class MViTClassifier(nn.Module):
@@ -416,7 +420,8 @@ class MViTClassifier(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """The modality's `[B, channels, T, H, W]` -> logits `[B, classes]`."""
         tokens = self.backbone(batch[self.modalities[0]])
-        return self.head(self.dropout(tokens.mean(1)))
+        logits: Tensor = self.head(self.dropout(tokens.mean(1)))
+        return logits
 
 
 def mvit_v2_s(settings: Settings) -> MViTClassifier:

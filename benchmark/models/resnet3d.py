@@ -137,7 +137,8 @@ class ResNet3D(nn.Module):
             features = layers(features)
             if index == 0:
                 features = self.pool(features)
-        return self.head(self.dropout(features.mean((2, 3, 4))))
+        logits: Tensor = self.head(self.dropout(features.mean((2, 3, 4))))
+        return logits
 
 
 def stem_width(settings: Settings) -> int:

@@ -82,7 +82,8 @@ class SlowFast(nn.Module):
             slow = slow_stage(torch.cat([slow, lateral(fast)], 1))
             fast = fast_stage(fast)
         pooled = torch.cat([slow.mean((2, 3, 4)), fast.mean((2, 3, 4))], 1)
-        return self.head(self.dropout(pooled))
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits
 
 
 def slowfast(settings: Settings) -> SlowFast:

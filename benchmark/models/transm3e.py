@@ -148,10 +148,12 @@ class CLSFusion(nn.Module):
         b_to_a, b_to_b = self._weights(query_b, key_a), self._weights(query_b, key_b)
         side_a = (a_to_a + a_to_b + b_to_a) @ value_a  # three attentions share the values
         side_b = (b_to_b + b_to_a + a_to_b) @ value_b
-        return self.project(torch.cat([side_a, side_b], -1))
+        fused: Tensor = self.project(torch.cat([side_a, side_b], -1))
+        return fused
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
-        return (query @ key.transpose(-1, -2) * self.scale).softmax(-1)
+        weights: Tensor = (query @ key.transpose(-1, -2) * self.scale).softmax(-1)
+        return weights
 
 
 class MCTF(nn.Module):
@@ -276,7 +278,8 @@ class TokenGraphBlock(nn.Module):
     @staticmethod
     def _heads(features: Tensor) -> Tensor:
         """`[batch, length, channels]` -> `[batch, heads, length, channels / heads]`."""
-        return features.unflatten(-1, (TOKEN_HEADS, -1)).transpose(1, 2)
+        heads: Tensor = features.unflatten(-1, (TOKEN_HEADS, -1))
+        return heads.transpose(1, 2)
 
 
 class SkeletonStream(nn.Module):
@@ -340,7 +343,8 @@ class Teacher(nn.Module):
     def logits(self, output: StreamOutput) -> Tensor:
         """`[batch, classes]` from the stream's final tokens."""
         pooled = (output.classification.mean(1) + output.distillation.mean(1)) / 2
-        return self.head(self.dropout(pooled))
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Logits `[batch, classes]`."""
@@ -435,7 +439,7 @@ class TransM3E(nn.Module):
             here = second.present[:, None, None]
             other = torch.where(here, (other + matched) / 2, other)
         tokens = self._fuse(video.classification, other)
-        logits = self.head(self.dropout(tokens.mean(1)))
+        logits: Tensor = self.head(self.dropout(tokens.mean(1)))
         if not self.training:
             return logits
 

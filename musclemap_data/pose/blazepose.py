@@ -48,7 +48,8 @@ REGION_SCALE = 1.25  # RectTransformationCalculator.scale_x, scale_y
 
 def sigmoid(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Logistic function; clipped where float32 would overflow, beyond its resolution."""
-    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
+    probability: npt.NDArray[Any] = 1 / (1 + np.exp(-np.clip(x, -80, 80)))
+    return probability
 
 
 def anchor_centres() -> Floats:

@@ -89,7 +89,8 @@ def import_mmpose() -> ModuleType:
             import mmpose.apis
     except ImportError as error:
         raise UserError(f"mmpose cannot be imported: {error}. Run `make mmpose` anew.") from error
-    return mmpose
+    module: ModuleType = mmpose
+    return module
 
 
 def _is_absent(name: str) -> bool:

@@ -227,7 +227,7 @@ def _compare(data: bytes, wanted: str, source: str) -> None:
 def _get(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - scheme checked above
-            data = answer.read(LARGEST_WEIGHTS_BYTES + 1)
+            data: bytes = answer.read(LARGEST_WEIGHTS_BYTES + 1)
     except (urllib.error.URLError, OSError) as error:
         raise UserError(
             f"{url} could not be fetched: {error}. Fetch it yourself and give its path."

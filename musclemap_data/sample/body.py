@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from musclemap_data.sample.clothes import HAIR, SHOE, SKIN, Look, dress, paint_head
 from musclemap_data.sample.skeleton import (
@@ -37,11 +37,11 @@ class BodyMesh:
     """
 
     vertices: Array
-    faces: NDArray[np.int32]
-    bones: NDArray[np.int32]
+    faces: npt.NDArray[np.int32]
+    bones: npt.NDArray[np.int32]
     weights: Array
-    colours: NDArray[np.float32]
-    shine: NDArray[np.float32]
+    colours: npt.NDArray[np.float32]
+    shine: npt.NDArray[np.float32]
 
 
 class _Parts:
@@ -257,7 +257,7 @@ def _head_parts(look: Look) -> Array:
     return p.array()
 
 
-def _hops() -> NDArray[np.int64]:
+def _hops() -> npt.NDArray[np.int64]:
     """Number of steps in the bone tree between every two bones [25, 25]."""
 
     def chain(name: str) -> list[str]:

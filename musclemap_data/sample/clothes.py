@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from musclemap_data.sample.skeleton import (
     BONES,
@@ -66,9 +66,9 @@ def noise(points: Array, scale: float, seed: int) -> Array:
 def dress(
     look: Look,
     points: Array,
-    faces: NDArray[np.int32],
-    top: NDArray[np.int64],
-    material: NDArray[np.int64],
+    faces: npt.NDArray[np.int32],
+    top: npt.NDArray[np.int64],
+    material: npt.NDArray[np.int64],
 ) -> tuple[Array, Array, Array]:
     """Chooses each body vertex's cloth, pushes cloth off the skin, and paints it."""
     size, h = look.size, look.size.height
@@ -134,7 +134,9 @@ def dress(
     return points, np.clip(colours, 0, 1), shine
 
 
-def _pattern(look: Look, points: Array, j: dict[str, Array], folded: Array) -> NDArray[np.bool_]:
+def _pattern(
+    look: Look, points: Array, j: dict[str, Array], folded: Array
+) -> npt.NDArray[np.bool_]:
     h = look.size.height
     x, y, z = points.T
     if look.pattern == "stripes":
@@ -152,7 +154,7 @@ def _pattern(look: Look, points: Array, j: dict[str, Array], folded: Array) -> N
     return np.zeros(len(points), bool)
 
 
-def paint_head(look: Look, points: Array, material: NDArray[np.int64]) -> tuple[Array, Array]:
+def paint_head(look: Look, points: Array, material: npt.NDArray[np.int64]) -> tuple[Array, Array]:
     """Skin, hair and the features of the face that a person detector looks for."""
     h = look.size.height
     head = rest_joints(look.size)["head"]
@@ -167,7 +169,7 @@ def paint_head(look: Look, points: Array, material: NDArray[np.int64]) -> tuple[
     colours = np.where(is_hair[:, None], hair, skin)
     front = z > 0.02
 
-    def paint(where: NDArray[np.bool_], colour: Array, share: float = 1.0) -> None:
+    def paint(where: npt.NDArray[np.bool_], colour: Array, share: float = 1.0) -> None:
         nonlocal colours
         colours = np.where(where[:, None], colours * (1 - share) + colour * share, colours)
 

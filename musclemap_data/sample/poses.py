@@ -38,7 +38,8 @@ def vec(x: float, y: float, z: float) -> Array:
 
 
 def deg(*angles: float) -> Array:
-    return np.radians(np.array(angles, dtype=float))
+    turned: Array = np.radians(np.array(angles, dtype=float))
+    return turned
 
 
 def free_arm(x: float, y: float, z: float, pole: tuple[float, float, float]) -> Limb:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from numba import njit
-from numpy.typing import NDArray
 
 from musclemap_data.sample.body import BodyMesh
 from musclemap_data.sample.skeleton import Array, unit
 from musclemap_data.sample.surface import vertex_normals
 
-Image = NDArray[np.float32]
+Image = npt.NDArray[np.float32]
 SUPERSAMPLING = 2
 SHADOW_SIDE_M, SHADOW_CELLS = 5.0, 200
 LIGHT_SIDE_M, LIGHT_CELLS = 3.2, 200
@@ -89,7 +89,7 @@ class Room:
 
 
 @njit(cache=True)
-def rasterise(points: Array, faces: NDArray[np.int32], height: int, width: int):  # type: ignore[no-untyped-def]
+def rasterise(points: Array, faces: npt.NDArray[np.int32], height: int, width: int):  # type: ignore[no-untyped-def]
     """Depth-buffered triangles.
 
     Args:
@@ -138,7 +138,7 @@ def rasterise(points: Array, faces: NDArray[np.int32], height: int, width: int):
 
 @njit(cache=True)
 def interpolate(
-    face: NDArray[np.int32], weight: Image, faces: NDArray[np.int32], values: Array
+    face: npt.NDArray[np.int32], weight: Image, faces: npt.NDArray[np.int32], values: Array
 ) -> Image:
     """Vertex values [V, 3] at every covered pixel, float32 [H, W, 3]; 0 elsewhere."""
     height, width = face.shape
@@ -269,9 +269,9 @@ def _background(
 
 @njit(cache=True)
 def _blend(
-    face: NDArray[np.int32],
+    face: npt.NDArray[np.int32],
     weight: Image,
-    faces: NDArray[np.int32],
+    faces: npt.NDArray[np.int32],
     values: Array,
     s: int,
     canvas: Image,
@@ -300,8 +300,8 @@ def _blend(
 def _shade(
     vertices: Array,
     normals: Array,
-    colours: NDArray[np.float32],
-    shine: NDArray[np.float32],
+    colours: npt.NDArray[np.float32],
+    shine: npt.NDArray[np.float32],
     lit: Array,
     to_light: Array,
     light: Array,
@@ -367,7 +367,7 @@ def _contact(vertices: Array, cells: int, side: float, x0: float, z0: float) -> 
     return out
 
 
-def _floor_shadow(vertices: Array, faces: NDArray[np.int32], to_light: Array) -> Image:
+def _floor_shadow(vertices: Array, faces: npt.NDArray[np.int32], to_light: Array) -> Image:
     """Share of light (0) and of ambient (1) that the floor misses, float32 [N, N, 2]."""
     cell = SHADOW_SIDE_M / SHADOW_CELLS
     drop = vertices - to_light * (vertices[:, 1:2] / to_light[1])
@@ -386,7 +386,7 @@ def _floor_shadow(vertices: Array, faces: NDArray[np.int32], to_light: Array) ->
     return np.stack([cast * 0.9, np.minimum(soft * 0.9, 0.75)], axis=2)
 
 
-def _self_shadow(vertices: Array, faces: NDArray[np.int32], to_light: Array) -> Array:
+def _self_shadow(vertices: Array, faces: npt.NDArray[np.int32], to_light: Array) -> Array:
     """Share of light [V] not blocked by the body itself."""
     right = unit(np.cross(np.array([0.0, 1.0, 0.01]), to_light))
     down = np.cross(right, to_light)
@@ -407,7 +407,7 @@ def _self_shadow(vertices: Array, faces: NDArray[np.int32], to_light: Array) -> 
 
 def draw(
     mesh: BodyMesh, vertices: Array, camera: Camera, room: Room, noise_seed: int
-) -> NDArray[np.uint8]:
+) -> npt.NDArray[np.uint8]:
     """Draws one frame.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from musclemap_data.sample.clothes import Look
 from musclemap_data.sample.render import Camera, Image, Room, look_at
@@ -144,7 +144,8 @@ def draw_floor(rng: Rng, texel_m: float) -> Image:
         border = (np.minimum(yy, yy[::-1]) < 3) | (np.minimum(xx, xx[:, ::-1]) < 3)
         mat[border] *= 0.7
         image[c - half_z : c + half_z, c - half_x : c + half_x] = mat
-    return np.clip(cv2.GaussianBlur(image, (0, 0), 0.8), 8, 245).astype(np.float32)
+    smooth: npt.NDArray[np.float32] = cv2.GaussianBlur(image, (0, 0), 0.8)
+    return np.clip(smooth, 8, 245).astype(np.float32)
 
 
 def draw_wall(rng: Rng, texel_m: float) -> Image:
@@ -216,7 +217,7 @@ class CameraMan:
     azimuth: float
     height_m: float
     sway_m: float
-    phases: NDArray[np.float64]
+    phases: npt.NDArray[np.float64]
     field_of_view: float
 
     def at(self, time_s: float, low: Array, high: Array, width: int, height: int) -> Camera:

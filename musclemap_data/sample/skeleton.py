@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from musclemap_data.skeleton import JOINTS as COCO_JOINTS
 
-Array = NDArray[np.float64]
+Array = npt.NDArray[np.float64]
 
 BONES = (
     "pelvis",
@@ -449,7 +449,8 @@ def _hand_rotation(rule: Limb, forearm: Array, rest_arm: Array) -> Array:
     rest_palm = np.array([rest_arm[1] * np.sign(rest_arm[0]), -abs(rest_arm[0]), 0.0])
     posed = np.stack([fingers, palm, np.cross(fingers, palm)], axis=1)
     rest = np.stack([rest_arm, rest_palm, np.cross(rest_arm, rest_palm)], axis=1)
-    return posed @ rest.T
+    turn: Array = posed @ rest.T
+    return turn
 
 
 def _toe_direction(rule: Limb, shin: Array) -> Array:

@@ -7,8 +7,8 @@ space about the middle along x, y and z (which makes elliptical cross-sections);
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
-from numpy.typing import NDArray
 
 from musclemap_data.sample.skeleton import Array
 
@@ -23,12 +23,13 @@ def distance_to(row: Array, x: float, y: float, z: float) -> float:
     ax, ay, az = (ax - cx) / sx, (ay - cy) / sy, (az - cz) / sz
     bx, by, bz = (bx - cx) / sx, (by - cy) / sy, (bz - cz) / sz
     ra, rb = row[6], row[7]
-    scale = (sx + sy + sz) / 3
+    scale: float = (sx + sy + sz) / 3
     bax, bay, baz = bx - ax, by - ay, bz - az
     pax, pay, paz = px - ax, py - ay, pz - az
     l2 = bax * bax + bay * bay + baz * baz
     if l2 < 1e-10:
-        return (np.sqrt(pax * pax + pay * pay + paz * paz) - ra) * scale
+        to_ball: float = np.sqrt(pax * pax + pay * pay + paz * paz) - ra
+        return to_ball * scale
     # Round cone: https://iquilezles.org/articles/distfunctions/
     rr = ra - rb
     a2 = l2 - rr * rr
@@ -40,11 +41,14 @@ def distance_to(row: Array, x: float, y: float, z: float) -> float:
     y2 = t * t * l2
     z2 = q * q * l2
     k = np.sign(rr) * rr * rr * x2
+    distance: float
     if np.sign(q) * a2 * z2 > k:
-        return (np.sqrt(x2 + z2) * il2 - rb) * scale
-    if np.sign(t) * a2 * y2 < k:
-        return (np.sqrt(x2 + y2) * il2 - ra) * scale
-    return ((np.sqrt(x2 * a2 * il2) + t * rr) * il2 - ra) * scale
+        distance = np.sqrt(x2 + z2) * il2 - rb
+    elif np.sign(t) * a2 * y2 < k:
+        distance = np.sqrt(x2 + y2) * il2 - ra
+    else:
+        distance = (np.sqrt(x2 * a2 * il2) + t * rr) * il2 - ra
+    return distance * scale
 
 
 @njit(cache=True)
@@ -89,8 +93,8 @@ def nearest_parts(rows: Array, points: Array, bones: int):  # type: ignore[no-un
 
 
 def surface_nets(
-    field: NDArray[np.float32], low: Array, step: float
-) -> tuple[Array, NDArray[np.int32]]:
+    field: npt.NDArray[np.float32], low: Array, step: float
+) -> tuple[Array, npt.NDArray[np.int32]]:
     """Naive surface nets: one vertex in every cell with a change of sign, one quad an edge.
 
     Args:
@@ -151,7 +155,7 @@ def surface_nets(
     return vertices.astype(np.float64), faces
 
 
-def extract(rows: Array, step: float, blend: float) -> tuple[Array, NDArray[np.int32]]:
+def extract(rows: Array, step: float, blend: float) -> tuple[Array, npt.NDArray[np.int32]]:
     """The surface of the smooth union: vertices [V, 3] and triangles [F, 3].
 
     Args:
@@ -166,7 +170,7 @@ def extract(rows: Array, step: float, blend: float) -> tuple[Array, NDArray[np.i
     return surface_nets(_union(rows, low, (nx, ny, nz), step, blend), low, step)
 
 
-def smooth(values: Array, faces: NDArray[np.int32], rounds: int) -> Array:
+def smooth(values: Array, faces: npt.NDArray[np.int32], rounds: int) -> Array:
     """Averages every row with its neighbours in the mesh, `rounds` times."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     n = len(values)
@@ -180,7 +184,7 @@ def smooth(values: Array, faces: NDArray[np.int32], rounds: int) -> Array:
 
 
 @njit(cache=True)
-def vertex_normals(vertices: Array, faces: NDArray[np.int32]) -> Array:
+def vertex_normals(vertices: Array, faces: npt.NDArray[np.int32]) -> Array:
     """Area-weighted unit normals [V, 3], outwards."""
     out = np.zeros_like(vertices)
     for f in range(faces.shape[0]):
@@ -207,7 +211,7 @@ def vertex_normals(vertices: Array, faces: NDArray[np.int32]) -> Array:
 @njit(cache=True)
 def skin_vertices(
     vertices: Array,
-    bones: NDArray[np.int32],
+    bones: npt.NDArray[np.int32],
     weights: Array,
     rotation: Array,
     translation: Array,

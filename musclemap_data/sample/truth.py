@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from musclemap_data.sample.render import (
     Camera,
@@ -14,7 +14,8 @@ from musclemap_data.sample.render import (
     rasterise,
     screen_points,
 )
-from musclemap_data.sample.skeleton import COCO_JOINTS, Array
+from musclemap_data.sample.skeleton import Array
+from musclemap_data.skeleton import JOINTS as COCO_JOINTS
 
 # How deep each joint lies under the skin, as a share of the body height: a joint is visible when
 # the surface in front of it is at most this near. Points of the face lie on the skin.
@@ -41,13 +42,13 @@ class Flow(NamedTuple):
         body: bool [H, W], the pixel shows the person.
     """
 
-    flow: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    body: NDArray[np.bool_]
+    flow: npt.NDArray[np.float32]
+    visible: npt.NDArray[np.bool_]
+    body: npt.NDArray[np.bool_]
 
 
 def joint_visibility(
-    seen: Array, screen: Array, faces: NDArray[np.int32], camera: Camera, height_m: float
+    seen: Array, screen: Array, faces: npt.NDArray[np.int32], camera: Camera, height_m: float
 ) -> Array:
     """1 for every joint that the camera sees, else 0 [17].
 
@@ -71,7 +72,7 @@ def joint_visibility(
 
 
 def true_flow(
-    faces: NDArray[np.int32],
+    faces: npt.NDArray[np.int32],
     vertices: tuple[Array, Array],
     cameras: tuple[Camera, Camera],
     wall_z: float,

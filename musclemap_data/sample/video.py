@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from musclemap_data.sample.body import build_mesh, rest_origins
 from musclemap_data.sample.motions import EXERCISES, Performance, perform
@@ -110,7 +110,7 @@ class SyntheticVideo:
         points = self._skin(clip.performance, self._time_in(clip, frame))
         return points @ euler(0.0, clip.yaw, 0.0).T + clip.shift
 
-    def image(self, frame: int) -> NDArray[np.uint8]:
+    def image(self, frame: int) -> npt.NDArray[np.uint8]:
         """The frame, uint8 [H, W, 3] RGB."""
         noise_seed = self.plan.seed[0] * 1_000_003 + self.plan.seed[1] * 10_007 + frame
         return draw(self.mesh, self.vertices(frame), self.camera(frame), self.room, noise_seed)
@@ -122,7 +122,7 @@ class SyntheticVideo:
         points = coco_joints(self._dimensions, bones)
         return np.asarray(points @ euler(0.0, clip.yaw, 0.0).T + clip.shift)
 
-    def joints(self, frame: int) -> NDArray[np.float32]:
+    def joints(self, frame: int) -> npt.NDArray[np.float32]:
         """The COCO-17 joints float32 [17, 3]: x, y in pixels, and 1 if the camera sees it or 0."""
         camera = self.camera(frame)
         seen = camera.project(self.joints_m(frame))

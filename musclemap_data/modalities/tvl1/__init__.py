@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from musclemap_data.modalities.tvl1.schedule import (
     SCHEDULES,
@@ -72,7 +73,7 @@ class Workspace:
             black_outside=bool(s.black_outside),
         )
 
-    def solve(self, frames: np.ndarray, out: np.ndarray) -> None:
+    def solve(self, frames: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
         """Write the flow of neighbouring `frames` uint8 [T, H, W] to `out` float32 [T-1, H, W, 2].
 
         Releases the interpreter lock while it computes.
@@ -88,7 +89,7 @@ class Workspace:
             pyramid0, pyramid1 = pyramid1, pyramid0  # each pyramid serves two pairs
 
 
-def _aligned_zeros(count: int) -> np.ndarray:
+def _aligned_zeros(count: int) -> npt.NDArray[np.float32]:
     """Float32 zeros that start at a cache line, so that no vector straddles two."""
     raw = np.zeros(count + 16, dtype=np.float32)
     start = -(raw.ctypes.data // 4) % 16
@@ -96,11 +97,11 @@ def _aligned_zeros(count: int) -> np.ndarray:
 
 
 def tvl1_flow(
-    frame0: np.ndarray,
-    frame1: np.ndarray,
+    frame0: npt.NDArray[np.uint8],
+    frame1: npt.NDArray[np.uint8],
     schedule: str | Schedule = "default",
     workspace: Workspace | None = None,
-) -> np.ndarray:
+) -> npt.NDArray[np.float32]:
     """TV-L1 flow from one gray frame to the next.
 
     Args:
@@ -125,15 +126,16 @@ def tvl1_flow(
     workspace = _fitting_workspace(workspace, height, width, resolve_schedule(schedule))
     flow = np.empty((1, height, width, 2), dtype=np.float32)
     workspace.solve(np.stack([frame0, frame1]), flow)
-    return flow[0]
+    pair: npt.NDArray[np.float32] = flow[0]
+    return pair
 
 
 def flow_clip(
-    frames_gray: np.ndarray,
+    frames_gray: npt.NDArray[np.uint8],
     schedule: str | Schedule = "default",
     threads: int = 1,
     workspace: Workspace | None = None,
-) -> np.ndarray:
+) -> npt.NDArray[np.float32]:
     """TV-L1 flow of every pair of neighbouring frames of a clip.
 
     A pair's flow depends on nothing but the pair: the result is the same, bit for bit, whatever
@@ -176,11 +178,11 @@ def flow_clip(
 
 
 def tvl1_torch(
-    frames0: np.ndarray,
-    frames1: np.ndarray,
+    frames0: npt.NDArray[np.uint8],
+    frames1: npt.NDArray[np.uint8],
     schedule: str | Schedule = "default",
     device: str | torch.device = "cpu",
-) -> np.ndarray:
+) -> npt.NDArray[np.float32]:
     """TV-L1 flow of a batch of pairs in torch.
 
     Nothing calls this yet but its tests, which compare it with the numba engine on the CPU; it has
@@ -227,7 +229,7 @@ def _fitting_workspace(
     return workspace
 
 
-def _check_gray(name: str, frames: np.ndarray, dims: int) -> None:
+def _check_gray(name: str, frames: npt.NDArray[np.uint8], dims: int) -> None:
     """Raise ValueError unless `frames` is a non-empty uint8 array of `dims` dimensions."""
     wanted = "uint8 [H, W]" if dims == 2 else "uint8 [T, H, W]"
     if not isinstance(frames, np.ndarray):

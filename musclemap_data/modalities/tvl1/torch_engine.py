@@ -10,6 +10,7 @@ a GPU. A later change wires it to ``--device``.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,12 +22,12 @@ FLAT = torch.finfo(torch.float32).eps  # squared gradient that counts as none, a
 
 @torch.inference_mode()
 def solve_batch(
-    frames0: np.ndarray,
-    frames1: np.ndarray,
+    frames0: npt.NDArray[np.uint8],
+    frames1: npt.NDArray[np.uint8],
     schedule: Schedule,
     sizes: list[tuple[int, int]],
     device: str | torch.device,
-) -> np.ndarray:
+) -> npt.NDArray[np.float32]:
     """Flow from uint8 [B, H, W] frames to the next ones, on the given pyramid of `sizes`.
 
     Returns float32 [B, H, W, 2] in host memory.
