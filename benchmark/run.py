@@ -27,6 +27,7 @@ from torch import nn
 from benchmark.checkpoint import save_weights
 from benchmark.clips import Clip, check_modalities, read_clips
 from benchmark.data import ClipDataset
+from benchmark.machine import Processes, choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS
 from benchmark.protocols.folds import fold_splits
 from benchmark.protocols.teacher import fingerprint_teacher, prepare_teacher, start_from_teacher
@@ -46,15 +47,7 @@ from benchmark.score import (
     write_predictions,
 )
 from benchmark.settings import Settings, nearest_name
-from benchmark.train import (
-    Processes,
-    StepHook,
-    choose_device,
-    is_trainable,
-    join_processes,
-    prepare_torch,
-    train,
-)
+from benchmark.train import StepHook, is_trainable, train
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
 from musclemap_data.shards import read_dataset_info

@@ -28,10 +28,11 @@ from benchmark.data import (
     make_loader,
     read_batches,
 )
+from benchmark.machine import Processes, autocast, to_device
 from benchmark.record import ActivityScores, Cost, Difference, MeanScores, Scores, SplitScores
 from benchmark.sampling import evaluation_batches
 from benchmark.settings import Settings
-from benchmark.train import Processes, autocast, is_trainable, to_device
+from benchmark.train import is_trainable
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.files import replacing

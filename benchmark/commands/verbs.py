@@ -83,6 +83,7 @@ def benchmark(
     `--model all` leaves out models whose modality the data set lacks, with a line each.
     """
     from benchmark.clips import MissingModality
+    from benchmark.machine import join_processes
     from benchmark.models import MODELS
     from benchmark.protocols.ablation import format_ablation, run_ablation
     from benchmark.protocols.dropped import check_drop, score_without, with_dropped
@@ -90,7 +91,6 @@ def benchmark(
     from benchmark.report.tables import format_table
     from benchmark.run import benchmark_run, read_subset
     from benchmark.settings import Settings, describe_settings
-    from benchmark.train import join_processes
     from musclemap_data.errors import UserError
 
     if list_models:

@@ -18,13 +18,13 @@ from torch import nn
 from benchmark.checkpoint import load_weights
 from benchmark.clips import read_clips
 from benchmark.data import ClipDataset
+from benchmark.machine import choose_device, prepare_torch
 from benchmark.models import MODELS
 from benchmark.protocols.folds import fold_splits
 from benchmark.record import DataRecord, RunRecord, need_record, read_identity
 from benchmark.run import clips_fingerprint
 from benchmark.score import predict, read_predictions
 from benchmark.settings import Settings
-from benchmark.train import choose_device, prepare_torch
 from musclemap_data.catalog import SPLITS, is_synthetic, load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.shards import iterate_rows, read_dataset_info

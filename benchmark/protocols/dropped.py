@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.checkpoint import load_weights
 from benchmark.data import ClipDataset
+from benchmark.machine import choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS
 from benchmark.record import DroppedScores, RunRecord, need_record, read_identity
 from benchmark.score import (
@@ -23,7 +24,6 @@ from benchmark.score import (
     write_predictions,
 )
 from benchmark.settings import Settings
-from benchmark.train import choose_device, join_processes, prepare_torch
 from musclemap_data.errors import UserError
 
 

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from benchmark.clips import Clip, check_modalities
 from benchmark.data import Batch, ClipDataset, collate
+from benchmark.machine import to_device
 from benchmark.predict.runs import load_run
 from benchmark.sampling import view_indices
 from benchmark.score import EVALUATION_SPLITS, read_predictions
-from benchmark.train import to_device
 from musclemap_data.errors import UserError
 
 LARGEST_OPACITY = 0.75

@@ -17,20 +17,11 @@ from torch import nn
 from benchmark.checkpoint import latest_checkpoint, load_weights, save_weights
 from benchmark.data import ClipDataset
 from benchmark.losses import TrainingOutput
+from benchmark.machine import Processes, autocast, choose_device, join_processes, prepare_torch
 from benchmark.record import TrainingRecord
 from benchmark.score import predict
 from benchmark.settings import Settings
-from benchmark.train import (
-    Processes,
-    autocast,
-    choose_device,
-    join_processes,
-    learning_rate,
-    make_optimizer,
-    prepare_torch,
-    split_batch,
-    train,
-)
+from benchmark.train import learning_rate, make_optimizer, split_batch, train
 from musclemap_data.errors import UserError
 
 CPU = torch.device("cpu")
