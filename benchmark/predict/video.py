@@ -14,8 +14,11 @@ from tqdm import tqdm
 from benchmark.predict import STEP_S, WINDOW_S
 from benchmark.predict.runs import TrainedRun, load_run, made_differently, score_windows
 from benchmark.predict.summary import describe_prediction, format_prediction
+from musclemap_data.draw.body_map import body_map_svg
+from musclemap_data.draw.body_picture import body_map_figure
+from musclemap_data.draw.canvas import write_png
 from musclemap_data.draw.overlay import write_overlay
-from musclemap_data.draw.prediction import write_figures
+from musclemap_data.draw.timeline import timeline_figure
 from musclemap_data.errors import Failure
 from musclemap_data.extract import windows
 from musclemap_data.files import working_folder, write_text
@@ -135,16 +138,15 @@ def _draw(
     name = video.name
     if len(name) > _LONGEST_TITLE:
         name = f"{name[: _LONGEST_TITLE - 3]}..."
-    write_figures(
-        folder,
-        found.windows,
-        scores,
-        means,
-        keep,
-        found.person_shares,
-        run.threshold,
-        title=f"{name}: muscle regions ({note})",
+    title, threshold = f"{name}: muscle regions ({note})", run.threshold
+    svg = body_map_svg(means, title=title, label_from=threshold)
+    write_text(folder / "body_map.svg", svg)
+    body_map = body_map_figure(means, title=title, label_from=threshold)
+    write_png(folder / "body_map.png", body_map)
+    timeline = timeline_figure(
+        found.windows, scores, means, keep, found.person_shares, threshold, title=title
     )
+    write_png(folder / "timeline.png", timeline)
 
 
 def _bar(unit: str, description: str, shown: bool) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmark.protocols.dropped import with_dropped
 from benchmark.record import RunRecord, need_record, read_runs
@@ -20,8 +21,6 @@ from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from benchmark.report.explain import Explanation
 
 PICTURES_A_CLIP = 4

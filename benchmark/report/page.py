@@ -20,7 +20,7 @@ from benchmark.record import read_identity
 from benchmark.report import analysis, figures, plots
 from benchmark.report.figures import Material
 from benchmark.report.pictures import DIFFERENCE_GAIN, clip_strips, strip
-from benchmark.report.templates import render
+from benchmark.report.templates import render, words
 from benchmark.settings import Settings, SettingValue
 from musclemap_data.catalog import is_synthetic, load_muscles
 from musclemap_data.draw.body_map import body_map_svg
@@ -111,7 +111,7 @@ def _activities(material: Material) -> Found:
         for row, column in zip(*np.nonzero(confusion.share), strict=True)
         if row != column
     )
-    names = [_activity(name) for name in confusion.names]
+    names = [words(name) for name in confusion.names]
     rows = [
         [names[row], names[column], f"{percent(-share, digits=0)} % of {confusion.clips[row]}"]
         for share, row, column in pairs[:10]
@@ -210,7 +210,7 @@ def _card(material: Material, number: int, place: str) -> Found:
         prefix = f"{place}-{number}-{what}-"
         maps[what] = body_map_svg(values.tolist(), labels=False, legend=False, id_prefix=prefix)
     return {
-        "activity": _activity(clip.activity),
+        "activity": words(clip.activity),
         "kind": "new" if clip.split.endswith("_new") else "known",
         "clip_id": clip.clip_id,
         "maps": maps,
@@ -234,9 +234,7 @@ def _strips(clip: Clip | None) -> dict[str, np.ndarray | None]:
         "skeleton": "skeleton: left red, right blue",
     }
     return {
-        f"{name.replace('_', ' ')} was not extracted." if strips[name] is None else caption: strips[
-            name
-        ]
+        f"{words(name)} was not extracted." if strips[name] is None else caption: strips[name]
         for name, caption in captions.items()
     }
 
@@ -266,7 +264,7 @@ def _gradcam(material: Material) -> Found:
 def _coverage(material: Material) -> Found:
     rows = [
         [
-            _activity(split),
+            words(split),
             str(scores.clips),
             NOT_THERE if scores.planned is None else str(scores.planned),
             NOT_THERE if scores.coverage is None else f"{percent(scores.coverage)} %",
@@ -319,10 +317,6 @@ def _environment(material: Material) -> Found:
     except UserError as error:
         rows.append(["how it was built", str(error)])
     return {"rows": rows}
-
-
-def _activity(slug: str) -> str:
-    return slug.replace("_", " ")
 
 
 def _plain(value: SettingValue) -> str:

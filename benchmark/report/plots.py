@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from benchmark.record import SplitScores
+from benchmark.report.analysis import Confusion, RegionScores, Reliability
 from musclemap_data.files import replacing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from benchmark.record import SplitScores
-    from benchmark.report.analysis import Confusion, RegionScores, Reliability
 
 COLUMN_IN, PAGE_IN = 3.5, 7.0
 """Width of one and of two columns of a paper, in inches."""
@@ -48,23 +46,8 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """A drawing function in the house style."""
-
-    @wraps(draw)
-    def drawn(*args: Any) -> Figure:
-        import matplotlib
-
-        with matplotlib.rc_context(_STYLE):
-            return draw(*args)
-
-    return drawn
-
-
 def _figure(width_in: float, height_in: float, **layout: Any) -> tuple[Figure, Any]:
     """An empty figure, and its axes (as ``Figure.subplots``)."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     return figure, figure.subplots(**layout)
 
@@ -75,10 +58,8 @@ def to_svg(figure: Figure, label: str) -> str:
     Args:
         label: said by screen readers.
     """
-    import matplotlib
-
     text = StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": label}):
+    with rc_context({**_STYLE, "svg.hashsalt": label}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
@@ -92,13 +73,11 @@ def to_svg(figure: Figure, label: str) -> str:
 
 def save_pdf(figure: Figure, path: Path) -> None:
     """Write the figure as PDF with its fonts inside (atomically, the same bytes every time)."""
-    import matplotlib
-
-    with replacing(path) as temporary, matplotlib.rc_context(_STYLE):
+    with replacing(path) as temporary, rc_context(_STYLE):
         figure.savefig(temporary, format="pdf", dpi=300, metadata={"CreationDate": None})
 
 
-@_styled
+@rc_context(_STYLE)
 def interval_plot(
     labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[SplitScores]]]
 ) -> Figure:
@@ -131,7 +110,7 @@ def interval_plot(
     return figure
 
 
-@_styled
+@rc_context(_STYLE)
 def region_bars(regions: Sequence[str], series: Mapping[str, tuple[str, RegionScores]]) -> Figure:
     """Average precision of every region: one bar a split, a tick at the constant score.
 
@@ -170,7 +149,7 @@ def region_bars(regions: Sequence[str], series: Mapping[str, tuple[str, RegionSc
     return figure
 
 
-@_styled
+@rc_context(_STYLE)
 def reliability_plot(series: Mapping[str, tuple[str, Reliability]]) -> Figure:
     """Observed against predicted share; the dot's area grows with the pairs in the bin."""
     figure, axes = _figure(COLUMN_IN, 3.3)
@@ -194,7 +173,7 @@ def reliability_plot(series: Mapping[str, tuple[str, Reliability]]) -> Figure:
     return figure
 
 
-@_styled
+@rc_context(_STYLE)
 def confusion_plot(confusion: Confusion) -> Figure:
     """A matrix whose cells are the darker the more of a row's clips they hold, in percent."""
     count = len(confusion.names)
@@ -232,13 +211,11 @@ def confusion_plot(confusion: Confusion) -> Figure:
 
 
 def _cell(axes: Axes, row: int, column: int, share: float, colour: str) -> None:
-    from matplotlib.patches import Rectangle
-
     place = (column - 0.5, row - 0.5)
     axes.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.08 + 0.92 * share, linewidth=0))
 
 
-@_styled
+@rc_context(_STYLE)
 def training_curves(log: Mapping[str, np.ndarray]) -> Figure:
     """Loss, learning rate and gradient norm over the optimiser steps of a run."""
     figure, rows = _figure(COLUMN_IN, 4.4, nrows=3, sharex=True, height_ratios=[2, 1, 1])
@@ -264,7 +241,7 @@ def training_curves(log: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-@_styled
+@rc_context(_STYLE)
 def picture_rows(
     rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], notes: Sequence[str]
 ) -> Figure:

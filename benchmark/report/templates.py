@@ -16,6 +16,11 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def words(slug: str) -> str:
+    """A slug as people read it: ``jumping_jack`` is jumping jack."""
+    return slug.replace("_", " ")
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -25,6 +30,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(percent=percent, data_url=data_url)
-    environment.filters["words"] = lambda slug: str(slug).replace("_", " ")
+    environment.globals.update(percent=percent, data_url=data_url, words=words)
     return environment

@@ -11,8 +11,8 @@ import pytest
 from musclemap_data.catalog import load_muscles
 from musclemap_data.draw.body_map import LABEL_FROM, body_map_svg, place_labels
 from musclemap_data.draw.body_picture import body_map_figure
+from musclemap_data.draw.canvas import write_png
 from musclemap_data.draw.colours import region_colour, rgb
-from musclemap_data.draw.prediction import write_figures
 from musclemap_data.draw.timeline import (
     HATCH_COLOUR,
     NO_PERSON_COLOUR,
@@ -100,17 +100,22 @@ def test_the_body_map_picture_has_a_name_beside_each_active_region():
     assert ink(0.25)[1] > 100  # calves are seen from behind
 
 
-def test_figures_are_written_and_leave_nothing_else(tmp_path):
+def test_any_title_can_be_asked_for(tmp_path):
     values = scores()
-    title = "Knie é 深蹲 $\\frac$"  # no letter does harm
-    write_figures(
-        tmp_path, WINDOWS, values, values.mean(axis=0), [True] * 3, [1.0] * 3, 0.5, title=title
-    )
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "body_map.png", "body_map.svg", "timeline.png",
-    ]  # fmt: skip
-    assert cv2.imread(str(tmp_path / "timeline.png")).shape[1] == 1200
-    assert title in (tmp_path / "body_map.svg").read_text(encoding="utf-8")
+    means, title = values.mean(axis=0), "Knie é 深蹲 $\\frac$"  # no letter does harm
+    pictures = {
+        "timeline.png": timeline_figure(
+            WINDOWS, values, means, [True] * 3, [1.0] * 3, 0.5, title=title
+        ),
+        "body_map.png": body_map_figure(means, title=title),
+    }
+    for name, picture in pictures.items():
+        write_png(tmp_path / name, picture)
+        assert (cv2.imread(str(tmp_path / name))[..., ::-1] == picture).all()
+        assert picture[8:32].min() < 100  # the title is there
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(pictures)
+    assert pictures["timeline.png"].shape[1] == 1200
+    assert title in body_map_svg(means, title=title)
 
 
 def test_clock():
