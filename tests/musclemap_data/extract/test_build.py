@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
@@ -24,7 +25,7 @@ from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities import flow
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
-from musclemap_data.shards import iterate_rows, read_dataset_info
+from musclemap_data.shards import Shard, iterate_rows, read_dataset_info
 from tests.conftest import read_frames, write_video
 
 FAST = ("rgb", "rgb-diff", "flow")
@@ -251,6 +252,26 @@ def test_a_damaged_shard_is_built_anew(built):
     path.write_bytes(before[path.name][:5000])
     assert any("cannot be read as a shard" in text for text in validate_dataset(data)[1])
     assert extract_modalities(data, modalities=FAST).built == 3
+    assert shard_bytes(data) == before
+
+
+def test_a_data_set_of_another_format_version_is_refused_and_can_be_brought_up(built):
+    """The version policy of docs/format.md."""
+    folder, _ = built
+    data = folder / "data"
+    before = shard_bytes(data)
+    info = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps(info | {"format_version": 0}))
+    for path in (data / "shards").iterdir():
+        table = pq.read_table(path)
+        old = {**table.schema.metadata, b"musclemap.format_version": b"0"}
+        pq.write_table(table.replace_schema_metadata(old), path)
+    with pytest.raises(UserError, match=r"has format version 0.*delete this file and run"):
+        extract_modalities(data, modalities=FAST)
+    with pytest.raises(UserError, match=r"has format version 0.*Run `musclemap extract-mod"):
+        Shard(path)
+    (data / "dataset.json").unlink()
+    assert extract_modalities(data, modalities=FAST).built == 5
     assert shard_bytes(data) == before
 
 
