@@ -182,8 +182,8 @@ class Shard:
             self._file.close()
             raise UserError(
                 f"{self.path} has format version {version}; this MuscleMap reads version "
-                f"{FORMAT_VERSION}. Run `musclemap extract-modalities` to build it again, or install "
-                "the MuscleMap that wrote it (docs/format.md)."
+                f"{FORMAT_VERSION}. Run `musclemap extract-modalities` to build it again, or "
+                "install the MuscleMap that wrote it (docs/format.md)."
             )
         there = self._file.schema_arrow.names
         self._later = [f for f in schema() if f.nullable and f.name not in there]
@@ -305,9 +305,9 @@ def read_dataset_info(data_dir: Path) -> dict[str, Any]:
     if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
         found = info.get("format_version") if isinstance(info, dict) else None
         raise UserError(
-            f"{path} has format version {found}; this MuscleMap reads {FORMAT_VERSION}. Install the "
-            "MuscleMap that wrote it, or delete this file and run `musclemap extract-modalities` "
-            "to build the shards again (docs/format.md)."
+            f"{path} has format version {found}; this MuscleMap reads {FORMAT_VERSION}. Install "
+            "the MuscleMap that wrote it, or delete this file and run `musclemap "
+            "extract-modalities` to build the shards again (docs/format.md)."
         )
     return info
 
