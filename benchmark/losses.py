@@ -18,10 +18,10 @@ class TrainingOutput(NamedTuple):
     """What a model with extra losses returns in training mode (plain logits in eval mode).
 
     Attributes:
-        logits: `[batch, 20]` scores before the sigmoid.
+        logits: ``[batch, 20]`` scores before the sigmoid.
         distillation: scalar, already weighted (for MCTKD: 0.9 T^2 times the mean KL); add it as is.
-        second_logits: `[batch, 20]` logits of the second stream's own head, to be trained with the
-            same labels as `logits`; None when that stream is frozen.
+        second_logits: ``[batch, 20]`` logits of the second stream's own head, to be trained with
+            the same labels as ``logits``; None when that stream is frozen.
     """
 
     logits: Tensor
@@ -33,8 +33,8 @@ def bce_loss(logits: Tensor, muscles: Tensor) -> Tensor:
     """Mean binary cross entropy over batch and regions.
 
     Args:
-        logits: `[batch, 20]`.
-        muscles: `[batch, 20]`, 1 for an active region, 0 otherwise.
+        logits: ``[batch, 20]``.
+        muscles: ``[batch, 20]``, 1 for an active region, 0 otherwise.
     """
     return F.binary_cross_entropy_with_logits(logits, muscles.to(logits.dtype))
 
@@ -49,13 +49,13 @@ def asymmetric_loss(
 ) -> Tensor:
     """Asymmetric loss of Ridnik et al. (ICCV 2021, eq. 4-7), mean over batch and regions.
 
-    A positive costs `-(1 - p)^gamma_positive log p`, a negative
-    `-p_m^gamma_negative log(1 - p_m)` with `p_m = max(p - margin, 0)`. The original sums over the
-    batch; the mean is taken so that the learning rate does not depend on the batch size.
+    A positive costs ``-(1 - p)^gamma_positive log p``, a negative
+    ``-p_m^gamma_negative log(1 - p_m)`` with ``p_m = max(p - margin, 0)``. The original sums over
+    the batch; the mean is taken so that the learning rate does not depend on the batch size.
 
     Args:
-        logits: `[batch, 20]`.
-        muscles: `[batch, 20]`, 1 for an active region, 0 otherwise.
+        logits: ``[batch, 20]``.
+        muscles: ``[batch, 20]``, 1 for an active region, 0 otherwise.
         gamma_negative: focusing of negatives.
         gamma_positive: focusing of positives.
         margin: probability below which a negative costs nothing.
@@ -73,7 +73,7 @@ def asymmetric_loss(
 
 
 def classification_loss(logits: Tensor, muscles: Tensor, loss: str = "bce") -> Tensor:
-    """The named loss of `logits` against `muscles`, both `[batch, 20]`; see `LOSSES`.
+    """The named loss of ``logits`` against ``muscles``, both ``[batch, 20]``; see ``LOSSES``.
 
     Logits in 16 bits (autocast) are widened first: eight bits of mantissa would round the loss.
     """
@@ -93,9 +93,9 @@ def training_loss(output: Tensor | TrainingOutput, muscles: Tensor, loss: str = 
     own classification loss when that stream trains alongside.
 
     Args:
-        output: logits `[batch, 20]` or a `TrainingOutput`.
-        muscles: `[batch, 20]`.
-        loss: one of `LOSSES`.
+        output: logits ``[batch, 20]`` or a ``TrainingOutput``.
+        muscles: ``[batch, 20]``.
+        loss: one of ``LOSSES``.
     """
     if not isinstance(output, TrainingOutput):
         return classification_loss(output, muscles, loss)

@@ -70,7 +70,7 @@ def file_sha256(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """`MUSCLEMAP_CACHE`, else the folder `musclemap` in the platform's cache directory."""
+    """``MUSCLEMAP_CACHE``, else the folder ``musclemap`` in the platform's cache directory."""
     if chosen := os.environ.get("MUSCLEMAP_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "darwin":

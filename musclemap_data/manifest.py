@@ -221,7 +221,7 @@ def _read_parquet(path: Path, content: bytes) -> list[tuple[int, dict[str, str]]
     import pyarrow.parquet as pq
 
     try:
-        # From memory: given a path, Arrow would take folders named `split=train` for columns.
+        # From memory: given a path, Arrow would take folders named ``split=train`` for columns.
         file = pq.ParquetFile(pa.BufferReader(content))
         _check_header(path, file.schema_arrow.names)
         wrong_types = [

@@ -29,7 +29,7 @@ JOINTS: tuple[str, ...] = (
 
 JOINT_COUNT = len(JOINTS)
 
-# Joint order of a mirrored skeleton: `skeleton[..., MIRRORED, :]` (and x = width - 1 - x).
+# Joint order of a mirrored skeleton: ``skeleton[..., MIRRORED, :]`` (and x = width - 1 - x).
 MIRRORED: tuple[int, ...] = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 
 # Joints joined by a bone. Head, arms, trunk, legs; a tree plus the closed trunk.

@@ -10,11 +10,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 from musclemap_data.extract.decode import iterate_frames
 from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.sample.serve import serve_folder
 from tests.browser import chromium_page  # noqa: F401  (a fixture)
+
+# A busy machine is no failure.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

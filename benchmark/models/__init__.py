@@ -1,4 +1,4 @@
-"""All models of the benchmark by name: `MODELS[name](settings)(batch) -> logits [batch, 20]`.
+"""All models of the benchmark by name: ``MODELS[name](settings)(batch) -> logits [batch, 20]``.
 
 Each entry imports its file on first use, so listing the names stays instant. To add a model,
 write one file and add one line here (see docs/new-model.md).
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _lazy(file: str, constructor: str) -> Callable[[Settings], nn.Module]:
-    """A constructor that imports `benchmark.models.<file>` when it is called."""
+    """A constructor that imports ``benchmark.models.<file>`` when it is called."""
 
     def build(settings: Settings) -> nn.Module:
         module = importlib.import_module(f"benchmark.models.{file}")

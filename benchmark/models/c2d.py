@@ -13,5 +13,5 @@ TEMPORAL_KERNELS = (1, (1,), (1,), (1,), (1,))
 
 
 def c2d(settings: Settings) -> ResNet3D:
-    """C2D on `settings.frames` frames."""
+    """C2D on ``settings.frames`` frames."""
     return resnet3d(settings, partial(ResNet3D, TEMPORAL_KERNELS, pool_after_first=True))

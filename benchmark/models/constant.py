@@ -27,11 +27,11 @@ class RandomScores(nn.Module):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
-        # Carries the device, so that `model.to(device)` also moves the scores.
+        # Carries the device, so that ``model.to(device)`` also moves the scores.
         self.register_buffer("anchor", torch.zeros(()), persistent=False)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Returns logits `[batch, 20]` from a normal distribution."""
+        """Returns logits ``[batch, 20]`` from a normal distribution."""
         scores = torch.randn(_batch_size(batch), REGIONS, generator=self.generator)
         return scores.to(self.get_buffer("anchor").device)
 
@@ -39,7 +39,7 @@ class RandomScores(nn.Module):
 class ConstantScores(nn.Module):
     """The same 20 logits for every clip.
 
-    All ones by default; after `fit_labels` the logits of the label frequencies of the training
+    All ones by default; after ``fit_labels`` the logits of the label frequencies of the training
     set, the best constant for binary cross entropy.
     """
 
@@ -52,7 +52,7 @@ class ConstantScores(nn.Module):
         self.register_buffer("logits", torch.ones(REGIONS))
 
     def fit_labels(self, muscles: Tensor) -> None:
-        """Learns the frequency of each region from `muscles` `[clips, 20]` (0 or 1).
+        """Learns the frequency of each region from ``muscles`` ``[clips, 20]`` (0 or 1).
 
         Frequencies are smoothed by half a clip each way, so that a region that is never or always
         active has a finite logit. Does nothing for the all-ones baseline.
@@ -66,7 +66,7 @@ class ConstantScores(nn.Module):
         self.logits.copy_(frequency.logit())
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Returns logits `[batch, 20]`, the same row for every clip."""
+        """Returns logits ``[batch, 20]``, the same row for every clip."""
         return self.logits.expand(_batch_size(batch), -1)
 
 

@@ -26,8 +26,8 @@ DILATIONS = (1, 2)
 class ChannelTopologyConv(nn.Module):
     """Channel-wise topology refinement (paper, eq. 5-7), one a partition of the graph.
 
-    `out_c = sum_w (A + alpha R_c)[v, w] x_c[w]` with `R = xi(tanh(phi(x)[v] - psi(x)[w]))`, phi and
-    psi of the mean over the frames in which a joint is present.
+    ``out_c = sum_w (A + alpha R_c)[v, w] x_c[w]`` with ``R = xi(tanh(phi(x)[v] - psi(x)[w]))``, phi
+    and psi of the mean over the frames in which a joint is present.
     """
 
     adjacency: Tensor
@@ -46,14 +46,14 @@ class ChannelTopologyConv(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """`[people, in, frames, joints]` -> `[people, out, frames, joints]`."""
+        """``[people, in, frames, joints]`` -> ``[people, out, frames, joints]``."""
         people, _, frames, joints = features.shape
         parts = len(self.adjacency)
         over_time = (features * mask).sum(2, keepdim=True) / mask.sum(2, keepdim=True).clamp(min=1)
         left, right = self.left(over_time).squeeze(2), self.right(over_time).squeeze(2)
         refined = self.relate(torch.tanh(left[..., :, None] - right[..., None, :]))
         refined = refined.view(people, parts, -1, joints, joints) * self.alpha
-        # `learned` gathers from its rows, as `spatial_adjacency`; the refinement is [.., v, w].
+        # ``learned`` gathers from its rows, as ``spatial_adjacency``; the refinement is [.., v, w].
         topology = refined + self.learned.transpose(-1, -2)[None, :, None]
         value = (self.value(features) * mask).view(people, parts, -1, frames, joints)
         return torch.einsum("npcvw,npctw->nctv", topology, value)
@@ -80,7 +80,7 @@ class MultiScaleTemporalConv(nn.Module):
         self.pointwise = TemporalConv(in_channels, width, 1, stride)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """`[people, in, frames, joints]` -> `[people, out, frames / stride, joints]`."""
+        """``[people, in, frames, joints]`` -> ``[people, out, frames / stride, joints]``."""
         reduced = [torch.relu(reduce(features, mask)) for reduce in self.reduce]
         out = [conv(part, mask) for conv, part in zip(self.dilated, reduced[:-1], strict=True)]
         # After the ReLU an absent joint's zero never exceeds a present one in the maximum.
@@ -94,7 +94,7 @@ class MultiScaleBlock(nn.Module):
 
     Args:
         spatial: makes the graph convolution from the channels in and out; called with
-            `(features, mask)`.
+            ``(features, mask)``.
         in_channels: channels of the input.
         out_channels: channels of the output.
         stride: along time.
@@ -123,7 +123,7 @@ class MultiScaleBlock(nn.Module):
         self.stride = stride
 
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """`[people, in, frames, joints]` -> `[people, out, frames / stride, joints]`, new mask."""
+        """``[people, in, frames, joints]`` -> ``[people, out, frames / stride, joints]``, mask."""
         spatial = self.spatial_norm(self.spatial(features, mask), mask)
         spatial = torch.relu(
             spatial + (features if self.widen is None else self.widen(features, mask))
@@ -135,7 +135,7 @@ class MultiScaleBlock(nn.Module):
 
 
 def ctrgcn(settings: Settings) -> GraphNetwork:
-    """CTR-GCN with `settings.joint_channels` channels in the first block."""
+    """CTR-GCN with ``settings.joint_channels`` channels in the first block."""
     block = partial(MultiScaleBlock, ChannelTopologyConv)
     model = GraphNetwork(block, width=settings.joint_channels, dropout=settings.dropout)
     start_from(model, settings)

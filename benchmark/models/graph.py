@@ -1,7 +1,7 @@
 """Shared parts of the skeleton models: the COCO-17 graph, masking, and convolutions over it.
 
-Layout everywhere: features are `[people, channels, frames, joints]` with people = batch * M, and
-the mask is `[people, 1, frames, joints]`, 1 where the joint was seen. A joint with score 0 is
+Layout everywhere: features are ``[people, channels, frames, joints]`` with people = batch * M, and
+the mask is ``[people, 1, frames, joints]``, 1 where the joint was seen. A joint with score 0 is
 absent: it is zeroed before every exchange between joints or frames, left out of every batch-norm
 statistic and of the pooling. It never acts as a joint standing at the origin.
 """
@@ -32,7 +32,7 @@ def spatial_adjacency() -> Tensor:
     (Yan et al., AAAI 2018, eq. 10 without the alpha).
 
     Returns:
-        float32 `[3, 17, 17]`; `features @ part` moves features from row joints to column joints.
+        float32 ``[3, 17, 17]``; ``features @ part`` moves features from rows to columns.
     """
     inward = torch.zeros(JOINT_COUNT, JOINT_COUNT)
     for child, parent in enumerate(PARENTS):
@@ -46,10 +46,10 @@ def skeleton_mask(skeleton: Tensor) -> Tensor:
     """1 where a joint is present, else 0.
 
     Args:
-        skeleton: `[batch, M, frames, 17, 3]` with x, y and score; score 0 marks an absent joint.
+        skeleton: ``[batch, M, frames, 17, 3]`` with x, y and score; score 0 marks an absent joint.
 
     Returns:
-        `[batch * M, 1, frames, 17]`, dtype of `skeleton`.
+        ``[batch * M, 1, frames, 17]``, dtype of ``skeleton``.
     """
     return (skeleton[..., 2] > 0).to(skeleton.dtype).flatten(0, 1).unsqueeze(1)
 
@@ -61,11 +61,11 @@ def skeleton_features(skeleton: Tensor, streams: tuple[str, ...] = ("joint",)) -
     is zero unless both ends are present.
 
     Args:
-        skeleton: `[batch, M, frames, 17, 3]`; absent joints may hold anything, NaN included.
-        streams: any of `STREAM_CHANNELS`, in the order wanted.
+        skeleton: ``[batch, M, frames, 17, 3]``; absent joints may hold anything, NaN included.
+        streams: any of ``STREAM_CHANNELS``, in the order wanted.
 
     Returns:
-        `[batch * M, channels, frames, 17]`; the joint stream has x, y, score, the others x, y.
+        ``[batch * M, channels, frames, 17]``; the joint stream has x, y, score, the others x, y.
     """
     unknown = [stream for stream in streams if stream not in STREAM_CHANNELS]
     if unknown or not streams:
@@ -99,11 +99,11 @@ def masked_mean(features: Tensor, mask: Tensor) -> Tensor:
     """Mean over frames and joints that are present; zero where there is none.
 
     Args:
-        features: `[people, channels, frames, joints]`.
-        mask: `[people, 1, frames, joints]`.
+        features: ``[people, channels, frames, joints]``.
+        mask: ``[people, 1, frames, joints]``.
 
     Returns:
-        `[people, channels]`.
+        ``[people, channels]``.
     """
     return (features * mask).sum((2, 3)) / mask.sum((2, 3)).clamp(min=1)
 
@@ -112,12 +112,12 @@ def mean_over_people(features: Tensor, mask: Tensor, batch_size: int) -> Tensor:
     """Mean over the people of a clip who were seen at all; zero where nobody was.
 
     Args:
-        features: `[batch * M, channels]`.
-        mask: `[batch * M, 1, frames, joints]`.
+        features: ``[batch * M, channels]``.
+        mask: ``[batch * M, 1, frames, joints]``.
         batch_size: clips in the batch.
 
     Returns:
-        `[batch, channels]`.
+        ``[batch, channels]``.
     """
     seen = mask.amax((1, 2, 3)).view(batch_size, -1, 1)
     features = features.view(batch_size, seen.shape[1], -1)
@@ -125,14 +125,14 @@ def mean_over_people(features: Tensor, mask: Tensor, batch_size: int) -> Tensor:
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of `[people, channels, frames, joints]` over present joints only.
+    """Batch normalisation of ``[people, channels, frames, joints]`` over present joints only.
 
-    Same parameters, buffers and evaluation as `nn.BatchNorm2d`; in training the mean and variance
+    Same parameters, buffers and evaluation as ``nn.BatchNorm2d``; in training the mean and variance
     leave absent joints out. Absent joints come out as zero.
     """
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalises `features` `[people, channels, frames, joints]` under `mask`."""
+        """Normalises ``features`` ``[people, channels, frames, joints]`` under ``mask``."""
         assert self.running_mean is not None and self.running_var is not None  # noqa: S101
         if self.training:
             # In float32: sums over thousands of positions lose too much in bf16 autocast.
@@ -170,7 +170,7 @@ class SpatialGraphConv(nn.Module):
         self.conv = nn.Conv2d(in_channels, 3 * out_channels, 1)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """`[people, in, frames, joints]` -> `[people, out, frames, joints]`."""
+        """``[people, in, frames, joints]`` -> ``[people, out, frames, joints]``."""
         people, _, frames, joints = features.shape
         # The mask comes after the 1x1 convolution, whose bias would revive absent joints.
         parts = (self.conv(features) * mask).view(people, 3, -1, frames, joints)
@@ -201,16 +201,16 @@ class TemporalConv(nn.Module):
         self.stride = stride
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """`[people, in, frames, joints]` -> `[people, out, frames / stride, joints]`.
+        """``[people, in, frames, joints]`` -> ``[people, out, frames / stride, joints]``.
 
-        `mask` is the one of the input frames.
+        ``mask`` is the one of the input frames.
         """
         normalised: Tensor = self.norm(self.conv(features), strided_mask(mask, self.stride))
         return normalised
 
 
 class BlockMaker(Protocol):
-    """Makes one block: `(features, mask) -> (features, mask)`."""
+    """Makes one block: ``(features, mask) -> (features, mask)``."""
 
     def __call__(
         self, in_channels: int, out_channels: int, stride: int, residual: bool
@@ -226,7 +226,7 @@ class GraphNetwork(nn.Module):
         width: channels of the first block (64 in the papers).
         classes: number of logits.
         dropout: before the head.
-        streams: input features, see `skeleton_features`.
+        streams: input features, see ``skeleton_features``.
     """
 
     modalities: tuple[str, ...] = ("skeleton",)
@@ -253,7 +253,7 @@ class GraphNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """`batch["skeleton"]` `[batch, M, frames, 17, 3]` -> logits `[batch, classes]`."""
+        """``batch["skeleton"]`` ``[batch, M, frames, 17, 3]`` -> logits ``[batch, classes]``."""
         skeleton = batch["skeleton"]
         mask = skeleton_mask(skeleton)
         features = self.input_norm(skeleton_features(skeleton, self.streams), mask)

@@ -39,8 +39,8 @@ def hierarchical_adjacency() -> Tensor:
     """The HD-graph: for each pair of neighbouring levels the three subsets of links.
 
     Returns:
-        float32 `[pairs, 3, 17, 17]`, each column divided by the joints it gathers from;
-        `features @ part` moves features from row joints to column joints.
+        float32 ``[pairs, 3, 17, 17]``, each column divided by the joints it gathers from;
+        ``features @ part`` moves features from row joints to column joints.
     """
     levels = joint_levels()
     parts = torch.zeros(len(levels) - 1, SUBSETS, len(PARENTS), len(PARENTS))
@@ -57,7 +57,7 @@ def hierarchical_adjacency() -> Tensor:
 class EdgeConv(nn.Module):
     """Edge convolution (S-EdgeConv): each joint meets the joints most like it, averaged over time.
 
-    `out[v] = max over neighbours w of ReLU(BN(conv([x[w] - x[v], x[v]])))`.
+    ``out[v] = max over neighbours w of ReLU(BN(conv([x[w] - x[v], x[v]])))``.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -66,7 +66,7 @@ class EdgeConv(nn.Module):
         self.norm = MaskedBatchNorm(out_channels)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """`[people, in, frames, joints]` -> `[people, out, 1, joints]`, the same in all frames."""
+        """``[people, in, frames, joints]`` -> ``[people, out, 1, joints]``: one for all frames."""
         seen = mask.sum(2)  # [people, 1, joints]: frames in which the joint was present
         mean = (features * mask).sum(2) / seen.clamp(min=1)  # [people, in, joints]
         present = (seen > 0).to(features.dtype)
@@ -107,7 +107,7 @@ class HierarchyAttention(nn.Module):
         self.excite = nn.Conv1d(hidden, channels, 1)
 
     def forward(self, parts: Tensor, mask: Tensor) -> Tensor:
-        """`[people, pairs, channels, frames, joints]` -> `[people, channels, frames, joints]`."""
+        """From ``[people, pairs, channels, frames, joints]`` to the same without pairs."""
         weights = mask[:, 0, None] * self.members[:, None]  # [people, pairs, frames, joints]
         total = torch.einsum("npctv,nptv->ncp", parts, weights)
         mean = total / weights.sum((2, 3))[:, None].clamp(min=1)
@@ -137,7 +137,7 @@ class HierarchicalConv(nn.Module):
         self.attention = HierarchyAttention(out_channels, self.pairs)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """`[people, in, frames, joints]` -> `[people, out, frames, joints]`."""
+        """``[people, in, frames, joints]`` -> ``[people, out, frames, joints]``."""
         people, _, frames, joints = features.shape
         parts = []
         for pair in range(self.pairs):
@@ -151,7 +151,7 @@ class HierarchicalConv(nn.Module):
 
 
 def hdgcn(settings: Settings) -> GraphNetwork:
-    """HD-GCN with `settings.joint_channels` channels in the first block."""
+    """HD-GCN with ``settings.joint_channels`` channels in the first block."""
     block = partial(MultiScaleBlock, HierarchicalConv)
     model = GraphNetwork(block, width=settings.joint_channels, dropout=settings.dropout)
     start_from(model, settings)

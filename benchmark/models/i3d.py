@@ -12,5 +12,5 @@ TEMPORAL_KERNELS = (5, (3,), (3, 1), (3, 1), (1, 3))
 
 
 def i3d(settings: Settings) -> ResNet3D:
-    """I3D on `settings.frames` frames."""
+    """I3D on ``settings.frames`` frames."""
     return resnet3d(settings, partial(ResNet3D, TEMPORAL_KERNELS, pool_after_first=True))

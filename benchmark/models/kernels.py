@@ -18,21 +18,21 @@ SCORES_AT_ONCE = 2**18
 def biased_attention(
     query: Tensor, bias_features: Tensor, key: Tensor, key_places: Tensor, value: Tensor
 ) -> Tensor:
-    """`softmax(query key^T / sqrt(width) + bias_features key_places^T) value`.
+    """``softmax(query key^T / sqrt(width) + bias_features key_places^T) value``.
 
     The bias is appended to the features of queries and keys, so no kernel ever sees, and no memory
     ever holds, a bias for every pair; gradients flow through fused kernels that take no gradient
     for a mask.
 
     Args:
-        query: `[batch, heads, queries, width]`.
-        bias_features: `[batch, heads, queries, places]`.
-        key: `[batch, heads, keys, width]`.
-        key_places: `[keys, places]`.
-        value: `[batch, heads, keys, width]`.
+        query: ``[batch, heads, queries, width]``.
+        bias_features: ``[batch, heads, queries, places]``.
+        key: ``[batch, heads, keys, width]``.
+        key_places: ``[keys, places]``.
+        value: ``[batch, heads, keys, width]``.
 
     Returns:
-        `[batch, heads, queries, width]`.
+        ``[batch, heads, queries, width]``.
     """
     batch, heads, _, width = query.shape
     scale = width**-0.5
@@ -61,12 +61,12 @@ def depthwise_conv3d(features: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Depthwise 3 x 3 x 3 convolution, padding 1, spatial stride, channels last.
 
     Args:
-        features: `[batch, T, H, W, channels]`.
-        weight: `[channels, 1, 3, 3, 3]`.
+        features: ``[batch, T, H, W, channels]``.
+        weight: ``[channels, 1, 3, 3, 3]``.
         stride: of height and width; time is not strided.
 
     Returns:
-        `[batch, T, H', W', channels]`.
+        ``[batch, T, H', W', channels]``.
     """
     # On a CPU the 3D backward pass is a reference loop, 10 times slower than the 2D one.
     if features.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -90,7 +90,7 @@ def _conv3d(features: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 
 class _DepthwiseConv3d(torch.autograd.Function):
-    """Forward as `F.conv3d`; backward as three 2D convolutions, one a step in time."""
+    """Forward as ``F.conv3d``; backward as three 2D convolutions, one a step in time."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, features: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -110,7 +110,7 @@ class _DepthwiseConv3d(torch.autograd.Function):
         grad_features = torch.zeros_like(features)
         grad_weight = torch.zeros_like(weight)
         for step in range(3):
-            # Output frame t reads input frame t + step - 1 through slice `step` of the kernel.
+            # Output frame t reads input frame t + step - 1 through slice ``step`` of the kernel.
             reads = slice(max(step - 1, 0), frames + min(step - 1, 0))
             writes = slice(max(1 - step, 0), frames + min(1 - step, 0))
             if reads.start >= reads.stop:

@@ -6,10 +6,10 @@ Patches and class tokens travel side by side, never in one sequence:
     tokens   [batch, K, channels]         K class tokens, without any position
 
 Both go through the same layers and attend to the same keys, so the result is that of one sequence
-`[tokens, patches]`, without cutting it up and gluing it together in every block.
+``[tokens, patches]``, without cutting it up and gluing it together in every block.
 
-With one class token the network is torchvision's `mvit_v2_s` and takes its weights
-(`load_torchvision`).
+With one class token the network is torchvision's ``mvit_v2_s`` and takes its weights
+(``load_torchvision``).
 """
 
 import math
@@ -40,7 +40,7 @@ FIRST_KEY_STRIDE = 8  # keys and values are pooled 8 x 8 in the first stage, hal
 
 @dataclass(frozen=True)
 class BlockShape:
-    """What one block does to the shape: taken from table 1 of the paper by `block_shapes`."""
+    """What one block does to the shape: taken from table 1 of the paper by ``block_shapes``."""
 
     in_channels: int
     out_channels: int
@@ -92,7 +92,7 @@ def block_shapes(width: int, depth: int, size: Size) -> list[BlockShape]:
     Args:
         width: channels of the first stage, also the width of every head (96 in S and B).
         depth: number of blocks.
-        size: patches after the embedding, `(frames, height, width)`.
+        size: patches after the embedding, ``(frames, height, width)``.
     """
     shapes = []
     channels, key_stride = width, FIRST_KEY_STRIDE
@@ -125,7 +125,7 @@ class DropPath(nn.Module):
         self.probability = probability
 
     def scale(self, features: Tensor) -> Tensor | None:
-        """0 or 1 / (1 - probability) for each sample, `[batch, 1, 1]`; None when off.
+        """0 or 1 / (1 - probability) for each sample, ``[batch, 1, 1]``; None when off.
 
         Drawn once a branch, so that patches and tokens of a sample stay or go together.
         """
@@ -136,7 +136,7 @@ class DropPath(nn.Module):
 
 
 def add_branch(shortcut: Tensor, branch: Tensor, scale: Tensor | None) -> Tensor:
-    """`shortcut + scale * branch`, `scale` as `DropPath.scale` gives it."""
+    """``shortcut + scale * branch``, ``scale`` as ``DropPath.scale`` gives it."""
     if scale is None:
         return shortcut + branch
     return torch.addcmul(shortcut, branch, scale.view(-1, *[1] * (branch.ndim - 1)))
@@ -157,13 +157,13 @@ class Pooling(nn.Module):
             nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as nn.Conv3d
 
     def tokens(self, tokens: Tensor) -> Tensor:
-        """`[B, K, heads * width]` -> `[B, heads, K, width]`."""
+        """``[B, K, heads * width]`` -> ``[B, heads, K, width]``."""
         heads = tokens.unflatten(-1, (-1, *self.norm.normalized_shape))
         normalised: Tensor = self.norm(heads)
         return normalised.transpose(1, 2)
 
     def patches(self, patches: Tensor) -> Tensor:
-        """`[B, T, H, W, heads * width]` -> `[B, T, H', W', heads, width]`."""
+        """``[B, T, H, W, heads * width]`` -> ``[B, T, H', W', heads, width]``."""
         heads = patches.shape[-1] // len(self.weight)
         weight = self.weight.repeat(heads, 1, 1, 1, 1) if heads > 1 else self.weight
         pooled = depthwise_conv3d(patches, weight, self.stride)
@@ -174,7 +174,7 @@ class Pooling(nn.Module):
 class RelativePosition(nn.Module):
     """Decomposed relative positions (paper, eq. 4): one learned vector a distance and axis.
 
-    The bias of query i and key j is `q_i . (R_t[t_i - t_j] + R_h[h_i - h_j] + R_w[w_i - w_j])`.
+    The bias of query i and key j is ``q_i . (R_t[t_i - t_j] + R_h[h_i - h_j] + R_w[w_i - w_j])``.
     """
 
     key_places: Tensor
@@ -199,9 +199,9 @@ class RelativePosition(nn.Module):
         self.register_buffer("key_places", places, persistent=False)
 
     def forward(self, query: Tensor) -> Tensor:
-        """The bias of each query to each place of each axis; times `key_places` it is the bias.
+        """The bias of each query to each place of each axis; times ``key_places`` it is the bias.
 
-        `[B, T, H, W, heads, width]` -> `[B, T, H, W, heads, keys_t + keys_h + keys_w]`.
+        ``[B, T, H, W, heads, width]`` -> ``[B, T, H, W, heads, keys_t + keys_h + keys_w]``.
         """
         t, h, w = (
             table[self.get_buffer(f"distance_{axis}")] for axis, table in enumerate(self.tables)
@@ -230,7 +230,7 @@ class PoolingAttention(nn.Module):
             self.position = RelativePosition(width, shape.out_size, shape.key_size)
 
     def forward(self, tokens: Tensor, patches: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`[B, K, in]`, `[B, T, H, W, in]` -> `[B, K, out]`, `[B, T, H', W', out]`.
+        """``[B, K, in]``, ``[B, T, H, W, in]`` -> ``[B, K, out]``, ``[B, T, H', W', out]``.
 
         In a block for tokens only the second is None.
         """
@@ -259,7 +259,7 @@ class PoolingAttention(nn.Module):
 
     @staticmethod
     def _sequence(linear: nn.Linear, pool: Pooling, tokens: Tensor, patches: Tensor) -> Tensor:
-        """Pooled patches, then tokens, of each head: `[B, heads, T * H' * W' + K, width]`."""
+        """Pooled patches, then tokens, of each head: ``[B, heads, T * H' * W' + K, width]``."""
         pooled = pool.patches(linear(patches)).flatten(1, 3).transpose(1, 2)
         return torch.cat([pooled, pool.tokens(linear(tokens))], 2)
 
@@ -284,7 +284,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, K, in]`, `[B, T, H, W, in]` -> `[B, K, out]`, `[B, T, H', W', out]`.
+        """``[B, K, in]``, ``[B, T, H, W, in]`` -> ``[B, K, out]``, ``[B, T, H', W', out]``.
 
         A block for tokens only returns the patches as they came.
         """
@@ -309,7 +309,7 @@ class Block(nn.Module):
 
 
 def _max_pool(patches: Tensor, stride: int) -> Tensor:
-    """Spatial max pooling of the shortcut, kernel `stride + 1`: `[B, T, H, W, channels]`."""
+    """Spatial max pooling of the shortcut, kernel ``stride + 1``: ``[B, T, H, W, channels]``."""
     frames = patches.flatten(0, 1).permute(0, 3, 1, 2)  # channels-last, nothing moves
     pooled = F.max_pool2d(frames, stride + 1, stride, padding=(stride + 1) // 2)
     shortcut: Tensor = pooled.permute(0, 2, 3, 1).unflatten(0, patches.shape[:2])
@@ -323,7 +323,7 @@ class MViT(nn.Module):
         frames: frames of the input.
         crop_size: height and width of the input.
         width: channels of the first stage.
-        depth: blocks; see `stage_depths`.
+        depth: blocks; see ``stage_depths``.
         tokens: number of class tokens.
         in_channels: 3 for RGB and RGB difference, 2 for flow.
         drop_path: probability of the last block; grows linearly from 0.
@@ -368,7 +368,10 @@ class MViT(nn.Module):
         nn.init.trunc_normal_(self.class_tokens, std=0.02)
 
     def embed(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, in_channels, T, H, W]` -> tokens `[B, K, width]`, patches `[B, T', H', W', width]`.
+        """Tokens ``[B, K, width]`` and patches ``[B, T', H', W', width]`` of a video.
+
+        Args:
+            video: ``[B, in_channels, T, H, W]``.
 
         Raises:
             ValueError: the video has another size than the model was built for.
@@ -383,7 +386,7 @@ class MViT(nn.Module):
         return self.class_tokens.to(patches.dtype).repeat(len(video), 1, 1), patches
 
     def run_block(self, index: int, tokens: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Block `index` on tokens and patches, recomputed in the backward pass if asked for."""
+        """Block ``index`` on tokens and patches, recomputed in the backward pass if asked for."""
         block = self.blocks[index]
         if self.checkpointing and self.training:
             out: tuple[Tensor, Tensor] = checkpoint(block, tokens, patches, use_reentrant=False)
@@ -392,7 +395,7 @@ class MViT(nn.Module):
         return out
 
     def forward(self, video: Tensor) -> Tensor:
-        """`[B, in_channels, T, H, W]` -> class tokens after the final norm `[B, K, channels]`."""
+        """``[B, in_channels, T, H, W]`` -> class tokens after the norm ``[B, K, channels]``."""
         tokens, patches = self.embed(video)
         for index in range(len(self.blocks)):
             tokens, patches = self.run_block(index, tokens, patches)
@@ -418,7 +421,7 @@ class MViTClassifier(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """The modality's `[B, channels, T, H, W]` -> logits `[B, classes]`."""
+        """The modality's ``[B, channels, T, H, W]`` -> logits ``[B, classes]``."""
         tokens = self.backbone(batch[self.modalities[0]])
         logits: Tensor = self.head(self.dropout(tokens.mean(1)))
         return logits
@@ -452,7 +455,7 @@ def _classifier(settings: Settings, depth: int) -> MViTClassifier:
 
 # --- weights -------------------------------------------------------------------------------------
 
-# torchvision's names inside `blocks.N.` and ours. `attn.qkv` is cut in three apart.
+# torchvision's names inside ``blocks.N.`` and ours. ``attn.qkv`` is cut in three apart.
 _TORCHVISION_NAMES = {
     "attn.project.0": "attention.project",
     "attn.pool_q.pool": "attention.pool_query",
@@ -473,7 +476,7 @@ _TORCHVISION_NAMES = {
 
 
 def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's `mvit_v2_s` state dict under our names; the classification head is left out.
+    """torchvision's ``mvit_v2_s`` state dict under our names; the classification head is left out.
 
     Raises:
         UserError: the names are not those of torchvision's MViTv2.
@@ -508,7 +511,7 @@ def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_torchvision(backbone: MViT, weights: Mapping[str, Tensor]) -> None:
-    """Loads torchvision's `mvit_v2_s` weights into a backbone of the same width and depth.
+    """Loads torchvision's ``mvit_v2_s`` weights into a backbone of the same width and depth.
 
     The one class token is copied into all class tokens (plus a little noise, or they would stay
     equal for ever); relative positions of another input size are interpolated, as in the paper.
@@ -541,7 +544,7 @@ def load_torchvision(backbone: MViT, weights: Mapping[str, Tensor]) -> None:
 
 
 def load_pretrained(backbone: MViT, path: Path) -> None:
-    """Loads a file of torchvision's `mvit_v2_s` weights (`.pth`) into the backbone.
+    """Loads a file of torchvision's ``mvit_v2_s`` weights (``.pth``) into the backbone.
 
     Raises:
         UserError: the file is missing, or not such weights.

@@ -1,7 +1,7 @@
 """The 3D ResNet behind C2D, I3D, Slow and SlowFast (Feichtenhofer et al., ICCV 2019, table 1).
 
 One bottleneck network; the baselines differ in where their kernels reach along time. Layout:
-`[batch, channels, frames, height, width]`.
+``[batch, channels, frames, height, width]``.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """`t x 1 x 1`, `1 x 3 x 3` with the stride, `1 x 1 x 1`, and the shortcut."""
+    """``t x 1 x 1``, ``1 x 3 x 3`` with the stride, ``1 x 1 x 1``, and the shortcut."""
 
     def __init__(
         self, in_channels: int, inner: int, out_channels: int, temporal: int, stride: int
@@ -59,13 +59,13 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, video: Tensor) -> Tensor:
-        """`[batch, in, frames, h, w]` -> `[batch, out, frames, h / stride, w / stride]`."""
+        """``[batch, in, frames, h, w]`` -> ``[batch, out, frames, h / stride, w / stride]``."""
         shortcut = video if self.shortcut is None else self.shortcut(video)
         return torch.relu(shortcut + self.branch(video))
 
 
 def stem(in_channels: int, width: int, temporal: int) -> nn.Sequential:
-    """`t x 7 x 7` convolution and max pooling, each halving height and width."""
+    """``t x 7 x 7`` convolution and max pooling, each halving height and width."""
     return nn.Sequential(
         ConvNorm(in_channels, width, (temporal, 7, 7), (1, 2, 2)),
         nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
@@ -75,7 +75,7 @@ def stem(in_channels: int, width: int, temporal: int) -> nn.Sequential:
 def stage(
     in_channels: int, inner: int, temporal: Sequence[int], blocks: int, stride: int
 ) -> nn.Sequential:
-    """`blocks` bottlenecks; `temporal` is repeated as their kernels along time."""
+    """``blocks`` bottlenecks; ``temporal`` is repeated as their kernels along time."""
     layers = []
     for index in range(blocks):
         kernel = temporal[index % len(temporal)]
@@ -131,7 +131,7 @@ class ResNet3D(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """The modality's `[batch, channels, frames, h, w]` -> logits `[batch, classes]`."""
+        """The modality's ``[batch, channels, frames, h, w]`` -> logits ``[batch, classes]``."""
         features = self.stem(batch[self.modalities[0]])
         for index, layers in enumerate(self.stages):
             features = layers(features)
@@ -156,7 +156,7 @@ def resnet3d(settings: Settings, network: Callable[..., Network]) -> Network:
 
     Args:
         settings: of the run.
-        network: takes the arguments of `ResNet3D` from `width` on, by name.
+        network: takes the arguments of ``ResNet3D`` from ``width`` on, by name.
     """
     modality, channels = video_input(settings)
     model = network(

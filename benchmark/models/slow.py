@@ -13,5 +13,5 @@ TEMPORAL_KERNELS = (1, (1,), (1,), (3,), (3,))
 
 
 def slow(settings: Settings) -> ResNet3D:
-    """Slow on `settings.frames` frames."""
+    """Slow on ``settings.frames`` frames."""
     return resnet3d(settings, partial(ResNet3D, TEMPORAL_KERNELS, pool_after_first=False))

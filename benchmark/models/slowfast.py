@@ -27,7 +27,7 @@ FAST_STEM, FAST_KERNELS = 5, (3, 3, 3, 3)
 
 
 class SlowFast(nn.Module):
-    """Both pathways with one linear head on their means; arguments as for `ResNet3D`."""
+    """Both pathways with one linear head on their means; arguments as for ``ResNet3D``."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SlowFast(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """The modality's `[batch, channels, frames, h, w]` -> logits `[batch, classes]`."""
+        """The modality's ``[batch, channels, frames, h, w]`` -> logits ``[batch, classes]``."""
         video = batch[self.modalities[0]]
         # Frame 0, 4, 8, ...: those the strided laterals centre on.
         slow, fast = self.slow_stem(video[:, :, ::ALPHA]), self.fast_stem(video)
@@ -87,5 +87,5 @@ class SlowFast(nn.Module):
 
 
 def slowfast(settings: Settings) -> SlowFast:
-    """SlowFast on `settings.frames` fast frames."""
+    """SlowFast on ``settings.frames`` fast frames."""
     return resnet3d(settings, SlowFast)

@@ -39,7 +39,7 @@ class GraphBlock(nn.Module):
         self.stride = stride
 
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """`[people, in, frames, joints]` -> `[people, out, frames / stride, joints]`, new mask."""
+        """``[people, in, frames, joints]`` -> ``[people, out, frames / stride, joints]``, mask."""
         out = torch.relu(self.spatial_norm(self.spatial(features, mask), mask))
         out = self.dropout(self.temporal(out, mask))
         if self.residual:
@@ -48,7 +48,7 @@ class GraphBlock(nn.Module):
 
 
 def stgcn(settings: Settings) -> GraphNetwork:
-    """ST-GCN with `settings.joint_channels` channels in the first block."""
+    """ST-GCN with ``settings.joint_channels`` channels in the first block."""
     # The paper drops half in every block, too much where few channels carry the signal.
     block = partial(GraphBlock, dropout=min(settings.dropout, 0.5))
     model = GraphNetwork(block, width=settings.joint_channels)

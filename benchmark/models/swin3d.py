@@ -18,7 +18,7 @@ PATCH = (2, 4, 4)
 
 
 class Swin3D(nn.Module):
-    """torchvision's `SwinTransformer3d` with a dropout before its head.
+    """torchvision's ``SwinTransformer3d`` with a dropout before its head.
 
     Args:
         width: channels of the first stage (96 is S, 128 is B).
@@ -57,7 +57,7 @@ class Swin3D(nn.Module):
         self.network.head = nn.Sequential(nn.Dropout(dropout), self.network.head)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """The modality's `[batch, channels, frames, h, w]` -> logits `[batch, classes]`."""
+        """The modality's ``[batch, channels, frames, h, w]`` -> logits ``[batch, classes]``."""
         logits: Tensor = self.network(batch[self.modalities[0]])
         return logits
 
@@ -90,7 +90,7 @@ def _swin3d(settings: Settings, width: int) -> Swin3D:
 
 
 def load_torchvision(model: Swin3D, path: Path) -> None:
-    """Loads torchvision's `swin3d_s` / `swin3d_b` weights, all but the head.
+    """Loads torchvision's ``swin3d_s`` / ``swin3d_b`` weights, all but the head.
 
     Raises:
         UserError: the file is missing or does not fit.

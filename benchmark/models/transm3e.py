@@ -7,7 +7,7 @@
     logits = head(mean over tokens of MCTF(c_v, b)),  b = r, or (r + P c_s) / 2 with a skeleton
 
 Three parts, as in the paper: multi-classification tokens (MCT, 20 of each kind, one a muscle
-region), their knowledge distillation (`MCTKD`) and their fusion (`MCTF`). docs/transm3e.md sets
+region), their knowledge distillation (``MCTKD``) and their fusion (``MCTF``). docs/transm3e.md sets
 every formula beside its source and lists what the paper leaves open.
 """
 
@@ -44,17 +44,17 @@ Distillation = Literal["dense", "sparse", "none"]
 def token_divergence(receiver: Tensor, sender: Tensor, temperature: float) -> Tensor:
     """KL(sender || receiver) of two sets of tokens, each token a distribution over its features.
 
-    `sum_d p_d log(p_d / q_d)` with `p = softmax(sender / T)`, `q = softmax(receiver / T)`, averaged
-    over the tokens. (The authors' code takes the softmax over the tokens, and PyTorch's default
-    mean over all elements, which also divides by the width.)
+    ``sum_d p_d log(p_d / q_d)`` with ``p = softmax(sender / T)``, ``q = softmax(receiver / T)``,
+    averaged over the tokens. (The authors' code takes the softmax over the tokens, and PyTorch's
+    default mean over all elements, which also divides by the width.)
 
     Args:
-        receiver: `[batch, tokens, width]`.
-        sender: `[batch, tokens, width]`.
+        receiver: ``[batch, tokens, width]``.
+        sender: ``[batch, tokens, width]``.
         temperature: T.
 
     Returns:
-        `[batch]`, float32, at least 0.
+        ``[batch]``, float32, at least 0.
     """
     target = F.log_softmax(sender.float() / temperature, -1)
     learned = F.log_softmax(receiver.float() / temperature, -1)
@@ -107,9 +107,9 @@ class MCTKD(nn.Module):
         """Mean divergence over batch, tokens and paired blocks: a float32 scalar.
 
         Args:
-            receivers: receiver tokens after every block, `[batch, tokens, width]`.
-            senders: sender tokens after every block, `[batch, tokens, width]`.
-            present: `[batch]`, False where the second modality is missing: that clip is left out.
+            receivers: receiver tokens after every block, ``[batch, tokens, width]``.
+            senders: sender tokens after every block, ``[batch, tokens, width]``.
+            present: ``[batch]``, False where the second modality is missing: that clip is left out.
         """
         weight = present.to(torch.float32)
         total = torch.zeros((), device=present.device)
@@ -128,9 +128,9 @@ class MCTKD(nn.Module):
 class CLSFusion(nn.Module):
     """Six attentions between two sets of tokens, summed for each side, joined and projected.
 
-    `side_a = Att(Qa, Ka, Va) + Att(Qa, Kb, Va) + Att(Qb, Ka, Va)`,
-    `side_b = Att(Qb, Kb, Vb) + Att(Qb, Ka, Vb) + Att(Qa, Kb, Vb)`,
-    `out = Linear([side_a, side_b])`, with `Att(Q, K, V) = softmax(Q K^T / sqrt(width)) V`.
+    ``side_a = Att(Qa, Ka, Va) + Att(Qa, Kb, Va) + Att(Qb, Ka, Va)``,
+    ``side_b = Att(Qb, Kb, Vb) + Att(Qb, Ka, Vb) + Att(Qa, Kb, Vb)``,
+    ``out = Linear([side_a, side_b])``, with ``Att(Q, K, V) = softmax(Q K^T / sqrt(width)) V``.
     """
 
     def __init__(self, width: int) -> None:
@@ -141,7 +141,7 @@ class CLSFusion(nn.Module):
         self.project = nn.Linear(2 * width, width)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """`[batch, tokens, width]` twice -> `[batch, tokens, width]`."""
+        """``[batch, tokens, width]`` twice -> ``[batch, tokens, width]``."""
         query_a, key_a, value_a = self.qkv_a(a).chunk(3, -1)
         query_b, key_b, value_b = self.qkv_b(b).chunk(3, -1)
         a_to_a, a_to_b = self._weights(query_a, key_a), self._weights(query_a, key_b)
@@ -157,7 +157,7 @@ class CLSFusion(nn.Module):
 
 
 class MCTF(nn.Module):
-    """Fusion block: `m = (a + b) / 2 + CLSFusion(LN(a), LN(b))`, `out = m + MLP(LN(m))`.
+    """Fusion block: ``m = (a + b) / 2 + CLSFusion(LN(a), LN(b))``, ``out = m + MLP(LN(m))``.
 
     Both additions under stochastic depth.
     """
@@ -172,7 +172,7 @@ class MCTF(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """`[batch, tokens, width]` twice -> `[batch, tokens, width]`."""
+        """``[batch, tokens, width]`` twice -> ``[batch, tokens, width]``."""
         fused = self.fusion(self.norm_a(a), self.norm_b(b))
         mixed = add_branch((a + b) / 2, fused, self.drop_path.scale(a))
         return add_branch(mixed, self.mlp(self.norm(mixed)), self.drop_path.scale(a))
@@ -185,10 +185,10 @@ class StreamOutput(NamedTuple):
     """What a stream hands on.
 
     Attributes:
-        classification: final classification tokens, normalised, `[batch, tokens, width]`.
+        classification: final classification tokens, normalised, ``[batch, tokens, width]``.
         distillation: final distillation tokens (senders or receivers), likewise.
         states: distillation tokens after every block, before the final norm.
-        present: `[batch]`, False where the stream had no input for a clip.
+        present: ``[batch]``, False where the stream had no input for a clip.
     """
 
     classification: Tensor
@@ -201,7 +201,7 @@ class VideoStream(nn.Module):
     """MViTv2 with classification and distillation tokens.
 
     Args:
-        backbone: with `2 * tokens` class tokens, or `tokens` when the same tokens serve as both.
+        backbone: with ``2 * tokens`` class tokens, or ``tokens`` when the same serve as both.
         tokens: tokens of a kind.
         modality: key of the batch to read.
     """
@@ -214,7 +214,7 @@ class VideoStream(nn.Module):
         self.widths = [shape.out_channels for shape in backbone.shapes]
 
     def forward(self, batch: dict[str, Tensor]) -> StreamOutput:
-        """`batch[modality]` `[batch, 3, frames, height, width]`."""
+        """``batch[modality]`` ``[batch, 3, frames, height, width]``."""
         tokens, patches = self.backbone.embed(batch[self.modality])
         states = []
         for index in range(len(self.backbone.blocks)):
@@ -256,7 +256,7 @@ class TokenGraphBlock(nn.Module):
     def forward(
         self, tokens: Tensor, features: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens `[batch, K, in]` and joints `[batch * M, in, frames, 17]` with their mask."""
+        """Tokens ``[batch, K, in]`` and joints ``[batch * M, in, frames, 17]`` with their mask."""
         features, mask = self.graph(features, mask)
         tokens = self.widen(tokens)
         batch_size = len(tokens)
@@ -277,7 +277,7 @@ class TokenGraphBlock(nn.Module):
 
     @staticmethod
     def _heads(features: Tensor) -> Tensor:
-        """`[batch, length, channels]` -> `[batch, heads, length, channels / heads]`."""
+        """``[batch, length, channels]`` -> ``[batch, heads, length, channels / heads]``."""
         heads: Tensor = features.unflatten(-1, (TOKEN_HEADS, -1))
         return heads.transpose(1, 2)
 
@@ -288,7 +288,7 @@ class SkeletonStream(nn.Module):
     Args:
         width: channels of the first block, a multiple of 4.
         tokens: tokens of a kind.
-        streams: input features, see `benchmark.models.graph.skeleton_features`.
+        streams: input features, see ``benchmark.models.graph.skeleton_features``.
     """
 
     def __init__(
@@ -309,7 +309,7 @@ class SkeletonStream(nn.Module):
         self.norm = nn.LayerNorm(in_channels)
 
     def forward(self, batch: dict[str, Tensor]) -> StreamOutput:
-        """`batch["skeleton"]` `[batch, M, frames, 17, 3]`."""
+        """``batch["skeleton"]`` ``[batch, M, frames, 17, 3]``."""
         skeleton = batch["skeleton"]
         mask = skeleton_mask(skeleton)
         present = mask.view(len(skeleton), -1).amax(1) > 0
@@ -341,13 +341,13 @@ class Teacher(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def logits(self, output: StreamOutput) -> Tensor:
-        """`[batch, classes]` from the stream's final tokens."""
+        """``[batch, classes]`` from the stream's final tokens."""
         pooled = (output.classification.mean(1) + output.distillation.mean(1)) / 2
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits `[batch, classes]`."""
+        """Logits ``[batch, classes]``."""
         return self.logits(self.stream(batch))
 
 
@@ -426,7 +426,7 @@ class TransM3E(nn.Module):
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor | TrainingOutput:
-        """Logits `[batch, classes]`; in training mode a `TrainingOutput`.
+        """Logits ``[batch, classes]``; in training mode a ``TrainingOutput``.
 
         In evaluation the second modality may be missing from the batch, or from some clips (no
         joint with a score): those clips are scored from the video alone.
@@ -468,7 +468,7 @@ class TransM3E(nn.Module):
 def teacher_is_frozen(settings: Settings) -> bool:
     """Whether the second stream stays as it is: as set, else as the authors' code of the variant.
 
-    In the early code (`variant="rgb-diff"`) it is frozen; the paper's skeleton stream learns.
+    In the early code (``variant="rgb-diff"``) it is frozen; the paper's skeleton stream learns.
 
     Raises:
         UserError: it would be frozen, and is to receive knowledge.
@@ -485,9 +485,9 @@ def teacher_is_frozen(settings: Settings) -> bool:
 
 
 def transm3e_teacher(settings: Settings) -> Teacher:
-    """The second stream of `transm3e(settings)`, to be trained first.
+    """The second stream of ``transm3e(settings)``, to be trained first.
 
-    Load it with `load_teacher`.
+    Load it with ``load_teacher``.
     """
     tokens = _tokens(settings)
     stream: SkeletonStream | VideoStream
@@ -500,7 +500,7 @@ def transm3e_teacher(settings: Settings) -> Teacher:
 
 
 def load_teacher(model: TransM3E, path: Path) -> None:
-    """Puts the weights of a trained `transm3e_teacher` in the place of the second stream.
+    """Puts the weights of a trained ``transm3e_teacher`` in the place of the second stream.
 
     Raises:
         UserError: the file is missing, or is not of this stream at this size.
@@ -509,10 +509,10 @@ def load_teacher(model: TransM3E, path: Path) -> None:
 
 
 def transm3e(settings: Settings) -> TransM3E:
-    """TransM3E-S; `settings.model_depth` 24 makes it TransM3E-B.
+    """TransM3E-S; ``settings.model_depth`` 24 makes it TransM3E-B.
 
     Raises:
-        UserError: as `teacher_is_frozen`, or `settings.pretrained` does not fit.
+        UserError: as ``teacher_is_frozen``, or ``settings.pretrained`` does not fit.
     """
     tokens = _tokens(settings)
     return TransM3E(

@@ -7,7 +7,7 @@ CHANNELS = {"rgb": 3, "rgb_diff": 3, "flow": 2}
 
 
 def video_input(settings: Settings) -> tuple[str, int]:
-    """Key of the batch and channels of the input: RGB unless `settings.modality` says otherwise.
+    """Key of the batch and channels of the input: RGB unless ``settings.modality`` says otherwise.
 
     Raises:
         UserError: the modality is no picture.

@@ -11,7 +11,7 @@ from musclemap_data.errors import UserError
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` or a PyTorch file (`weights_only`: no code is run).
+    """The tensors of a ``.safetensors`` or a PyTorch file (``weights_only``: no code is run).
 
     Raises:
         UserError: no such file, or not a flat mapping from names to tensors.
@@ -31,7 +31,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Loads weights whose names and shapes are the model's; a head (`head.*`) may differ or lack.
+    """Loads weights whose names and shapes are the model's; a head (``head.*``) may differ or lack.
 
     Raises:
         UserError: any other weight is missing, unknown or of another shape; up to three are named.
@@ -56,7 +56,7 @@ def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], source: str) -
 
 
 def start_from(model: nn.Module, settings: Settings) -> None:
-    """Loads `settings.pretrained`, weights this benchmark saved for the same model, if given."""
+    """Loads ``settings.pretrained``, weights this benchmark saved for the same model, if given."""
     if settings.pretrained is not None:
         path = Path(settings.pretrained)
         load_exactly(model, read_weights(path), str(path))

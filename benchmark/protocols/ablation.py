@@ -4,10 +4,10 @@ The differences are paired: both models score the same clips, and every replicat
 resamples them alike (videos where activities are known, whole activities where they are new). A
 difference whose 95% interval holds 0 is called *not separated*.
 
-With k > 1 seeds the interval covers the choice of seeds, too: to each replicate of the mean
-difference is added `s / sqrt(k) * t`, where s is the standard deviation of the k differences on the
-clips as they are and t is drawn from Student's distribution with k - 1 degrees of freedom. One seed
-says nothing of what training itself varies; its interval is about these two sets of weights alone.
+With k > 1 seeds the interval covers the choice of seeds, too: ``s / sqrt(k) * t`` is added to each
+replicate of the mean difference, where s is the standard deviation of the k differences on the
+clips as they are, and t is drawn from Student's distribution with k - 1 degrees of freedom. One
+seed says nothing of what training itself varies; its interval is about these two sets of weights.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def check_drop(model_name: str, settings: Settings, modality: str) -> None:
     """Make sure, before anything is trained, that a model can be scored without a modality.
 
     Raises:
-        UserError: only `transm3e` with a skeleton stream can, without its skeleton.
+        UserError: only ``transm3e`` with a skeleton stream can, without its skeleton.
     """
     if modality != "skeleton":
         raise UserError(f"--drop is {modality!r}; it must be skeleton")

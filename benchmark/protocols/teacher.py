@@ -1,6 +1,6 @@
 """TransM3E's second stream first: trained alone, kept, and used again.
 
-A teacher is a run like any other, of `benchmark.models.transm3e.transm3e_teacher`, in
+A teacher is a run like any other, of ``benchmark.models.transm3e.transm3e_teacher``, in
 ``runs/teachers/``. Its name ends in a hash of everything that decides its weights (settings and
 clips), so a teacher is found again where both match, and another one is trained where they do not.
 ``--fresh`` keeps teachers; remove their folder to train them again.

@@ -26,7 +26,7 @@ from musclemap_data.download.process import OwnProcesses
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import FailureClass, StageError, UserError
 
-# The smallest picture whose shorter side is still 256 or more; sound is not wanted. `?` lets
+# The smallest picture whose shorter side is still 256 or more; sound is not wanted. ``?`` lets
 # formats through that do not tell their size, such as a plain file on a server.
 FORMAT = "bv*[height>=?256][width>=?256][vcodec!=none]/b[height>=?256][width>=?256]/bv*/b/best"
 FORMAT_SORT = ["+res", "+fps", "+size", "+br"]

@@ -43,7 +43,7 @@ def run_jobs(
             return
         suspects = list(queue) if suspects else []
         again = []
-        # The first `count` unfinished jobs may have been the ones that were running.
+        # The first ``count`` unfinished jobs may have been the ones that were running.
         for index, job in enumerate(lost):
             deaths[job.clip_id] += index < count
             if deaths[job.clip_id] >= MOST_ATTEMPTS_PER_RUN:

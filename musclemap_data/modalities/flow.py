@@ -40,12 +40,12 @@ def compute_flow(
 ) -> np.ndarray:
     """TV-L1 flow between neighbouring frames of a clip.
 
-    Frames are turned to gray by Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as `cv2.cvtColor`
+    Frames are turned to gray by Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as ``cv2.cvtColor``
     does in fixed point).
 
     Args:
         frames_rgb: uint8 [T, H, W, 3] RGB.
-        schedule: a `tvl1.Schedule` or the name of one in `tvl1.SCHEDULES`.
+        schedule: a ``tvl1.Schedule`` or the name of one in ``tvl1.SCHEDULES``.
         threads: pairs solved at the same time; the result does not depend on it.
 
     Returns:

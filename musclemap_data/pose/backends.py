@@ -73,7 +73,7 @@ def estimator(backend: str = "blazepose", **settings: Any) -> PoseEstimator:
     """The pose estimator with these settings, loaded once a process.
 
     Args:
-        backend: a name in `BACKENDS`.
+        backend: a name in ``BACKENDS``.
         settings: the backend's own; hashable.
 
     Raises:
@@ -95,7 +95,7 @@ def compute_skeleton(
 
     Args:
         frames: uint8 [T, H, W, 3], RGB.
-        backend: a name in `BACKENDS`.
+        backend: a name in ``BACKENDS``.
         settings: the backend's own; hashable.
 
     Returns:

@@ -4,7 +4,7 @@ A detector finds people and how they lie in the frame; a landmark network gives 
 region turned upright. The steps follow Bazarevsky et al., "BlazePose: on-device real-time body pose
 tracking" (2020) and mediapipe's graphs pose_detection_cpu, pose_detection_to_roi,
 pose_landmark_by_roi_cpu and pose_landmarks_to_roi, whose calculators are named beside the formulas.
-How a person is followed through a clip is our own: see `musclemap_data.pose.follow`.
+How a person is followed through a clip is our own: see ``musclemap_data.pose.follow``.
 """
 
 import contextlib
@@ -204,7 +204,7 @@ class BlazePose:
         min_detection_score: people the detector is less sure of are not seen.
         follow: how the person is chosen and followed.
         smoothing: of the joints over time; None for the raw estimates.
-        files: the two networks; fetched by `blazepose_files` when not given.
+        files: the two networks; fetched by ``blazepose_files`` when not given.
 
     Raises:
         UserError: the weights are not there and cannot be fetched.
@@ -233,7 +233,7 @@ class BlazePose:
         self._lock = threading.Lock()  # an interpreter serves one caller at a time
 
     def __call__(self, frames: Frame) -> Floats:
-        """The skeleton of a clip: see `musclemap_data.pose.PoseEstimator`."""
+        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
         check_frames(frames)
         with self._lock:
             poses, shots = follow_person(self, frames, self.follow)
@@ -247,7 +247,7 @@ class BlazePose:
         return skeleton[:, None]
 
     def provenance(self) -> dict[str, Any]:
-        """See `musclemap_data.pose.PoseEstimator`."""
+        """See ``musclemap_data.pose.PoseEstimator``."""
         return {
             "extractor": "blazepose-full",
             "version": VERSION,

@@ -86,10 +86,10 @@ def skeleton_in_boxes(
         find: gives the boxes; a box thinner than a pixel counts as nobody.
         measure: gives the joints of a batch.
         smoothing: of the joints over time, within each shot; None for the raw estimates.
-        batch: frames in one call of `measure`.
+        batch: frames in one call of ``measure``.
 
     Returns:
-        float32 [T, 1, 17, 3] as `musclemap_data.pose.PoseEstimator` has it.
+        float32 [T, 1, 17, 3] as ``musclemap_data.pose.PoseEstimator`` has it.
 
     Raises:
         ValueError: not uint8 [T, H, W, 3].

@@ -53,7 +53,7 @@ class BoxedPerson(Detection):
 
 
 def read_normalisation(data: bytes, source: str | Path) -> Normalisation:
-    """How a detector wants its input, from the `pipeline.json` in its official archive.
+    """How a detector wants its input, from the ``pipeline.json`` in its official archive.
 
     A pipeline without a Normalize step (YOLOX) takes plain pixels. A bare .onnx file says nothing:
     RTMDet's values are taken.
@@ -168,7 +168,7 @@ class PersonDetector:
 
 
 def follow_boxes(people: Sequence[Sequence[BoxedPerson]]) -> Floats:
-    """Choose the exerciser of one shot (see `follow.main_person`) and follow their box both ways.
+    """Choose the exerciser of one shot (see ``follow.main_person``) and follow their box both ways.
 
     Args:
         people: who was found in each of T frames.

@@ -23,7 +23,7 @@ class PoseEstimator(Protocol):
 
         Returns:
             float32 [T, M, 17, 3]: x, y in pixels, score in [0, 1]; M people, joints as in
-            `musclemap_data.skeleton.JOINTS`. A frame without a person: x = y = NaN, score 0.
+            ``musclemap_data.skeleton.JOINTS``. A frame without a person: x = y = NaN, score 0.
 
         Raises:
             ValueError: not uint8 [T, H, W, 3].

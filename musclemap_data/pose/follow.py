@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 Frame = npt.NDArray[np.uint8]
 
-# In units of `separation`: regions this near in one frame are one pose; this far, two people;
+# In units of ``separation``: regions this near in one frame are one pose; this far, two people;
 # regions this near in two frames of a shot are one person, who may have moved (standing up from the
 # squat of a burpee is 0.85).
 SAME_POSE = 0.15
@@ -27,7 +27,7 @@ SAME_PERSON = 0.9
 class Roi:
     """A square region of interest in image pixels, turned so that the body stands upright in it.
 
-    `angle` is in radians, clockwise on the screen: 0 for an upright person, pi / 2 for one whose
+    ``angle`` is in radians, clockwise on the screen: 0 for an upright person, pi / 2 for one whose
     head points to the right.
     """
 
@@ -67,7 +67,7 @@ class Pose:
 
 
 class RegionModel(Protocol):
-    """What `follow_person` asks of a pose model."""
+    """What ``follow_person`` asks of a pose model."""
 
     def detect(self, frame: Frame, quarter_turns: int) -> list[Detection]:
         """People in the frame, best first; the frame is turned before the model looks at it."""
@@ -80,7 +80,7 @@ def find_shots(frames: Frame, cut_contrast: float) -> list[tuple[int, int]]:
     """Split a clip at its hard cuts.
 
     A cut is a frame whose mean absolute difference to the frame before it, on a coarse grid, is
-    over `cut_contrast` grey levels and over four times the clip's median difference (a shaking
+    over ``cut_contrast`` grey levels and over four times the clip's median difference (a shaking
     camera is not a row of cuts).
 
     Args:
@@ -141,12 +141,12 @@ class FollowSettings:
 
     Attributes:
         presence_threshold: below it the landmark model's own "a person is here" counts as lost
-            (mediapipe's `min_tracking_confidence`).
+            (mediapipe's ``min_tracking_confidence``).
         looks: frames of each shot in which the detector looks for the exerciser.
         quarter_turns: turns of the frame that the detector tries, in order, until one shows a
             person: 0 upright, 1 for a head pointing right, 3 left, 2 down.
         patience: for so many frames after a loss the person is first looked for where they were.
-        reach: a person found again may be this far (see `separation`) from where they were lost.
+        reach: a person found again may be this far (see ``separation``) from where they were lost.
         reach_growth: by how much the reach grows with every frame without the person.
         cut_contrast: grey levels of mean change that make a hard cut.
     """
@@ -208,7 +208,7 @@ class _Follower:
         """Follow the person from a known pose over the frames in this order.
 
         Args:
-            pose: where the person is in the frame before the first of `order`.
+            pose: where the person is in the frame before the first of ``order``.
             order: frame indices, rising or falling.
             until_agreed: stop at the first frame where an earlier pass saw the same.
         """
@@ -303,7 +303,7 @@ def follow_person(
     Args:
         model: finds people in frames and joints in regions.
         frames: uint8 [T, H, W, 3].
-        settings: see `FollowSettings`.
+        settings: see ``FollowSettings``.
 
     Returns:
         A pose, or None where the person was not found, for every frame; and the clip's shots as

@@ -1,6 +1,6 @@
 """mmpose itself (OpenMMLab, Apache-2.0): any of its top-down models for COCO-17.
 
-mmpose 1.3.2 needs an environment of its own, which `make mmpose` builds: see docs/pose.md. It and
+mmpose 1.3.2 needs an environment of its own, which ``make mmpose`` builds: see docs/pose.md. It and
 torch are imported inside functions only.
 """
 
@@ -106,8 +106,8 @@ def _is_absent(name: str) -> bool:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint: weights, and facts in numbers, text and numpy values.
 
-    Nothing else is unpickled: `weights_only` stays on, and numpy's scalars and arrays, which the
-    published checkpoints carry in their `meta`, are allowed by name.
+    Nothing else is unpickled: ``weights_only`` stays on, and numpy's scalars and arrays, which the
+    published checkpoints carry in their ``meta``, are allowed by name.
 
     Raises:
         UserError: missing, damaged, or with other objects in it.
@@ -165,7 +165,7 @@ class MMPose:
     Args:
         config: file of a top-down model for COCO-17, or the name of one of mmpose's own.
         checkpoint: file with its weights.
-        detector: what finds the person: see `boxes.box_finder`.
+        detector: what finds the person: see ``boxes.box_finder``.
         detector_sha256: of the detector's file; needed for a URL.
         device: "cpu" or "cuda"; None for the GPU where torch has one.
         pose_batch: frames in one forward pass.
@@ -174,7 +174,7 @@ class MMPose:
     Raises:
         UserError: mmpose is not in this environment; config and checkpoint cannot be used, or the
             device is not there.
-        ValueError: `pose_batch` is below 1.
+        ValueError: ``pose_batch`` is below 1.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class MMPose:
             config = Config.fromfile(where)
             if config.model.type != "TopdownPoseEstimator":
                 raise UserError(f"{where} is a {config.model.type}, not a TopdownPoseEstimator")
-            # What decides the numbers; before `init_model`, which changes it.
+            # What decides the numbers; before ``init_model``, which changes it.
             deciding = {
                 "model": config.model.to_dict(),
                 "pipeline": config.test_dataloader.dataset.pipeline,
@@ -249,7 +249,7 @@ class MMPose:
         return model
 
     def __call__(self, frames: Frame) -> Floats:
-        """The skeleton of a clip: see `musclemap_data.pose.PoseEstimator`."""
+        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
         return skeleton_in_boxes(
             frames, self._find, self.measure, self.smoothing, batch=self.pose_batch
         )
@@ -286,7 +286,7 @@ class MMPose:
         return np.concatenate([joints, scores[..., None]], axis=-1).astype(np.float32)
 
     def provenance(self) -> dict[str, Any]:
-        """See `musclemap_data.pose.PoseEstimator`.
+        """See ``musclemap_data.pose.PoseEstimator``.
 
         Device and batch are left out: they change no more than rounding.
         """

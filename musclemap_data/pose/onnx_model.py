@@ -8,7 +8,7 @@ from musclemap_data.pose.estimator import check_device
 
 
 def load_session(model: bytes, source: str | Path, device: str | None = None) -> Any:
-    """An `onnxruntime.InferenceSession` of one thread.
+    """An ``onnxruntime.InferenceSession`` of one thread.
 
     Args:
         model: the content of the .onnx file. From bytes and not from a path, so that a model

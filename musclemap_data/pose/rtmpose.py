@@ -29,7 +29,7 @@ STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
 def padded_box(box: Floats, aspect: float) -> tuple[npt.NDArray[np.float64], float, float]:
-    """Centre, width and height of a box, padded and widened to width / height = `aspect`."""
+    """Centre, width and height of a box, padded and widened to width / height = ``aspect``."""
     x0, y0, x1, y1 = (float(v) for v in box)
     width, height = (x1 - x0) * PADDING, (y1 - y0) * PADDING
     if width > height * aspect:
@@ -46,7 +46,7 @@ class RTMPose:
         weights: path or http(s) URL of an ONNX model with SimCC outputs for COCO-17, or of a zip
             archive with one (as the official ones come in).
         weights_sha256: of that file; needed for a URL.
-        detector: what finds the person: see `boxes.box_finder`.
+        detector: what finds the person: see ``boxes.box_finder``.
         detector_sha256: of the detector's file; needed for a URL.
         device: "cpu" or "cuda"; None for the GPU where ONNX Runtime has one.
         smoothing: of the joints over time; None for the raw estimates.
@@ -87,7 +87,7 @@ class RTMPose:
         return inputs[0].name, shapes[0][3], shapes[0][2]
 
     def __call__(self, frames: Frame) -> Floats:
-        """The skeleton of a clip: see `musclemap_data.pose.PoseEstimator`."""
+        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
         # One frame a call: official models with a fixed batch have a batch of one.
         return skeleton_in_boxes(
             frames, self._find, lambda f, b: self.measure(f[0], b[0])[None], self.smoothing, batch=1
@@ -124,7 +124,7 @@ class RTMPose:
         return np.concatenate([points, score[:, None]], axis=1).astype(np.float32)
 
     def provenance(self) -> dict[str, Any]:
-        """See `musclemap_data.pose.PoseEstimator`."""
+        """See ``musclemap_data.pose.PoseEstimator``."""
         return {
             "extractor": "rtmpose-onnx",
             "version": VERSION,

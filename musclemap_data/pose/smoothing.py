@@ -48,7 +48,7 @@ def low_pass(
 
     Args:
         signal: [T, ...].
-        cutoff: cycles a frame, broadcastable to `signal`.
+        cutoff: cycles a frame, broadcastable to ``signal``.
     """
     # alpha = 1 / (1 + tau / Te) with tau = 1 / (2 pi f_c), Te = 1 frame: equation 6 of the paper.
     alpha = np.broadcast_to(1 / (1 + 1 / (2 * np.pi * cutoff)), signal.shape)

@@ -102,11 +102,11 @@ def blazepose_files(
 ) -> tuple[Path, Path]:
     """BlazePose's detector and landmark networks, checked against their sha256.
 
-    They are looked for in `MUSCLEMAP_BLAZEPOSE_DIR`, if set, else in the cache; only when the cache
-    lacks them is the network used. Processes that ask at once wait for the one that fetches.
+    They are looked for in ``MUSCLEMAP_BLAZEPOSE_DIR``, if set, else in the cache, and fetched when
+    the cache lacks them. Of processes that ask at once, one fetches and the others wait.
 
     Args:
-        cache_dir: in place of `cache_folder()`.
+        cache_dir: in place of ``cache_folder()``.
         fetch_wheel: puts the wheel into a folder and returns its path.
 
     Returns:
@@ -182,13 +182,13 @@ def read_weights(source: str | Path, sha256: str | None, cache_dir: Path | None 
         source: path or URL.
         sha256: of the file as given (of the archive, for an archive). A URL must have one: what
             comes from the network is not run unchecked.
-        cache_dir: in place of `cache_folder()`.
+        cache_dir: in place of ``cache_folder()``.
 
     Returns:
         The bytes of the file.
 
     Raises:
-        UserError: missing, unreachable, too large, or another checksum than `sha256`.
+        UserError: missing, unreachable, too large, or another checksum than ``sha256``.
     """
     source = str(source)
     wanted = sha256.strip().lower() if sha256 else None

@@ -1,7 +1,7 @@
 """The embedded sample: synthetic workout videos with exact ground truth, rendered on the spot.
 
-`render_sample` writes the videos and their manifest; `SyntheticVideo` gives single frames and the
-truth about them without a file. Everything here is synthetic: nobody was filmed.
+``render_sample`` writes the videos and their manifest; ``SyntheticVideo`` gives single frames and
+the truth about them without a file. Everything here is synthetic: nobody was filmed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m musclemap_data.sample OUT_DIR`: renders the synthetic sample."""
+"""``python -m musclemap_data.sample OUT_DIR``: renders the synthetic sample."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Look:
 
 
 def noise(points: Array, scale: float, seed: int) -> Array:
-    """Smooth value noise in [-1, 1] at points [N, 3] (metres), feature size `scale` metres."""
+    """Smooth value noise in [-1, 1] at points [N, 3] (metres), feature size ``scale`` metres."""
     lattice = np.random.default_rng(seed).uniform(-1, 1, (16, 16, 16))
     q = points / scale
     base = np.floor(q).astype(int)

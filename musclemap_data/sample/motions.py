@@ -134,7 +134,7 @@ class Performance:
 def perform(
     activity: str, size: Dimensions, rng: np.random.Generator, at_least_s: float
 ) -> Performance:
-    """Draws one clip's motion: whole repetitions that last `at_least_s` seconds or a little more.
+    """Draws one clip's motion: whole repetitions that last ``at_least_s`` seconds or a little more.
 
     Raises:
         ValueError: an activity that the sample cannot perform.

@@ -71,11 +71,11 @@ def plan_sample(size: SampleSize, seed: int) -> tuple[VideoPlan, ...]:
     """Assigns activities to videos.
 
     Train videos show known activities only. Videos for validation and test show known and new
-    ones in turn; their clips go to `val_known` and `val_new`, or `test_known` and `test_new`.
-    Every video, so every subject and room, belongs to one of the three.
+    ones in turn; their clips go to ``val_known`` and ``val_new``, or ``test_known`` and
+    ``test_new``. Every video, so every subject and room, belongs to one of the three.
 
     Args:
-        size: see `SampleSize`.
+        size: see ``SampleSize``.
         seed: another seed gives other assignments, people and rooms.
     """
     rng = np.random.default_rng([seed, 0])

@@ -1,6 +1,6 @@
 """Words for writing key poses: free and planted limbs, symmetry, a few common arms.
 
-Lengths are in metres when they end in `_m`, else shares of the limb. People face +z standing;
+Lengths are in metres when they end in ``_m``, else shares of the limb. People face +z standing;
 their heads point to +z when lying on the front and to -z on the back.
 """
 

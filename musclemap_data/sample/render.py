@@ -51,7 +51,7 @@ class Camera:
 def look_at(
     position: Array, target: Array, roll: float, focal_px: float, width: int, height: int
 ) -> Camera:
-    """A camera at `position` that looks at `target` (metres), turned by `roll` radians."""
+    """A camera at ``position`` that looks at ``target`` (metres), turned by ``roll`` radians."""
     forward = unit(target - position)
     right = unit(np.cross(forward, np.array([0.0, 1.0, 0.0])))
     down = np.cross(forward, right)
@@ -464,7 +464,7 @@ def draw(
 
 
 def screen_points(camera: Camera, vertices: Array) -> Array:
-    """Vertices [V, 3] as `rasterise` wants them: x, y in pixels and the inverse depth."""
+    """Vertices [V, 3] as ``rasterise`` wants them: x, y in pixels and the inverse depth."""
     seen = camera.project(vertices)
     seen[:, 2] = 1.0 / seen[:, 2]
     return seen

@@ -156,7 +156,7 @@ class Limb:
             from shoulder or hip to wrist or ankle in the frame of the chest or pelvis, in limb
             lengths (a norm of 1 is a straight limb).
         pole: [3] direction in which elbow or knee points, in the frame of the chest or pelvis.
-        planted: see `target`.
+        planted: see ``target``.
         end: direction of fingers or toes on the stage [3]; or, for a leg, the plantar flexion in
             radians (0: foot at a right angle to the shin). None: hand in line with the forearm.
     """
@@ -242,7 +242,7 @@ def unit(vector: Array) -> Array:
 
 
 def swing(start: Array, end: Array) -> Array:
-    """The smallest rotation [3, 3] that takes unit vector `start` to unit vector `end`."""
+    """The smallest rotation [3, 3] that takes unit vector ``start`` to unit vector ``end``."""
     axis = np.array(
         [
             start[1] * end[2] - start[2] * end[1],
@@ -344,7 +344,7 @@ def solve(size: Dimensions, start: Pose, end: Pose, share: float, rise: float = 
     Args:
         size: the person's dimensions.
         start, end: the key poses.
-        share: 0 gives `start`, 1 gives `end`.
+        share: 0 gives ``start``, 1 gives ``end``.
         rise: height in metres by which everything, planted feet too, is off the floor (a jump).
     """
     rest = rest_joints(size)
@@ -442,7 +442,7 @@ def _blended_target(
 def _hand_rotation(rule: Limb, forearm: Array, rest_arm: Array) -> Array:
     if not isinstance(rule.end, np.ndarray):
         return forearm
-    # Fingers along `end`, palm as far down as possible.
+    # Fingers along ``end``, palm as far down as possible.
     fingers = unit(rule.end)
     palm = np.array([0.0, -1.0, 0.0])
     palm = unit(palm - (palm @ fingers) * fingers)

@@ -171,7 +171,7 @@ def extract(rows: Array, step: float, blend: float) -> tuple[Array, npt.NDArray[
 
 
 def smooth(values: Array, faces: npt.NDArray[np.int32], rounds: int) -> Array:
-    """Averages every row with its neighbours in the mesh, `rounds` times."""
+    """Averages every row with its neighbours in the mesh, ``rounds`` times."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     n = len(values)
     degree = np.bincount(ends[:, 0], minlength=n).astype(float)[:, None]

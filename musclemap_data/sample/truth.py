@@ -54,7 +54,7 @@ def joint_visibility(
 
     Args:
         seen: [17, 3] x, y (pixels) and depth (metres) of the joints.
-        screen: [V, 3] the mesh as `rasterise` wants it.
+        screen: [V, 3] the mesh as ``rasterise`` wants it.
         faces: [F, 3].
         camera: of the frame.
         height_m: body height.

@@ -38,17 +38,17 @@ def render_sample(
 ) -> Path:
     """Renders the synthetic sample.
 
-    Writes `videos/NAME.mp4` (H.264), `manifest.csv` (its urls are paths relative to itself),
-    `README.txt` and, with `truth`, `truth/NAME.npz`. The pixels depend on `size` and `seed` only,
-    not on `workers`. Called from a script with more than one worker, the script needs the usual
-    `if __name__ == "__main__":`.
+    Writes ``videos/NAME.mp4`` (H.264), ``manifest.csv`` (its urls are paths relative to itself),
+    ``README.txt`` and, with ``truth``, ``truth/NAME.npz``. The pixels depend on ``size`` and
+    ``seed`` only, not on ``workers``. A script that calls this with more than one worker needs the
+    usual ``if __name__ == "__main__":``.
 
     Args:
         out_dir: created if absent; files of the same names are replaced.
-        size: a name in `SAMPLE_SIZES`, or own figures.
+        size: a name in ``SAMPLE_SIZES``, or own figures.
         seed: another seed, other people, rooms and motions.
         workers: processes.
-        truth: also write the ground truth, see `write_video`.
+        truth: also write the ground truth, see ``write_video``.
         progress: called with (videos done, videos in all) after every video.
 
     Returns:
@@ -96,12 +96,12 @@ def render_sample(
 def write_video(plan: VideoPlan, size: SampleSize, out: Path, truth: bool) -> list[Row]:
     """Renders one video and returns its rows of the manifest.
 
-    With `truth`, `truth/VIDEO_ID.npz` holds:
+    With ``truth``, ``truth/VIDEO_ID.npz`` holds:
         joints: float32 [T, 17, 3] COCO-17 x, y (pixels) and visibility (0 or 1);
         phase: float32 [T], share of the repetition, -1 in pauses;
         clip: int32 [T], number of the clip in the video, -1 in pauses;
         flow_frames: int32 [K]; flow: float32 [K, H, W, 2] pixels, from that frame to the next;
-        flow_visible, flow_body: bool [K, H, W], see `truth.Flow`;
+        flow_visible, flow_body: bool [K, H, W], see ``truth.Flow``;
         fps: float.
     """
     cv2.setNumThreads(1)

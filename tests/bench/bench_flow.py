@@ -6,7 +6,7 @@ Every pair of frames is given to every method before the next pair's turn, so th
 slows them all alike. On one thread the clock is the process's CPU time, which other processes
 cannot stretch; on more it is the wall clock, and then the OpenCV methods use N threads for a pair
 while ours solves N pairs at a time. Needs nothing but this repository; real pairs are taken from
-`../shared/real_clips` where that folder exists, and rendered otherwise. Prints Markdown tables.
+``../shared/real_clips`` where that folder exists, and rendered otherwise. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def ellipse(
 
 
 def synthetic_pairs(count: int, seed: int = SEED) -> Iterator[Pair]:
-    """`count` pairs, the magnitudes in turn; the same for the same seed."""
+    """``count`` pairs, the magnitudes in turn; the same for the same seed."""
     for i in range(count):
         yield synthetic_pair(MAGNITUDES_PX[i % 4], np.random.default_rng([seed, i]))
 
@@ -146,7 +146,7 @@ def synthetic_pairs(count: int, seed: int = SEED) -> Iterator[Pair]:
 
 
 def real_pairs(count: int) -> list[Pair]:
-    """One pair from the middle of each of `count` clips, short side 256; still ones are skipped."""
+    """One pair from the middle of each of ``count`` clips, short side 256, no still ones."""
     paths = sorted(CLIPS.glob("*.mp4"))
     pairs: list[Pair] = []
     for path in paths[:: max(1, len(paths) // (2 * count))]:
@@ -239,7 +239,7 @@ def end_point_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def energy(frames: Frames, u: np.ndarray, seen: np.ndarray, lambda_: float = 0.15) -> float:
-    """sum |grad u1| + |grad u2| + lambda |I1(x + u) - I0(x)|, the data term where `seen`."""
+    """sum |grad u1| + |grad u2| + lambda |I1(x + u) - I0(x)|, the data term where ``seen``."""
     total = 0.0
     for d in range(2):
         x = np.diff(u[..., d], axis=1, append=u[:, -1:, d])

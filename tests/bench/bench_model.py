@@ -1,4 +1,4 @@
-"""Speed and memory of our MViTv2 and TransM3E beside torchvision's `mvit_v2_s`.
+"""Speed and memory of our MViTv2 and TransM3E beside torchvision's ``mvit_v2_s``.
 
     python -m tests.bench.bench_model [--threads 2] [--rounds 9] [--budget 300] [--device cpu]
 
@@ -145,7 +145,7 @@ def print_peak(side: str, frames: int, size: int) -> None:
 def resident_mb(which: str) -> float:
     """Resident memory now (VmRSS) or at its peak (VmHWM); Linux.
 
-    Not `getrusage`: its peak starts from that of the process which started this one.
+    Not ``getrusage``: its peak starts from that of the process which started this one.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{which}:"):
@@ -186,7 +186,7 @@ def measure(
     """Seconds of every row and precision in each round, and FLOPs of every row.
 
     One unmeasured round warms up and counts FLOPs. Rounds stop early when the next one would end
-    after `end_s` (of `time.perf_counter`), but not before the first.
+    after ``end_s`` (of ``time.perf_counter``), but not before the first.
     """
     flops: dict[str, float] = {}
     times: dict[tuple[str, str], list[float]] = {}

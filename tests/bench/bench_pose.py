@@ -48,7 +48,7 @@ def jitter_px(joints: np.ndarray) -> np.ndarray:
 
 
 def lag_frames(raw: np.ndarray, smooth: np.ndarray, reach: int = 4) -> float:
-    """By how many frames `smooth` [T] comes after `raw` [T]; NaN when it cannot be told."""
+    """By how many frames ``smooth`` [T] comes after ``raw`` [T]; NaN when it cannot be told."""
     a, b = np.diff(raw), np.diff(smooth)
     inner = slice(reach, len(a) - reach)
     shifts = range(-reach, reach + 1)

@@ -5,11 +5,11 @@
 Two measurements, each size in a process of its own, on 20 tiny videos that the clips share:
 
 - bookkeeping: everything that the main process does (read the manifest, ledger, plan, write and
-  check shards, `dataset.json`), once for a fresh build and once for a run that finds all of it
+  check shards, ``dataset.json``), once for a fresh build and once for a run that finds all of it
   done. Extraction is replaced: a staged row is copied where a worker would have made it, and the
   time of that is taken off. In memory (/dev/shm) if there is room, so that the disk, which is
   busier at some times than at others, does not count.
-- full: `musclemap extract-modalities --modalities rgb` as it is, two frames of 32 x 32 a clip.
+- full: ``musclemap extract-modalities --modalities rgb`` as it is, two frames of 32 x 32 a clip.
 
 Seconds of a processor (all processes) are steadier than the clock on a busy machine: both are
 given. Memory is the main process's peak.

@@ -2,7 +2,7 @@
 
     python -m tests.bench.project_scale DATA [--clips 15004] [--seconds 10] [--cores 2,16,256]
 
-DATA is any finished data set with all four modalities, best of real videos (`make real-clips`).
+DATA is any finished data set with all four modalities, best of real videos (``make real-clips``).
 Its ledger has the seconds that each stage took, its shards the bytes of each column.
 """
 

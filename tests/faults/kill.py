@@ -2,8 +2,8 @@
 
     python -m tests.faults.kill [--kills 200] [--seed 0] [--lanes 2]
 
-One build is `musclemap download` from a slow server on this machine, then `musclemap
-extract-modalities`. Each command is started, killed (SIGKILL to its whole process group) and
+One build is ``musclemap download`` from a slow server on this machine, then ``musclemap
+extract-modalities``. Each command is started, killed (SIGKILL to its whole process group) and
 started again until it ends by itself; then the rows and the bytes of the shards must be those of a
 build that nobody disturbed. Linux only: what a kill hit is read from the open files in /proc.
 """

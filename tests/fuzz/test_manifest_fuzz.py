@@ -398,7 +398,7 @@ def test_a_password_in_a_url_is_refused_and_not_shown(folder):
 
 
 def test_the_folders_above_a_parquet_manifest_are_no_columns(folder):
-    """Arrow reads `split=test_known` in a path as a column, unless it is kept from it."""
+    """Arrow reads ``split=test_known`` in a path as a column, unless it is kept from it."""
     (folder / "split=test_known").mkdir(exist_ok=True)
     path = folder / "split=test_known" / "m.parquet"
     path.write_bytes(good_parquet())

@@ -74,7 +74,7 @@ class Workspace:
         )
 
     def solve(self, frames: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
-        """Write the flow of neighbouring `frames` uint8 [T, H, W] to `out` float32 [T-1, H, W, 2].
+        """Write the flow of ``frames`` uint8 [T, H, W] to ``out`` float32 [T - 1, H, W, 2].
 
         Releases the interpreter lock while it computes.
         """
@@ -107,7 +107,7 @@ def tvl1_flow(
     Args:
         frame0: uint8 [H, W].
         frame1: uint8 [H, W].
-        schedule: a `Schedule` or the name of one in `SCHEDULES`.
+        schedule: a ``Schedule`` or the name of one in ``SCHEDULES``.
         workspace: memory to reuse, made for this size and schedule.
 
     Returns:
@@ -143,7 +143,7 @@ def flow_clip(
 
     Args:
         frames_gray: uint8 [T, H, W]; T >= 1.
-        schedule: a `Schedule` or the name of one in `SCHEDULES`.
+        schedule: a ``Schedule`` or the name of one in ``SCHEDULES``.
         threads: pairs solved at the same time; each further thread makes its own workspace.
         workspace: memory for the first thread to reuse, made for this size and schedule.
 
@@ -191,11 +191,11 @@ def tvl1_torch(
     Args:
         frames0: uint8 [B, H, W].
         frames1: uint8 [B, H, W].
-        schedule: a `Schedule` or the name of one in `SCHEDULES`.
+        schedule: a ``Schedule`` or the name of one in ``SCHEDULES``.
         device: where torch computes.
 
     Returns:
-        float32 [B, H, W, 2], as `tvl1_flow` for each pair up to rounding.
+        float32 [B, H, W, 2], as ``tvl1_flow`` for each pair up to rounding.
 
     Raises:
         ValueError: wrong dtype or shape, or unknown schedule.
@@ -230,7 +230,7 @@ def _fitting_workspace(
 
 
 def _check_gray(name: str, frames: npt.NDArray[np.uint8], dims: int) -> None:
-    """Raise ValueError unless `frames` is a non-empty uint8 array of `dims` dimensions."""
+    """Raise ValueError unless ``frames`` is a non-empty uint8 array of ``dims`` dimensions."""
     wanted = "uint8 [H, W]" if dims == 2 else "uint8 [T, H, W]"
     if not isinstance(frames, np.ndarray):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The numerical core of TV-L1 optical flow, compiled by numba. `tvl1/__init__.py` is its only user.
+"""The numerical core of TV-L1 optical flow, compiled by numba, behind ``tvl1/__init__.py``.
 
 Notation and method are those of Zach, Pock and Bischof, "A Duality Based Approach for Realtime
 TV-L1 Optical Flow" (DAGM 2007), as written out by Sanchez, Meinhardt-Llopis and Facciolo, "TV-L1
@@ -17,16 +17,16 @@ with p_d = (p_d1, p_d2) the dual variable of u_d. I0 and I1 are read on a pyrami
 on each level I1 is warped (u0 = u) a few times, and each warp is followed by a median filter and a
 run of iterations.
 
-Memory. A level lives in `planes`: one row of that array per field (u1, u2, p11, ...). In a plane,
+Memory. A level lives in ``planes``: one row of that array per field (u1, u2, p11, ...). In a plane,
 pixel (x, y) has the index (y + 1) * stride + x: the image has a margin of one row above and below,
 and its rows are padded to a multiple of 16 floats. A neighbour is therefore a constant shift of
 the index, and an iteration is two loops over whole planes without a branch, which LLVM turns into
 full-width vector code (measured: 1.4 times the speed of loops over single rows, which pay for the
 set-up of 14 slices every 341 pixels). The padding takes part in the loops and stays zero by itself:
-its data term is zero, and `inside` keeps the last column from looking at it.
+its data term is zero, and ``inside`` keeps the last column from looking at it.
 
-Loops that are to become vector code index slices with the bare loop variable: numba lets `a[x + 1]`
-count from the end if negative, and LLVM then gathers single floats (3 times slower).
+Loops that are to become vector code index slices with the bare loop variable: numba lets
+``a[x + 1]`` count from the end if negative, and LLVM then gathers single floats (3 times slower).
 
 All kernels are in one file because numba's disk cache notices changes of a kernel's own file only.
 """
@@ -38,7 +38,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Everything `fastmath` allows: no value here is ever infinite or NaN (tests feed it the extremes).
+# Everything ``fastmath`` allows: no value here is ever infinite or NaN (tested at the extremes).
 kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy", boundscheck=False)
 
 Float = Any  # a float32 in compiled code
@@ -59,7 +59,7 @@ FLAT = float32(np.finfo(np.float32).eps)  # squared gradient that counts as none
 
 
 class Parameters(NamedTuple):
-    """`tvl1.Schedule` as the kernels take it."""
+    """``tvl1.Schedule`` as the kernels take it."""
 
     tau: float
     lambda_: float
@@ -74,7 +74,7 @@ class Parameters(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """All the memory that a pair of frames needs; made once by `tvl1.Workspace`."""
+    """All the memory that a pair of frames needs; made once by ``tvl1.Workspace``."""
 
     sizes: np.ndarray  # int64 [levels, 2]: height and width, finest level first
     pyramid0: np.ndarray  # float32 [sum of height * width]: I0 of all levels, finest first
@@ -101,7 +101,7 @@ def plane_size(height: int, width: int) -> int:
 
 @kernel
 def taps_size(height: int, width: int) -> int:
-    """Floats in the table of taps that `fill_taps` writes."""
+    """Floats in the table of taps that ``fill_taps`` writes."""
     return (height + 2 * TAP_MARGIN) * (width + 2 * TAP_MARGIN) * TAP_CHANNELS
 
 
@@ -124,7 +124,7 @@ def resize(
     gain: Float,
     row: np.ndarray,
 ) -> None:
-    """Bilinear resize of [H, W] images as OpenCV's INTER_LINEAR; `step` source pixels a pixel."""
+    """Bilinear resize of [H, W] images as OpenCV's INTER_LINEAR; ``step`` source pixels a pixel."""
     source_height, source_width = source.shape
     height, width = target.shape
     gain = float32(gain)
@@ -147,7 +147,7 @@ def resize(
 def build_pyramid(
     frame: np.ndarray, sizes: np.ndarray, scale: Float, pyramid: np.ndarray, row: np.ndarray
 ) -> None:
-    """Write all levels of a uint8 [H, W] frame into `pyramid`, one after the other."""
+    """Write all levels of a uint8 [H, W] frame into ``pyramid``, one after the other."""
     height, width = frame.shape
     level = pyramid[: height * width].reshape(height, width)
     for y in range(height):
@@ -170,7 +170,7 @@ def fill_taps(image1: np.ndarray, black_outside: bool, taps: np.ndarray) -> None
     """Interleave I1 with its central differences and surround them by what lies outside.
 
     The four channels of a pixel sit side by side, so the 4 x 4 neighbourhood of the bicubic filter
-    is four runs of 16 floats. Outside is black or, if not `black_outside`, the nearest edge pixel.
+    is four runs of 16 floats. Outside is black or, without ``black_outside``, the nearest pixel.
     """
     height, width = image1.shape
     pitch = (width + 2 * TAP_MARGIN) * TAP_CHANNELS
@@ -217,7 +217,7 @@ def cubic_weights(t: Float) -> tuple[Float, Float, Float, Float]:
 def weigh_taps(
     typing_context: Any, taps: Any, start: Any, pitch: Any, vertical: Any, horizontal: Any
 ) -> Any:
-    """Weigh the 4 x 4 taps from index `start` on by two cubic filters: (I1, I1x, I1y).
+    """Weigh the 4 x 4 taps from index ``start`` on by two cubic filters: (I1, I1x, I1y).
 
     In Python it would read
 
@@ -275,7 +275,7 @@ def locate(
 ) -> None:
     """Where the pixels of row y land in I1: first tap, weights, and 1 if in sight or else 0.
 
-    `reach` is how far beyond the border I1 is still in sight, in pixels.
+    ``reach`` is how far beyond the border I1 is still in sight, in pixels.
     """
     width = u1.size
     pitch = (width + 2 * TAP_MARGIN) * TAP_CHANNELS
@@ -303,7 +303,7 @@ def locate(
 def interpolate(
     taps: np.ndarray, pitch: int, starts: np.ndarray, weights: np.ndarray, values: np.ndarray
 ) -> None:
-    """I1 and its two derivatives at the places found by `locate`, into `values` [3, W]."""
+    """I1 and its two derivatives at the places found by ``locate``, into ``values`` [3, W]."""
     a0, a1, a2, a3 = weights[0], weights[1], weights[2], weights[3]
     b0, b1, b2, b3 = weights[4], weights[5], weights[6], weights[7]
     i1, i1x, i1y = values[0], values[1], values[2]
@@ -317,7 +317,7 @@ def interpolate(
 def set_data_term(
     image0: Plane, values: np.ndarray, seen: np.ndarray, planes: Planes, start: int
 ) -> None:
-    """Write the data term's four planes for one row of pixels, from plane index `start` on."""
+    """Write the data term's four planes for one row of pixels, from plane index ``start`` on."""
     stop = start + image0.size
     i1, i1x, i1y = values[0], values[1], values[2]
     u1 = planes[U1, start:stop]
@@ -346,7 +346,7 @@ def linearise(image0: np.ndarray, black_outside: bool, planes: Planes, memory: M
     so that rho(u) = RHO_C + <grad I1, u>.
 
     Where x + u0 leaves the image there is nothing to compare and the data term is zero, unless
-    `black_outside` asks for OpenCV's rule: I1 is black beyond its border.
+    ``black_outside`` asks for OpenCV's rule: I1 is black beyond its border.
     """
     height, width = image0.shape
     stride = row_stride(width)
@@ -448,7 +448,7 @@ def iterate(
     iterations: int,
     stop: Float,
 ) -> Float:
-    """Alternate `update_u` and `update_p`; end early once the change is at most `stop` (px^2).
+    """Alternate ``update_u`` and ``update_p``; end early once the change is at most ``stop``, px^2.
 
     Returns the last change.
     """
@@ -509,9 +509,9 @@ def sort5(
 def sort5_rows(
     row0: Plane, row1: Plane, row2: Plane, row3: Plane, row4: Plane, sorted_: np.ndarray, first: int
 ) -> None:
-    """Sort five rows against each other: the five values of each place in order into `sorted_`.
+    """Sort five rows against each other: the five values of each place in order into ``sorted_``.
 
-    `sorted_` has five rows, of which index `first` takes the first place.
+    ``sorted_`` has five rows, of which index ``first`` takes the first place.
     """
     s0, s1, s2 = sorted_[0, first:], sorted_[1, first:], sorted_[2, first:]
     s3, s4 = sorted_[3, first:], sorted_[4, first:]
@@ -521,7 +521,7 @@ def sort5_rows(
 
 @kernel
 def median3_row(columns: np.ndarray, out: Plane) -> None:
-    """3 x 3 median of one row from its sorted columns: rows 1 to 3 of `columns`.
+    """3 x 3 median of one row from its sorted columns: rows 1 to 3 of ``columns``.
 
     It is the median of the largest low, the median middle and the smallest high.
     """
@@ -539,7 +539,7 @@ def median3_row(columns: np.ndarray, out: Plane) -> None:
 
 @kernel
 def median5_row(columns: np.ndarray, windows: np.ndarray, out: Plane) -> None:
-    """5 x 5 median of one row from its sorted columns; `windows` is [25, W] of scratch.
+    """5 x 5 median of one row from its sorted columns; ``windows`` is [25, W] of scratch.
 
     The five rows of each window are sorted as well. That leaves 13 of its 25 values that can be
     the median (12 have 13 others on one side), of which the network selects the seventh.
@@ -640,7 +640,7 @@ def median_filter(
 
 @kernel
 def solve_level(image0: np.ndarray, planes: Planes, memory: Memory, parameters: Parameters) -> None:
-    """Refine the flow in `planes` on one level of the pyramid (taps and `inside` are filled)."""
+    """Refine the flow in ``planes`` on one level of the pyramid (taps, ``inside`` are filled)."""
     height, width = image0.shape
     stride = row_stride(width)
     stop = parameters.stop_px * parameters.stop_px * height * width
@@ -673,7 +673,7 @@ def solve_pair(
     parameters: Parameters,
     out: np.ndarray,
 ) -> None:
-    """TV-L1 flow between two pyramids, coarse to fine, into `out` float32 [H, W, 2]."""
+    """TV-L1 flow between two pyramids, coarse to fine, into ``out`` float32 [H, W, 2]."""
     sizes = memory.sizes
     levels = len(sizes)
     start = pyramid0.size

@@ -15,7 +15,7 @@ class Schedule:
 
     Sources: [Z] Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow",
     DAGM 2007; [S] Sanchez, Meinhardt-Llopis and Facciolo, "TV-L1 Optical Flow Estimation", IPOL
-    2013; [O] OpenCV contrib, `cv2.optflow.DualTVL1OpticalFlow_create`.
+    2013; [O] OpenCV contrib, ``cv2.optflow.DualTVL1OpticalFlow_create``.
 
     Attributes:
         tau: time step of the dual variables, in (0, 0.25] [Z].
@@ -80,7 +80,7 @@ def _one_median_a_warp(scale: float, levels: int, warps: int, iterations: int) -
 
 # "default" and "strict" were chosen among about 35 schedules by their error on 24 synthetic pairs
 # (another seed than the benchmark's) and their energy on 9 real pairs (half of the benchmark's).
-# Mean errors below are those of the 64 synthetic pairs of `tests/bench/bench_flow.py`.
+# Mean errors below are those of the 64 synthetic pairs of ``tests/bench/bench_flow.py``.
 SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
     {
         # OpenCV's own schedule and stop rule: within 0.004 px of its flow, mean over real pairs.
@@ -96,7 +96,7 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
 
 
 def resolve_schedule(schedule: str | Schedule) -> Schedule:
-    """The schedule itself, or the one of that name in `SCHEDULES` (ValueError if there is none)."""
+    """The schedule itself, or the one of that name in ``SCHEDULES``, else ValueError."""
     if isinstance(schedule, Schedule):
         return schedule
     if schedule not in SCHEDULES:

@@ -28,7 +28,7 @@ def solve_batch(
     sizes: list[tuple[int, int]],
     device: str | torch.device,
 ) -> npt.NDArray[np.float32]:
-    """Flow from uint8 [B, H, W] frames to the next ones, on the given pyramid of `sizes`.
+    """Flow from uint8 [B, H, W] frames to the next ones, on the given pyramid of ``sizes``.
 
     Returns float32 [B, H, W, 2] in host memory.
     """
@@ -53,9 +53,9 @@ def build_pyramid(frames: Tensor, sizes: list[tuple[int, int]], scale: float) ->
 
 
 def resize(images: Tensor, size: tuple[int, int], steps: tuple[float, float]) -> Tensor:
-    """Bilinear resize of [B, C, H, W] to `size`; `steps` source pixels (y, x) a target pixel.
+    """Bilinear resize of [B, C, H, W] to ``size``; ``steps`` source pixels (y, x) a target pixel.
 
-    `functional.interpolate` would derive the steps from the rounded sizes; OpenCV does not.
+    ``functional.interpolate`` would derive the steps from the rounded sizes; OpenCV does not.
     """
     for dim, count, step in zip((2, 3), size, steps, strict=True):
         last = images.shape[dim] - 1
@@ -134,7 +134,7 @@ def linearise(
 def iterate(
     u: Tensor, p: Tensor, rho_c: Tensor, gradient: Tensor, inverse: Tensor, schedule: Schedule
 ) -> tuple[Tensor, Tensor]:
-    """One step of u and of its dual variables p; the formulas stand in `kernels.py`."""
+    """One step of u and of its dual variables p; the formulas stand in ``kernels.py``."""
     l_t = schedule.lambda_ * schedule.theta
     tau_theta = schedule.tau / schedule.theta
     rho = rho_c + (gradient * u).sum(dim=1, keepdim=True)

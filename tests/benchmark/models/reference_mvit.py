@@ -9,7 +9,7 @@ from benchmark.models.mvit import block_shapes
 
 
 def torchvision_mvit(width: int, depth: int, frames: int, size: int, classes: int) -> nn.Module:
-    """torchvision's MViT configured as its `mvit_v2_s`, at any width, depth and input size."""
+    """torchvision's MViT configured as its ``mvit_v2_s``, at any width, depth and input size."""
     shapes = block_shapes(width, depth, (frames // 2, size // 4, size // 4))
     return reference.MViT(
         spatial_size=(size, size),

@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 96, 130
 
 
 def rendered_pair(shift: tuple[float, float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Two uint8 frames; all pixels of the second have moved by `shift` (right, down) px."""
+    """Two uint8 frames; all pixels of the second have moved by ``shift`` (right, down) px."""
     rng = np.random.default_rng(seed)
     scene = np.zeros((HEIGHT + 40, WIDTH + 40), np.float32)
     for cells in (4, 8, 16, 32):

@@ -1,6 +1,6 @@
 """mmpose as a backend: a random-weight RTMPose of its own config, where mmpose is installed.
 
-The first tests run in the ordinary environment, the others through `make test-mmpose`.
+The first tests run in the ordinary environment, the others through ``make test-mmpose``.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def tiny(tmp_path_factory):
 
 
 def save(model, path: Path, **meta) -> None:
-    """As mmpose's publish_model.py writes a checkpoint: the old format, numpy values in `meta`."""
+    """As mmpose's publish_model.py writes it: the old format, numpy values in ``meta``."""
     meta = {"dataset_meta": model.dataset_meta, "epoch": np.int64(420), **meta}
     content = {"meta": meta, "state_dict": model.state_dict()}
     torch.save(content, path, _use_new_zipfile_serialization=False)

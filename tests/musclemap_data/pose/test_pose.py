@@ -148,7 +148,7 @@ def test_suppression_groups_people_and_keeps_the_best_first():
 
 
 class ScriptedModel:
-    """A model whose people are given: `people[name] -> Roi` for each frame, found by place."""
+    """A model whose people are given: ``people[name] -> Roi`` for each frame, found by place."""
 
     def __init__(self, script: list[dict[str, Roi]], hidden: frozenset[int] = frozenset()) -> None:
         self.script, self.hidden = script, hidden
@@ -306,7 +306,7 @@ def fake_wheel(folder: Path, content: bytes = b"not the network") -> Path:
 
 @pytest.fixture
 def pinned(monkeypatch):
-    """As if `good` were the right content of both files."""
+    """As if ``good`` were the right content of both files."""
     monkeypatch.delenv("MUSCLEMAP_BLAZEPOSE_DIR", raising=False)
     files = {
         name: (place, weights.sha256_of(b"good"))
