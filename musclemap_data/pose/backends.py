@@ -36,6 +36,9 @@ BACKENDS: dict[str, Callable[..., PoseEstimator]] = {
     "mmpose": _mmpose,
 }
 
+PoseOption = str | int
+"""The value of a setting that a user gives."""
+
 _TOP_DOWN = ("detector", "detector_sha256", "device")
 # Name -> the settings that a user must give, and those that they may give.
 OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -45,7 +48,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def check_options(backend: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(backend: str, options: Mapping[str, PoseOption | None]) -> dict[str, PoseOption]:
     """A backend's settings from what a user gave, where None stands for not given.
 
     Raises:

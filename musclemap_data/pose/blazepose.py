@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,7 @@ class BlazePose:
             skeleton = smooth_skeleton(skeleton, self.smoothing, shots)
         return skeleton[:, None]
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Mapping[str, object]:
         """See ``musclemap_data.pose.PoseEstimator``."""
         return {
             "extractor": "blazepose-full",

@@ -5,9 +5,8 @@ RTMPose and mmpose's models look into a box that somebody else has found. Three 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +49,7 @@ def blazepose_boxes(frames: Frame) -> Floats:
 
 def box_finder(
     detector: str | Path, sha256: str | None = None, device: str | None = None
-) -> tuple[BoxFinder, dict[str, Any]]:
+) -> tuple[BoxFinder, Mapping[str, object]]:
     """What finds the person, and its provenance.
 
     Args:

@@ -7,10 +7,9 @@ x1, y1, score; "labels" [1, N], of which 0 is a person), as mmdeploy exports it.
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -156,7 +155,7 @@ class PersonDetector:
                 people.append(BoxedPerson(float(score), roi, (left, top, right, bottom)))
         return sorted(people, key=lambda person: -person.score)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Mapping[str, object]:
         """What found the person, as JSON values."""
         return {
             "detector": "onnx",

@@ -1,6 +1,7 @@
 """What every pose backend is: a call from frames to COCO-17 joints, and what made them."""
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class PoseEstimator(Protocol):
         """
         ...
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Mapping[str, object]:
         """What made the skeleton, as JSON values: extractor, version, weights' sha256, settings."""
         ...
 

@@ -12,7 +12,7 @@ import logging
 import pickle
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -285,7 +285,7 @@ class MMPose:
         scores = np.stack([person.keypoint_scores[0] for person in people])
         return np.concatenate([joints, scores[..., None]], axis=-1).astype(np.float32)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Mapping[str, object]:
         """See ``musclemap_data.pose.PoseEstimator``.
 
         Device and batch are left out: they change no more than rounding.

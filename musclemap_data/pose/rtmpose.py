@@ -5,9 +5,9 @@ for each joint (SimCC: Li et al., ECCV 2022), and the joint is where they peak. 
 post-processing follow mmpose's TopdownAffine, GetBBoxCenterScale and get_simcc_maximum.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +123,7 @@ class RTMPose:
         points = place / size * [width, height] + corner
         return np.concatenate([points, score[:, None]], axis=1).astype(np.float32)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Mapping[str, object]:
         """See ``musclemap_data.pose.PoseEstimator``."""
         return {
             "extractor": "rtmpose-onnx",
