@@ -63,7 +63,7 @@ def check_options(backend: str, options: Mapping[str, PoseOption | None]) -> dic
             raise UserError(f"--pose {backend} needs {_flag(name)}: see docs/pose.md")
     for name in given:
         if name not in (*needed, *allowed):
-            raise UserError(f"{_flag(name)} is not an option of --pose {backend}: leave it away")
+            raise UserError(f"{_flag(name)} is not an option of --pose {backend}: leave it out")
     return given
 
 

@@ -88,7 +88,7 @@ def import_mmpose() -> ModuleType:
         with _quiet():
             import mmpose.apis
     except ImportError as error:
-        raise UserError(f"mmpose cannot be imported: {error}. Run `make mmpose` anew.") from error
+        raise UserError(f"mmpose cannot be imported: {error}. Run `make mmpose` again.") from error
     module: ModuleType = mmpose
     return module
 
@@ -211,7 +211,7 @@ class MMPose:
         from mmengine.dataset import Compose
 
         if device == "cuda" and not torch.cuda.is_available():
-            raise UserError("--device cuda: torch sees no GPU here; leave it away to use the CPU")
+            raise UserError("--device cuda: torch sees no GPU here; leave the option out to use the CPU")
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         where = self._config_file
         try:

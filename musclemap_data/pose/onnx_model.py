@@ -30,7 +30,7 @@ def load_session(model: bytes, source: str | Path, device: str | None = None) ->
     if device == "cuda" and not has_cuda:
         raise UserError(
             "this onnxruntime runs on the CPU only: pip install onnxruntime-gpu in its place, or "
-            "leave --device cuda away"
+            "leave --device cuda out"
         )
     providers = ["CPUExecutionProvider"]
     if has_cuda and device != "cpu":

@@ -169,7 +169,7 @@ def _fill(folder: Path, fetch_wheel: Callable[[Path], Path]) -> None:
         if (found := sha256_of(content[name])) != sha256:
             raise UserError(
                 f"{name} out of {wheel.name} has the sha256 {found}, not {sha256}: "
-                f"it was damaged or changed on its way, and was not kept. {BY_HAND}"
+                f"it was damaged or changed on the way, and was not kept. {BY_HAND}"
             )
     for name, data in content.items():
         _keep(folder / name, data)
