@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.commands import predict, quickstart, verbs
-from musclemap_data.commands import download, extract, look
+from musclemap_data.commands import download, extract, look, status
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from musclemap_data.errors import DISK_ERRORS, UserError
 
@@ -80,7 +80,7 @@ def musclemap(
     """
 
 
-for commands in (quickstart, predict, download, extract, look, verbs):
+for commands in (quickstart, predict, download, extract, status, look, verbs):
     app.add_typer(commands.app)
 
 

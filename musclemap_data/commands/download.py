@@ -1,12 +1,12 @@
-"""The verbs `download`, `retry` and `status`: fetch the videos, and say what became of each."""
+"""The verbs `download` and `retry`: from a manifest to videos."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,6 @@ from musclemap_data.commands.shared import (
     BUILD,
     DEFAULT_DATA,
     EXIT_SOME_FAILED,
-    AsJson,
     Data,
     RetryFailed,
     examples,
@@ -30,38 +29,48 @@ from musclemap_data.download.settings import DownloadSettings
 if TYPE_CHECKING:
     from musclemap_data.download.videos import DownloadReport, Estimate
     from musclemap_data.errors import Failure
-    from musclemap_data.ledger import Rest, Summary
 
 app = typer.Typer()
 
 
-def _pace(help_text: str, *names: str, **options: Any) -> Any:
-    return typer.Option(*names, help=help_text, rich_help_panel="How to ask the sites", **options)
+_clips = partial(typer.Option, rich_help_panel="Which clips")
+_pace = partial(typer.Option, rich_help_panel="How to ask the sites")
+_access = partial(typer.Option, rich_help_panel="Access")
 
-
-def _access(help_text: str, **options: Any) -> Any:
-    return typer.Option(help=help_text, rich_help_panel="Access", **options)
-
-
-Workers = Annotated[int, _pace("Videos to fetch at the same time.", min=1, max=32)]
-PerHost = Annotated[int, _pace("Of these, how many from one host.", min=1, max=32)]
+Manifest = Annotated[
+    Path | None,
+    _clips("--manifest", "-m", help="CSV or Parquet file of clips. Default: the bundled list."),
+]
+Activity = Annotated[list[str] | None, _clips(help="Only clips of this activity; can be repeated.")]
+Split = Annotated[list[str] | None, _clips(help="Only clips of this split; can be repeated.")]
+Sample = Annotated[
+    int | None, _clips(min=1, metavar="N", help="Only N clips, always the same ones.")
+]
+Limit = Annotated[int | None, _clips(min=1, metavar="N", help="Only the first N clips.")]
+Activities = Annotated[
+    str, _clips(help="Label table: musclemap, kinetics, ucf101, hmdb51 or a CSV file.")
+]
+Workers = Annotated[int, _pace(min=1, max=32, help="Videos to fetch at the same time.")]
+PerHost = Annotated[int, _pace(min=1, max=32, help="Of these, how many from one host.")]
 Pause = Annotated[
     float,
-    _pace("Seconds between two videos from one host, on average; 0 for no pause.", min=0),
+    _pace(min=0, help="Seconds between two videos from one host, on average; 0 for no pause."),
 ]
 VideoTimeout = Annotated[
-    float, _pace("Minutes that one video may take, retries included.", min=0.01)
+    float, _pace(min=0.01, help="Minutes that one video may take, retries included.")
 ]
-MaxBytes = Annotated[int, _pace("Bytes that one video may have.", min=1)]
-Now = Annotated[bool, _pace("Also ask hosts that asked for a pause.", "--now")]
+MaxBytes = Annotated[int, _pace(min=1, help="Bytes that one video may have.")]
+Now = Annotated[bool, _pace("--now", help="Also ask hosts that asked for a pause.")]
 Cookies = Annotated[
     Path | None,
-    _access("Cookies file in Netscape format. It is read, never stored.", dir_okay=False),
+    _access(dir_okay=False, help="Cookies file in Netscape format. It is read, never stored."),
 ]
 CookiesFromBrowser = Annotated[
-    str | None, _access("Use the cookies of this browser: firefox, chrome, ...")
+    str | None, _access(help="Use the cookies of this browser: firefox, chrome, ...")
 ]
-Proxy = Annotated[str | None, _access("An http, https, socks4 or socks5 proxy.", metavar="URL")]
+Proxy = Annotated[
+    str | None, _access(metavar="URL", help="An http, https, socks4 or socks5 proxy.")
+]
 PAUSE_S = DownloadSettings.pause_s
 VIDEO_TIMEOUT_MIN = DownloadSettings.video_timeout_s / 60
 
@@ -77,28 +86,13 @@ VIDEO_TIMEOUT_MIN = DownloadSettings.video_timeout_s / 60
     ),
 )
 def download(
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            "--manifest", "-m", help="CSV or Parquet file of clips. Default: the bundled list."
-        ),
-    ] = None,
+    manifest: Manifest = None,
     data: Data = DEFAULT_DATA,
-    activity: Annotated[
-        list[str] | None, typer.Option(help="Only clips of this activity; can be repeated.")
-    ] = None,
-    split: Annotated[
-        list[str] | None, typer.Option(help="Only clips of this split; can be repeated.")
-    ] = None,
-    sample: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only N clips, always the same ones.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the first N clips.")
-    ] = None,
-    activities: Annotated[
-        str, typer.Option(help="Label table: musclemap, kinetics, ucf101, hmdb51 or a CSV file.")
-    ] = DEFAULT_TABLE,
+    activity: Activity = None,
+    split: Split = None,
+    sample: Sample = None,
+    limit: Limit = None,
+    activities: Activities = DEFAULT_TABLE,
     retry_failed: RetryFailed = False,
     dry_run: Annotated[
         bool,
@@ -339,83 +333,3 @@ def _made_by_default(data: Path) -> list[str]:
         name in MODALITIES and made[name] == MODALITIES[name].describe(settings) for name in made
     )
     return list(made) if same else []
-
-
-@app.command(
-    rich_help_panel=BUILD,
-    epilog=examples(
-        "`musclemap status`",
-        "`musclemap status --data data/mine --json` (for a script)",
-    ),
-)
-def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
-    """Show what happened to every video and clip, and what to do next.
-
-    Exit code 0: every clip is in the shards. 1: something failed or is still to be done.
-    """
-    from musclemap_data.download.videos import resting_hosts
-    from musclemap_data.ledger import Ledger
-
-    with Ledger(data, read_only=True) as ledger:
-        summary, resting = ledger.summary(), resting_hosts(ledger)
-    if as_json:
-        typer.echo(json.dumps(_status_json(summary, resting), indent=2))
-    else:
-        _print_status(summary, resting)
-    if set(summary.clips) != {"built"}:
-        raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def _status_json(summary: Summary, resting: list[tuple[Rest, int]]) -> dict[str, object]:
-    from musclemap_data.errors import NEXT_STEP
-
-    failures = [
-        {
-            "class": group.failure.failure_class,
-            "clips": group.clips,
-            "next_step": NEXT_STEP[group.failure.failure_class],
-            "example": {
-                "id": group.example,
-                "stage": group.failure.stage,
-                "reason": group.failure.reason,
-            },
-        }
-        for group in summary.failures
-    ]
-    return {
-        "videos": summary.videos,
-        "clips": summary.clips,
-        "failed_clips": {g.failure.failure_class: g.clips for g in summary.failures},
-        "failures": failures,
-        "resting_hosts": [
-            {
-                "host": rest.host,
-                "until": rest.until.isoformat(),
-                "reason": rest.reason,
-                "videos_left": left,
-            }
-            for rest, left in resting
-        ],
-    }
-
-
-def _print_status(summary: Summary, resting: list[tuple[Rest, int]]) -> None:
-    from musclemap_data.errors import NEXT_STEP
-
-    states = sorted({*summary.videos, *summary.clips})
-    typer.echo(f"{'':<8}" + "".join(f"{state:>12}" for state in states))
-    for what, counts in (("videos", summary.videos), ("clips", summary.clips)):
-        row = "".join(f"{counts.get(state, 0):>12}" for state in states)
-        typer.echo(f"{what:<8}{row}")
-    if summary.failures:
-        typer.echo(f"\n{'failure class':<14}{'clips':>6}  what to do")
-    for group in summary.failures:
-        failure = group.failure
-        kind = failure.failure_class
-        typer.echo(f"{kind:<14}{group.clips:>6}  {NEXT_STEP[kind]}")
-        typer.echo(f"{'':<22}e.g. {group.example} ({failure.stage}): {failure.reason}")
-    for rest, left in resting:
-        typer.echo(
-            f"\nPAUSE {rest.host} until {rest.until.isoformat()} ({left} videos left): "
-            f"{rest.reason}"
-        )

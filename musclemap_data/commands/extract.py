@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,42 +30,40 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-def _skeletons(help_text: str, **options: Any) -> Any:
-    return typer.Option(help=help_text, rich_help_panel="Skeletons (see docs/pose.md)", **options)
+_skeletons = partial(typer.Option, rich_help_panel="Skeletons (see docs/pose.md)")
 
-
-Pose = Annotated[str | None, _skeletons("blazepose (default), rtmpose or mmpose.")]
+Pose = Annotated[str | None, _skeletons(help="blazepose (default), rtmpose or mmpose.")]
 Weights = Annotated[
-    str | None, _skeletons("rtmpose: its ONNX file, or the zip of it.", metavar="PATH|URL")
+    str | None, _skeletons(help="rtmpose: its ONNX file, or the zip of it.", metavar="PATH|URL")
 ]
 WeightsHash = Annotated[
-    str | None, _skeletons("SHA-256 of --weights; needed for a URL.", metavar="HEX")
+    str | None, _skeletons(help="SHA-256 of --weights; needed for a URL.", metavar="HEX")
 ]
 Config = Annotated[
     str | None,
-    _skeletons("mmpose: a config file, or the name of one of its own.", metavar="FILE"),
+    _skeletons(help="mmpose: a config file, or the name of one of its own.", metavar="FILE"),
 ]
-Checkpoint = Annotated[str | None, _skeletons("mmpose: the weights.", metavar="FILE")]
+Checkpoint = Annotated[str | None, _skeletons(help="mmpose: the weights.", metavar="FILE")]
 Detector = Annotated[
     str | None,
     _skeletons(
-        "rtmpose, mmpose: what finds the person: blazepose (default), frame (the whole frame) or "
-        "an ONNX detector.",
+        help="rtmpose, mmpose: what finds the person: blazepose (default), frame (the whole "
+        "frame) or an ONNX detector.",
         metavar="PATH|URL",
     ),
 ]
 DetectorHash = Annotated[
-    str | None, _skeletons("SHA-256 of --detector; needed for a URL.", metavar="HEX")
+    str | None, _skeletons(help="SHA-256 of --detector; needed for a URL.", metavar="HEX")
 ]
 Device = Annotated[
     str | None,
-    _skeletons("rtmpose, mmpose: cpu or cuda. Default: a GPU where there is one."),
+    _skeletons(help="rtmpose, mmpose: cpu or cuda. Default: a GPU where there is one."),
 ]
-PoseBatch = Annotated[int | None, _skeletons("mmpose: frames at a time.", min=1)]
+PoseBatch = Annotated[int | None, _skeletons(help="mmpose: frames at a time.", min=1)]
 RequirePerson = Annotated[
     float | None,
     _skeletons(
-        "Fail clips in which a smaller share of the frames shows a person, such as 0.5.",
+        help="Fail clips in which a smaller share of the frames shows a person, such as 0.5.",
         metavar="SHARE",
     ),
 ]
