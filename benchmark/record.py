@@ -6,12 +6,14 @@ percent; None stands for what is undefined, such as the mAP of a split without c
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark.clips import Clip
 from benchmark.settings import MACHINE_SETTINGS, Settings, SettingValue, nearest_name
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
@@ -151,7 +153,7 @@ class DataRecord:
 
     Attributes:
         name: of the data set.
-        fingerprint: a hash of the clips (:func:`benchmark.run.clips_fingerprint`).
+        fingerprint: of the clips (:func:`clips_fingerprint`).
         subset: whether only clips of a list were used.
         all_clips: in a fold, the fingerprint of the clips before they were dealt out.
         fold, folds: which fold, from 1, of how many; None without folds.
@@ -172,6 +174,15 @@ class DataRecord:
     def to_dict(self) -> dict[str, str | int]:
         """Its JSON: without what a run has not."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def clips_fingerprint(clips: Sequence[Clip]) -> str:
+    """A hash of which clips there are, in which splits and order, with which labels and lengths."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        labels = "".join("01"[active] for active in clip.muscles)
+        digest.update(f"{clip.split} {clip.clip_id} {clip.frames} {labels}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A whole run: train, score, write down; and what is left of finished runs.
+"""A whole run: make the model, train it, score it, write everything down.
 
 A run is a folder ``runs/NAME`` in the data directory::
 
@@ -18,8 +18,10 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,34 +31,41 @@ from benchmark.clips import Clip, check_modalities, read_clips
 from benchmark.data import ClipDataset
 from benchmark.machine import Processes, choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS
-from benchmark.protocols.folds import fold_splits
-from benchmark.protocols.teacher import fingerprint_teacher, prepare_teacher, start_from_teacher
+from benchmark.models.transm3e import TransM3E, load_teacher
 from benchmark.record import (
     DataRecord,
-    Difference,
     MachineRecord,
     RunIdentity,
     RunRecord,
+    TrainingRecord,
+    clips_fingerprint,
     read_record,
 )
-from benchmark.score import (
-    EVALUATION_SPLITS,
-    compare_predictions,
-    read_predictions,
-    score_model,
-    write_predictions,
-)
+from benchmark.score import EVALUATION_SPLITS, score_model, write_predictions
 from benchmark.settings import Settings, nearest_name
 from benchmark.train import StepHook, is_trainable, train
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
+from musclemap_data.files import file_sha256
 from musclemap_data.shards import read_dataset_info
 
-Fold = tuple[int, int]
-"""Which fold, from 1, and how many there are."""
+
+@dataclass(frozen=True)
+class Fold:
+    """One of several experiments on the same clips.
+
+    Attributes:
+        number: which one, from 1.
+        count: how many there are.
+        assign: from all clips, the split of each by its id; a clip that is left out takes no part.
+    """
+
+    number: int
+    count: int
+    assign: Callable[[Sequence[Clip]], Mapping[str, str]]
 
 
-def default_run_name(model_name: str, settings: Settings, fold: Fold | None = None) -> str:
+def default_run_name(model: str, settings: Settings, fold: Fold | None = None) -> str:
     """``transm3e-tiny-seed0``, with what differs from the preset: ``transm3e-tiny-epochs4-seed0``.
 
     So runs with other settings have other names, and do not get in each other's way.
@@ -65,9 +74,9 @@ def default_run_name(model_name: str, settings: Settings, fold: Fold | None = No
     text = "-".join(f"{name}{_UNFIT_FOR_NAMES.sub('_', str(changes[name]))}" for name in changes)
     if len(text) > 60:
         text = hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:8]
-    parts = [model_name, settings.preset, text, f"seed{settings.seed}"]
+    parts = [model, settings.preset, text, f"seed{settings.seed}"]
     if fold is not None:
-        parts.append(f"fold{fold[0]}of{fold[1]}")
+        parts.append(f"fold{fold.number}of{fold.count}")
     return "-".join(filter(None, parts))
 
 
@@ -90,213 +99,278 @@ def read_subset(path: Path) -> frozenset[str]:
     return ids
 
 
-def benchmark_run(
-    data_dir: Path,
-    model_name: str,
-    settings: Settings,
-    *,
-    runs_dir: Path | None = None,
-    name: str | None = None,
-    fresh: bool = False,
-    subset: Collection[str] | None = None,
-    fold: Fold | None = None,
-    build: Callable[[Settings], nn.Module] | None = None,
-    progress_bar: bool = False,
-    on_step: StepHook | None = None,
-) -> RunRecord:
-    """Train a model on ``train``, score it on known and new activities, write it all down.
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start: the model on its device, the clips to train and to score on."""
 
-    A run that is complete is read, not repeated; one that was stopped goes on from its last
-    checkpoint. Under torchrun all processes call this.
+    model: nn.Module
+    training: ClipDataset
+    testing: ClipDataset
+    device: torch.device
+    processes: Processes
 
-    Args:
-        data_dir: a data set with ``dataset.json`` and ``shards/``.
-        model_name: a key of ``benchmark.models.MODELS``.
-        runs_dir: where run folders go; ``data_dir / "runs"`` if not given.
+
+@dataclass(frozen=True)
+class Run:
+    """A model to be trained on ``train`` and scored on known and new activities.
+
+    :meth:`complete` does all of it. A run that needs a teacher is completed by
+    :func:`benchmark.protocols.teacher.complete_run`.
+
+    Attributes:
+        data: a data set with ``dataset.json`` and ``shards/``.
+        model: a key of ``benchmark.models.MODELS``.
+        subset: keep these clip ids of all splits; None keeps all.
+        fold: train and score on this fold (:mod:`benchmark.protocols.folds`) instead of the data
+            set's own splits.
+        runs_dir: where run folders go; ``data / "runs"`` if not given.
         name: the run's folder; :func:`default_run_name` if not given.
-        fresh: remove what an earlier run of this name left.
-        subset: keep these clip ids of all splits.
-        fold: train and score on this fold of the protocol activity-folds
-            (:mod:`benchmark.protocols.folds`) instead of the data set's own splits.
-        build: makes the model, where ``model_name`` is no key of ``MODELS``.
-
-    Raises:
-        MissingModality: clips lack what the model reads. Nothing was trained or written.
-        UserError: no such model, no data, unreadable data, a run of that name with other settings
-            or other clips, or training that did not stay finite.
+        teacher: the weights that TransM3E's second stream starts from.
+        build: makes the model, where ``model`` is no key of ``MODELS``.
     """
-    build = build or MODELS.get(model_name)
-    if build is None:
-        raise UserError(
-            f"there is no model {model_name!r}{nearest_name(model_name, MODELS)} "
-            f"(all: {', '.join(MODELS)})"
-        )
-    data_dir = Path(data_dir)
-    info = read_dataset_info(data_dir)
-    run_dir = Path(runs_dir or data_dir / "runs") / (
-        name or default_run_name(model_name, settings, fold)
-    )
-    _check_run_name(run_dir.name)
-    clips = read_clips(data_dir, SPLITS, subset)
-    if subset is not None:
-        missing = sorted(set(subset) - {clip.clip_id for clip in clips})
+
+    data: Path
+    model: str
+    settings: Settings
+    subset: Collection[str] | None = None
+    fold: Fold | None = None
+    _: KW_ONLY
+    runs_dir: Path | None = None
+    name: str | None = None
+    teacher: Path | None = None
+    build: Callable[[Settings], nn.Module] | None = None
+
+    def __post_init__(self) -> None:
+        if self.build is None and self.model not in MODELS:
+            raise UserError(
+                f"there is no model {self.model!r}{nearest_name(self.model, MODELS)} "
+                f"(all: {', '.join(MODELS)})"
+            )
+        name = self.folder.name
+        if not name or name in (".", "..") or set(name) & set("/\\\0") or name[0] == ".":
+            raise UserError(f"{name!r} cannot name a run; use letters, digits, - and _")
+
+    def complete(
+        self, *, fresh: bool = False, progress_bar: bool = False, on_step: StepHook | None = None
+    ) -> RunRecord:
+        """Prepare, train and score; under torchrun all processes call this.
+
+        A run that is complete is read, not repeated; one that was stopped goes on from its last
+        checkpoint.
+
+        Args:
+            fresh: remove what an earlier run of this name left.
+
+        Raises:
+            MissingModality: clips lack what the model reads. Nothing was trained or written.
+            UserError: no such model, no data, unreadable data, a run of that name with other
+                settings or other clips, or training that did not stay finite.
+        """
+        identity = self.identity
+        with join_processes(self.settings.device) as processes:
+            if processes.first and fresh:
+                _remove_run(self.folder)
+            processes.wait()
+            if (self.folder / "settings.json").exists():
+                identity.check_same(self.folder)
+                if (done := read_record(self.folder)) is not None:
+                    return done
+            ready = self.prepare(processes)
+            training = self.train(ready, progress_bar=progress_bar, on_step=on_step)
+            return self.score(ready, training, progress_bar=progress_bar)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The run's folder."""
+        name = self.name or default_run_name(self.model, self.settings, self.fold)
+        return Path(self.runs_dir or Path(self.data) / "runs") / name
+
+    @cached_property
+    def _all_clips(self) -> Sequence[Clip]:
+        """The clips of all splits, as the data set splits them."""
+        clips = read_clips(self.data, SPLITS, self.subset)
+        missing = sorted(set(self.subset or ()) - {clip.clip_id for clip in clips})
         if missing:
             raise UserError(
-                f"{len(missing)} clips of the subset are not in {data_dir}: "
+                f"{len(missing)} clips of the subset are not in {self.data}: "
                 f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Build them with "
                 "`musclemap download` and `musclemap extract-modalities`, or shorten the subset."
             )
-    data = DataRecord(
-        info.get("name", data_dir.name), clips_fingerprint(clips), subset=subset is not None
-    )
-    assigned: dict[str, str] | None = None
-    if fold is not None:
-        assigned = fold_splits(clips, *fold)
-        clips = read_clips(data_dir, SPLITS, subset, assigned)
-        data = replace(
-            data,
-            all_clips=data.fingerprint,
-            fingerprint=clips_fingerprint(clips),
-            fold=fold[0],
-            folds=fold[1],
+        return clips
+
+    @cached_property
+    def _assigned(self) -> Mapping[str, str] | None:
+        """The split of each clip in this fold."""
+        return None if self.fold is None else self.fold.assign(self._all_clips)
+
+    @cached_property
+    def clips(self) -> Sequence[Clip]:
+        """The clips of this run, in its splits."""
+        if self._assigned is None:
+            return self._all_clips
+        return read_clips(self.data, SPLITS, self.subset, self._assigned)
+
+    @cached_property
+    def _info(self) -> Mapping[str, Any]:
+        """The content of ``dataset.json``."""
+        return read_dataset_info(self.data)
+
+    @cached_property
+    def data_record(self) -> DataRecord:
+        """Which clips this run is about."""
+        name = self._info.get("name", Path(self.data).name)
+        subset = self.subset is not None
+        if self.fold is None:
+            return DataRecord(name, clips_fingerprint(self.clips), subset)
+        return DataRecord(
+            name,
+            clips_fingerprint(self.clips),
+            subset,
+            all_clips=clips_fingerprint(self._all_clips),
+            fold=self.fold.number,
+            folds=self.fold.count,
         )
-    with join_processes(settings.device) as processes:
+
+    @cached_property
+    def identity(self) -> RunIdentity:
+        """What decides the weights of this run."""
+        teacher = None if self.teacher is None else file_sha256(self.teacher)
+        return RunIdentity(self.model, self.settings, self.data_record, teacher)
+
+    def new_model(self) -> nn.Module:
+        """The model before training, with the same first weights each time.
+
+        Raises:
+            UserError: weights that it starts from cannot be read or do not fit.
+            ValueError: its second stream needs a teacher, and the run has none.
+        """
+        torch.manual_seed(self.settings.seed)
+        model = (self.build or MODELS[self.model])(self.settings)
+        if self.teacher is not None:
+            if not isinstance(model, TransM3E):
+                raise TypeError(f"{type(model).__name__} has no second stream to start")
+            load_teacher(model, self.teacher)
+        elif isinstance(model, TransM3E) and (
+            model.freeze_teacher or self.settings.pretrain_teacher or self.settings.teacher_weights
+        ):
+            raise ValueError(
+                "this run needs a teacher: complete it with "
+                "benchmark.protocols.teacher.complete_run"
+            )
+        return model
+
+    def prepare(self, processes: Processes | None = None) -> Prepared:
+        """Make the model, open the clips, and write ``settings.json``.
+
+        Raises:
+            MissingModality: clips lack what the model reads. Nothing was written.
+            UserError: as :meth:`complete`; or there is no such device.
+        """
+        settings, processes = self.settings, processes or Processes()
         device = choose_device(settings.device, processes)
         prepare_torch(settings, device)
-        if settings.pretrain_teacher:  # before hours go into a teacher that nothing can use
-            check_modalities(clips, build(settings).modalities)  # type: ignore[arg-type]
-        teacher = prepare_teacher(
-            data_dir, model_name, settings, data, runs_dir=run_dir.parent, subset=subset, fold=fold,
-            progress_bar=progress_bar, on_step=on_step,
-        )  # fmt: skip
-        if processes.first and fresh:
-            _remove_run(run_dir)
+        model = self.new_model()
+        check_modalities(self.clips, modalities(model))
         processes.wait()
-        identity = RunIdentity(model_name, settings, data, fingerprint_teacher(teacher))
-        complete = _finished_run(run_dir, identity)
-        if complete is not None:
-            return complete
-        torch.manual_seed(settings.seed)  # the first weights
-        model = build(settings)
-        start_from_teacher(model, teacher)
-        check_modalities(clips, model.modalities)  # type: ignore[arg-type]
+        if processes.first and not (self.folder / "settings.json").exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.identity.write(self.folder)
         processes.wait()
-        if processes.first and not (run_dir / "settings.json").exists():
-            run_dir.mkdir(parents=True, exist_ok=True)
-            identity.write(run_dir)
-        processes.wait()
-        return _run(
-            model.to(device),
-            data_dir,
-            {} if fold or subset is not None else info.get("splits") or {},
-            identity,
-            settings,
-            run_dir,
-            device=device,
-            processes=processes,
-            subset=subset,
-            assigned=assigned,
-            progress_bar=progress_bar,
-            on_step=on_step,
+        training, testing = (
+            ClipDataset(
+                self.data,
+                splits,
+                modalities(model),
+                settings,
+                train=splits == ("train",),
+                subset=self.subset,
+                assigned=self._assigned,
+            )
+            for splits in (("train",), EVALUATION_SPLITS)
         )
+        return Prepared(model.to(device), training, testing, device, processes)
 
+    def train(
+        self, ready: Prepared, *, progress_bar: bool = False, on_step: StepHook | None = None
+    ) -> TrainingRecord | None:
+        """Train the model in place, from the run's last checkpoint if there is one.
 
-def _run(
-    model: nn.Module,
-    data_dir: Path,
-    planned: Mapping[str, Mapping[str, int]],
-    identity: RunIdentity,
-    settings: Settings,
-    run_dir: Path,
-    *,
-    device: torch.device,
-    processes: Processes,
-    subset: Collection[str] | None,
-    assigned: Mapping[str, str] | None,
-    progress_bar: bool,
-    on_step: StepHook | None,
-) -> RunRecord:
-    modalities: Sequence[str] = model.modalities  # type: ignore[assignment]
-    training, testing = (
-        ClipDataset(
-            data_dir,
-            splits,
-            modalities,
-            settings,
-            train=splits == ("train",),
-            subset=subset,
-            assigned=assigned,
-        )
-        for splits in (("train",), EVALUATION_SPLITS)
-    )
-    fit_labels = getattr(model, "fit_labels", None)
-    if fit_labels is not None and training.clips:
-        fit_labels(torch.from_numpy(training.labels()).float().to(device))
-    trained = None
-    if is_trainable(model) and settings.epochs:
-        trained = train(
+        Returns:
+            What it took; None for a model that is not trained step by step.
+        """
+        model, training = ready.model, ready.training
+        fit_labels = getattr(model, "fit_labels", None)
+        if fit_labels is not None and training.clips:
+            fit_labels(torch.from_numpy(training.labels()).float().to(ready.device))
+        if not is_trainable(model) or not self.settings.epochs:
+            return None
+        return train(
             model,
             training,
-            settings,
-            run_dir,
-            device=device,
-            processes=processes,
+            self.settings,
+            self.folder,
+            device=ready.device,
+            processes=ready.processes,
             progress_bar=progress_bar,
             on_step=on_step,
         )
-    predictions, cost, scores = score_model(
-        model,
-        testing,
-        settings,
-        {split: numbers.get("planned") for split, numbers in planned.items()},
-        device=device,
-        processes=processes,
-        progress_bar=progress_bar,
-    )
-    parameters = list(model.parameters())
-    record = RunRecord(
-        run=run_dir.name,
-        model=identity.model,
-        preset=settings.preset,
-        seed=settings.seed,
-        changes=settings.changes(),
-        modalities=tuple(modalities),
-        data=identity.data,
-        teacher=identity.teacher,
-        train_clips=len(training.clips),
-        parameters=sum(parameter.numel() for parameter in parameters),
-        trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        training=trained,
-        machine=MachineRecord(
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            processes=processes.count,
-            python=platform.python_version(),
-            torch=torch.__version__,
-        ),
-        cost=cost,
-        scores=scores,
-    )
-    if processes.first:
-        save_weights(run_dir / "model.safetensors", model)
-        write_predictions(run_dir / "predictions.parquet", predictions)
-        record.write(run_dir)
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-    processes.wait()
-    return record
+
+    def score(
+        self, ready: Prepared, training: TrainingRecord | None, *, progress_bar: bool = False
+    ) -> RunRecord:
+        """Score the trained model and write everything down; the run is complete.
+
+        Args:
+            training: what :meth:`train` returned.
+        """
+        model, settings = ready.model, self.settings
+        whole = self.fold is None and self.subset is None
+        planned = self._info.get("splits") or {} if whole else {}
+        predictions, cost, scores = score_model(
+            model,
+            ready.testing,
+            settings,
+            {split: numbers.get("planned") for split, numbers in planned.items()},
+            device=ready.device,
+            processes=ready.processes,
+            progress_bar=progress_bar,
+        )
+        on_gpu = ready.device.type == "cuda"
+        parameters = list(model.parameters())
+        record = RunRecord(
+            run=self.folder.name,
+            model=self.model,
+            preset=settings.preset,
+            seed=settings.seed,
+            changes=settings.changes(),
+            modalities=tuple(modalities(model)),
+            data=self.data_record,
+            teacher=self.identity.teacher,
+            train_clips=len(ready.training.clips),
+            parameters=sum(parameter.numel() for parameter in parameters),
+            trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+            training=training,
+            machine=MachineRecord(
+                device=torch.cuda.get_device_name(ready.device) if on_gpu else "cpu",
+                processes=ready.processes.count,
+                python=platform.python_version(),
+                torch=torch.__version__,
+            ),
+            cost=cost,
+            scores=scores,
+        )
+        if ready.processes.first:
+            save_weights(self.folder / "model.safetensors", model)
+            write_predictions(self.folder / "predictions.parquet", predictions)
+            record.write(self.folder)
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        ready.processes.wait()
+        return record
 
 
-def clips_fingerprint(clips: Sequence[Clip]) -> str:
-    """A hash of which clips there are, in which splits and order, with which labels and lengths."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        labels = "".join("01"[active] for active in clip.muscles)
-        digest.update(f"{clip.split} {clip.clip_id} {clip.frames} {labels}\n".encode())
-    return digest.hexdigest()
-
-
-def _check_run_name(name: str) -> None:
-    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0") or name[0] == ".":
-        raise UserError(f"{name!r} cannot name a run; use letters, digits, - and _")
+def modalities(model: nn.Module) -> Sequence[str]:
+    """What a model reads, of ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton``."""
+    return model.modalities  # type: ignore[return-value]
 
 
 def _remove_run(run_dir: Path) -> None:
@@ -306,18 +380,3 @@ def _remove_run(run_dir: Path) -> None:
     if not (run_dir / "settings.json").is_file() and any(run_dir.iterdir()):
         raise UserError(f"{run_dir} is not a run (no settings.json); it was not removed")
     shutil.rmtree(run_dir)
-
-
-def _finished_run(run_dir: Path, identity: RunIdentity) -> RunRecord | None:
-    """The record of a run that is complete, after making sure that the folder is this run's."""
-    if not (run_dir / "settings.json").exists():
-        return None
-    identity.check_same(run_dir)
-    return read_record(run_dir)
-
-
-def compare_runs(first: Path, second: Path) -> dict[str, Difference]:
-    """:func:`benchmark.score.compare_predictions` of two run folders."""
-    return compare_predictions(
-        *(read_predictions(Path(each) / "predictions.parquet") for each in (first, second))
-    )

@@ -88,8 +88,9 @@ def benchmark(
     from benchmark.protocols.ablation import format_ablation, run_ablation
     from benchmark.protocols.dropped import check_drop, score_without, with_dropped
     from benchmark.protocols.folds import folds_to_run
+    from benchmark.protocols.teacher import complete_run
     from benchmark.report.tables import format_table
-    from benchmark.run import benchmark_run, read_subset
+    from benchmark.run import Run, read_subset
     from benchmark.settings import Settings, describe_settings
     from musclemap_data.errors import UserError
 
@@ -137,18 +138,17 @@ def benchmark(
         for name in filter(None, names):
             for one_seed, fold in product(seed or [settings.seed], experiments):
                 try:
-                    result = benchmark_run(
+                    run = Run(
                         data,
                         name,
                         settings.with_overrides(
                             [f"seed={one_seed}", *(teacher if name == "transm3e" else [])]
                         ),
+                        read_subset(subset) if subset else None,
+                        fold,
                         runs_dir=runs,
-                        fresh=fresh,
-                        subset=read_subset(subset) if subset else None,
-                        fold=fold,
-                        progress_bar=not as_json,
                     )
+                    result = complete_run(run, fresh=fresh, progress_bar=not as_json)
                 except MissingModality as error:
                     if model != "all":
                         raise
@@ -158,7 +158,7 @@ def benchmark(
                 if drop and name == "transm3e":
                     result = score_without(
                         data,
-                        (runs or data / "runs") / result.run,
+                        run.folder,
                         drop,
                         device_name=settings.device,
                         progress_bar=not as_json,
@@ -198,10 +198,10 @@ def results(
     as_json: AsJson = False,
 ) -> None:
     """Print or write the table of finished runs, or compare two of them."""
+    from benchmark.compare import compare_runs
     from benchmark.protocols.dropped import with_dropped
     from benchmark.record import find_run, read_runs
     from benchmark.report import tables
-    from benchmark.run import compare_runs
     from musclemap_data.errors import UserError
 
     folder = runs or data / "runs"

@@ -21,8 +21,10 @@ import numpy as np
 
 from benchmark import metrics
 from benchmark.cells import aligned, interval, percent
-from benchmark.protocols.teacher import MODEL, check_teacher
+from benchmark.clips import check_modalities, read_clips
+from benchmark.protocols.teacher import MODEL, check_teacher, complete_run
 from benchmark.record import DataRecord, Interval, RunRecord
+from benchmark.run import Run
 from benchmark.score import (
     EVALUATION_SPLITS,
     Predictions,
@@ -30,6 +32,7 @@ from benchmark.score import (
     read_predictions,
 )
 from benchmark.settings import Settings
+from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
 
 FULL = "full model"
@@ -65,7 +68,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What an ablation found.
+    """What :func:`run_ablation` found. ``str()`` of it is the table.
 
     Attributes:
         rows: row -> its cells on ``test_known``, ``test_new`` and ``test`` (their mean).
@@ -77,6 +80,9 @@ class Ablation:
     seeds: Sequence[int]
     rows: Mapping[str, Mapping[str, Cell]]
     runs: Mapping[str, Sequence[RunRecord]]
+
+    def __str__(self) -> str:
+        return format_ablation(self)
 
     def to_dict(self) -> dict[str, object]:
         """All of it, ready for JSON."""
@@ -138,12 +144,8 @@ def run_ablation(
         seeds: one or more, each once.
 
     Raises:
-        UserError: as :func:`ablation_settings` and :func:`benchmark.run.benchmark_run`.
+        UserError: as :func:`ablation_settings` and :meth:`benchmark.run.Run.complete`.
     """
-    from benchmark.clips import check_modalities, read_clips
-    from benchmark.run import benchmark_run
-    from musclemap_data.catalog import SPLITS
-
     seeds = list(dict.fromkeys(seeds))
     data_dir = Path(data_dir)
     chosen = ablation_settings(settings)
@@ -153,13 +155,9 @@ def run_ablation(
     runs: dict[str, list[RunRecord]] = {}
     for row, row_settings in chosen.items():
         runs[row] = [
-            benchmark_run(
-                data_dir,
-                MODEL,
-                replace(row_settings, seed=seed),
-                runs_dir=folder,
+            complete_run(
+                Run(data_dir, MODEL, replace(row_settings, seed=seed), subset, runs_dir=folder),
                 fresh=fresh,
-                subset=subset,
                 progress_bar=progress_bar,
             )
             for seed in seeds

@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
+from benchmark.run import Fold
 from musclemap_data.errors import UserError
 from musclemap_data.splits import Partition, partition_of
 
@@ -49,8 +51,8 @@ class ClipLike(Protocol):
 PROTOCOLS = ("fixed", "activity-folds")
 
 
-def folds_to_run(protocol: str, folds: int) -> list[tuple[int, int] | None]:
-    """What :func:`benchmark.run.benchmark_run` takes as ``fold``, once for each experiment.
+def folds_to_run(protocol: str, folds: int) -> list[Fold | None]:
+    """What a :class:`benchmark.run.Run` takes as ``fold``, once for each experiment.
 
     Raises:
         UserError: there is no such protocol.
@@ -59,7 +61,12 @@ def folds_to_run(protocol: str, folds: int) -> list[tuple[int, int] | None]:
         raise UserError(f"protocol is {protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
     if protocol == "fixed":
         return [None]
-    return [(fold, folds) for fold in range(1, folds + 1)]
+    return [activity_fold(number, folds) for number in range(1, folds + 1)]
+
+
+def activity_fold(number: int, folds: int) -> Fold:
+    """One fold of the protocol, 1 to ``folds``, for a run."""
+    return Fold(number, folds, partial(fold_splits, fold=number, folds=folds))
 
 
 def activity_folds(activities: Iterable[str], folds: int) -> dict[str, int]:

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchmark.record import DataRecord
+from benchmark.clips import check_modalities
+from benchmark.machine import join_processes
+from benchmark.models import MODELS
+from benchmark.models.transm3e import teacher_is_frozen, transm3e_teacher
+from benchmark.record import DataRecord, RunRecord
+from benchmark.run import Run, modalities
 from benchmark.settings import MACHINE_SETTINGS, PRESETS, Settings
+from benchmark.train import StepHook
 from musclemap_data.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from benchmark.run import Fold
-    from benchmark.train import StepHook
 
 MODEL = "transm3e"
 FOLDER = "teachers"
@@ -69,8 +67,6 @@ def check_teacher(settings: Settings) -> None:
     Raises:
         UserError: names the settings that help.
     """
-    from benchmark.models.transm3e import teacher_is_frozen
-
     given = settings.pretrain_teacher or settings.teacher_weights is not None
     if teacher_is_frozen(settings) and not given:
         why = f"variant={settings.variant}" if settings.freeze_teacher is None else "freeze_teacher"
@@ -82,76 +78,48 @@ def check_teacher(settings: Settings) -> None:
         )
 
 
-def prepare_teacher(
-    data_dir: Path,
-    model_name: str,
-    settings: Settings,
-    data: DataRecord,
+def teacher_run(run: Run) -> Run:
+    """The run that trains the second stream of a fused run on its own."""
+    settings = teacher_settings(run.settings)
+    return replace(
+        run,
+        model=f"{MODEL}-teacher",
+        settings=settings,
+        runs_dir=run.folder.parent / FOLDER,
+        name=teacher_name(settings, run.data_record),
+        build=transm3e_teacher,
+    )
+
+
+def complete_run(
+    run: Run,
     *,
-    runs_dir: Path,
-    subset: Collection[str] | None = None,
-    fold: Fold | None = None,
+    fresh: bool = False,
     progress_bar: bool = False,
     on_step: StepHook | None = None,
-) -> Path | None:
-    """The weights that a model's second stream starts from: given, found or trained now.
+) -> RunRecord:
+    """Complete a run; where its settings ask for a teacher, find or train that first.
 
     Args:
-        data: what the fused run records of its clips.
-        runs_dir: the fused run's; teachers live in its folder ``teachers``.
-        subset, fold, progress_bar, on_step: as for :func:`benchmark.run.benchmark_run`.
-
-    Returns:
-        A weights file, or None where the second stream starts from random weights, or the model
-        has none.
+        fresh: as for :meth:`benchmark.run.Run.complete`; teachers are kept.
 
     Raises:
-        UserError: the stream would be frozen and untrained; there is no file of that name; or
-            training failed.
+        UserError: the second stream would be frozen and untrained; there is no file of the name
+            ``teacher_weights``; or as :meth:`benchmark.run.Run.complete`.
     """
-    if model_name != MODEL:
-        return None
-    check_teacher(settings)
-    if settings.teacher_weights is not None:
-        path = Path(settings.teacher_weights)
-        if not path.is_file():
-            raise UserError(f"no weights at {path} (setting teacher_weights)")
-        return path
-    if not settings.pretrain_teacher:
-        return None
-    from benchmark.models.transm3e import transm3e_teacher
-    from benchmark.run import benchmark_run
-
-    alone = teacher_settings(settings)
-    name = teacher_name(alone, data)
-    benchmark_run(
-        data_dir,
-        f"{MODEL}-teacher",
-        alone,
-        build=transm3e_teacher,
-        runs_dir=runs_dir / FOLDER,
-        name=name,
-        subset=subset,
-        fold=fold,
-        progress_bar=progress_bar,
-        on_step=on_step,
-    )
-    return runs_dir / FOLDER / name / "model.safetensors"
-
-
-def start_from_teacher(model: nn.Module, path: Path | None) -> None:
-    """Put a teacher's weights into a new fused model; nothing without a path."""
-    if path is not None:
-        from benchmark.models.transm3e import TransM3E, load_teacher
-
-        if not isinstance(model, TransM3E):
-            raise TypeError(f"{type(model).__name__} has no second stream to start")
-        load_teacher(model, path)
-
-
-def fingerprint_teacher(path: Path | None) -> str | None:
-    """SHA-256 of a weights file: a part of what a fused run is."""
-    if path is None:
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    settings = run.settings
+    with join_processes(settings.device):
+        if run.model == MODEL and run.teacher is None:
+            check_teacher(settings)
+            if settings.teacher_weights is not None:
+                weights = Path(settings.teacher_weights)
+                if not weights.is_file():
+                    raise UserError(f"no weights at {weights} (setting teacher_weights)")
+                run = replace(run, teacher=weights)
+            elif settings.pretrain_teacher:
+                # Before hours go into a teacher that nothing can use.
+                check_modalities(run.clips, modalities(MODELS[MODEL](settings)))
+                alone = teacher_run(run)
+                alone.complete(progress_bar=progress_bar, on_step=on_step)
+                run = replace(run, teacher=alone.folder / "model.safetensors")
+        return run.complete(fresh=fresh, progress_bar=progress_bar, on_step=on_step)

@@ -10,9 +10,12 @@ import pytest
 
 from benchmark import run
 from benchmark.clips import MissingModality
+from benchmark.compare import compare_runs
+from benchmark.protocols.folds import activity_fold
 from benchmark.record import RunRecord, read_record, read_runs
 from benchmark.report.tables import format_table
-from benchmark.run import benchmark_run, default_run_name, read_subset
+from benchmark.run import Run, default_run_name, read_subset
+from benchmark.score import read_predictions
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_row, write_dataset
 
@@ -25,7 +28,7 @@ def json_of(record: RunRecord) -> dict:
 
 @pytest.mark.parametrize("model", ["random", "all-ones", "label-prior", "toy"])
 def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
-    result = benchmark_run(dataset_dir, model, tiny(), runs_dir=tmp_path)
+    result = Run(dataset_dir, model, tiny(), runs_dir=tmp_path).complete()
     run_dir = tmp_path / default_run_name(model, tiny())
     names = {path.name for path in run_dir.iterdir()}
     assert names >= {"settings.json", "metrics.json", "predictions.parquet", "model.safetensors"}
@@ -46,8 +49,8 @@ def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
 
 
 def test_the_same_run_twice_is_the_same_and_not_repeated(dataset_dir, tiny, tmp_path):
-    first = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a")
-    second = benchmark_run(dataset_dir, "toy", tiny(workers=2), runs_dir=tmp_path / "b")
+    first = Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a").complete()
+    second = Run(dataset_dir, "toy", tiny(workers=2), runs_dir=tmp_path / "b").complete()
     assert first.scores == second.scores
     weights = [(tmp_path / side / first.run / "model.safetensors").read_bytes() for side in "ab"]
     assert weights[0] == weights[1]
@@ -55,54 +58,52 @@ def test_the_same_run_twice_is_the_same_and_not_repeated(dataset_dir, tiny, tmp_
     def never(step: int, loss: float) -> None:
         raise AssertionError("trained again")
 
-    again = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a", on_step=never)
+    again = Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a").complete(on_step=never)
     assert again == first
     with pytest.raises(AssertionError, match="trained again"):
-        benchmark_run(
-            dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a", on_step=never, fresh=True
-        )
+        Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path / "a").complete(on_step=never, fresh=True)
 
 
 def test_a_killed_run_goes_on_to_the_same_result(dataset_dir, tiny, tmp_path):
     settings = tiny(epochs=2)
-    straight = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "a")
+    straight = Run(dataset_dir, "toy", settings, runs_dir=tmp_path / "a").complete()
 
     def stop(step: int, loss: float) -> None:
         if step == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b", on_step=stop)
+        Run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b").complete(on_step=stop)
     assert read_runs(tmp_path / "b") == []
-    resumed = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b")
+    resumed = Run(dataset_dir, "toy", settings, runs_dir=tmp_path / "b").complete()
     assert resumed.training.steps == 3
     assert resumed.scores == straight.scores
 
 
 def test_other_settings_or_clips_do_not_mix(dataset_dir, tiny, tmp_path):
-    benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="mine")
+    Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="mine").complete()
     with pytest.raises(UserError, match=r"learning_rate was 0.001, now 0.01.*--fresh"):
-        benchmark_run(dataset_dir, "toy", tiny(learning_rate=0.01), runs_dir=tmp_path, name="mine")
+        Run(dataset_dir, "toy", tiny(learning_rate=0.01), runs_dir=tmp_path, name="mine").complete()
     with pytest.raises(UserError, match="model was toy, now random"):
-        benchmark_run(dataset_dir, "random", tiny(), runs_dir=tmp_path, name="mine")
+        Run(dataset_dir, "random", tiny(), runs_dir=tmp_path, name="mine").complete()
     with pytest.raises(UserError, match="clips of the data set have changed"):
-        benchmark_run(
+        Run(
             dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="mine", subset=["train-hop-0"]
-        )
+        ).complete()
 
 
 def test_mistakes_are_explained(dataset_dir, tiny, tmp_path):
     with pytest.raises(UserError, match="did you mean transm3e"):
-        benchmark_run(dataset_dir, "transme3", tiny(), runs_dir=tmp_path)
+        Run(dataset_dir, "transme3", tiny(), runs_dir=tmp_path).complete()
     with pytest.raises(UserError, match="no data set"):
-        benchmark_run(tmp_path, "toy", tiny(), runs_dir=tmp_path)
+        Run(tmp_path, "toy", tiny(), runs_dir=tmp_path).complete()
     with pytest.raises(UserError, match="cannot name a run"):
-        benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="..")
+        Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="..").complete()
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="not a run"):
-        benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="precious", fresh=True)
+        Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, name="precious").complete(fresh=True)
     assert (precious / "thesis.tex").exists()
 
 
@@ -111,12 +112,12 @@ def test_subsets(dataset_dir, tiny, tmp_path):
     listed.write_text("# clips of both labs\ntrain-hop-0\ntrain-row-1\ntest_new-lunge-0\n\n")
     subset = read_subset(listed)
     assert len(subset) == 3
-    result = benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset=subset)
+    result = Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset=subset).complete()
     assert result.train_clips == 2
     assert result.scores.splits["test_new"].clips == 1
     assert "(subset)" in format_table([result])
     with pytest.raises(UserError, match=r"1 clips of the subset are not in .*nowhere"):
-        benchmark_run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset={"nowhere"}, name="x")
+        Run(dataset_dir, "toy", tiny(), runs_dir=tmp_path, subset={"nowhere"}, name="x").complete()
     listed.write_text("# nothing\n")
     with pytest.raises(UserError, match="names no clip"):
         read_subset(listed)
@@ -131,7 +132,7 @@ def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
         "val_new": [],
     }
     directory = write_dataset(tmp_path / "data", rows, planned={"val_new": 3})
-    result = benchmark_run(directory, "toy", tiny())
+    result = Run(directory, "toy", tiny()).complete()
     assert (directory / "runs" / result.run / "metrics.json").is_file()
     table = format_table([result])
     assert "n/a (0 clips)" in table
@@ -139,8 +140,8 @@ def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
     assert result.scores.splits["test_known"].map == 1.0  # one clip: all its regions are trivial
     assert result.scores.splits["test_known"].lift == 0.0
     with pytest.raises(UserError, match="train has no clips"):
-        benchmark_run(write_dataset(tmp_path / "none", {"val_new": []}), "toy", tiny())
-    untrained = benchmark_run(tmp_path / "none", "label-prior", tiny())
+        Run(write_dataset(tmp_path / "none", {"val_new": []}), "toy", tiny()).complete()
+    untrained = Run(tmp_path / "none", "label-prior", tiny()).complete()
     assert untrained.scores.splits["val_new"].map is None
 
 
@@ -163,36 +164,36 @@ def test_a_missing_modality_is_noticed_before_anything_is_done(tmp_path, tiny):
     with pytest.raises(
         MissingModality, match=r"2 of 10 clips have no rgb, .*clip n1 .*--modalities rgb"
     ):
-        benchmark_run(directory, "toy", tiny(), on_step=never)
+        Run(directory, "toy", tiny()).complete(on_step=never)
     assert not (directory / "runs").exists()
-    benchmark_run(directory, "random", tiny())
+    Run(directory, "random", tiny()).complete()
 
 
 def test_paired_comparison(dataset_dir, tiny, tmp_path):
     for model in ("toy", "all-ones", "label-prior"):
-        benchmark_run(dataset_dir, model, tiny(), runs_dir=tmp_path)
+        Run(dataset_dir, model, tiny(), runs_dir=tmp_path).complete()
     toy, ones, prior = (
         tmp_path / default_run_name(m, tiny()) for m in ("toy", "all-ones", "label-prior")
     )
-    forwards = run.compare_runs(toy, ones)
+    forwards = compare_runs(toy, ones)
     scores = read_record(toy).scores
     for split in ("val_known", "test_new"):
         # Against a constant the difference is the lift, with the lift's own interval.
         assert forwards[split].difference == pytest.approx(scores.splits[split].lift)
         assert forwards[split].interval == pytest.approx(scores.splits[split].lift_interval)
     assert forwards["test"].difference == pytest.approx(scores.means["test"].lift)
-    backwards = run.compare_runs(ones, toy)
+    backwards = compare_runs(ones, toy)
     assert backwards["test"].difference == pytest.approx(-forwards["test"].difference)
-    equal = run.compare_runs(ones, prior)["test"]
+    equal = compare_runs(ones, prior)["test"]
     assert equal.difference == pytest.approx(0)
     assert equal.share_better == 0
-    benchmark_run(
+    Run(
         dataset_dir, "random", tiny(), runs_dir=tmp_path, subset=["test_new-lunge-0"], name="few"
-    )
+    ).complete()
     with pytest.raises(UserError, match="different clips"):
-        run.compare_runs(toy, tmp_path / "few")
+        compare_runs(toy, tmp_path / "few")
     with pytest.raises(UserError, match="cannot be read as predictions"):
-        run.compare_runs(toy, tmp_path / "absent")
+        compare_runs(toy, tmp_path / "absent")
 
 
 def test_runs_with_other_settings_get_names_and_rows_of_their_own(dataset_dir, tiny, tmp_path):
@@ -205,7 +206,7 @@ def test_runs_with_other_settings_get_names_and_rows_of_their_own(dataset_dir, t
     assert len(default_run_name("toy", path)) < 60
     assert "/" not in default_run_name("toy", replace(preset, pretrained="../a/b"))
     runs = [
-        benchmark_run(dataset_dir, "toy", tiny(epochs=epochs), runs_dir=tmp_path)
+        Run(dataset_dir, "toy", tiny(epochs=epochs), runs_dir=tmp_path).complete()
         for epochs in (1, 2)
     ]
     assert runs[0].run != runs[1].run
@@ -216,7 +217,7 @@ def test_runs_with_other_settings_get_names_and_rows_of_their_own(dataset_dir, t
 def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
     settings = tiny(epochs=0)
     runs = [
-        benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(fold, 3))
+        Run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=activity_fold(fold, 3)).complete()
         for fold in (1, 2, 3)
     ]
     assert all(run.run.endswith(f"-fold{fold}of3") for fold, run in enumerate(runs, 1))
@@ -227,7 +228,9 @@ def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
     for each, names in zip(runs, new, strict=True):
         assert not names & set(each.scores.splits["test_known"].per_activity)
         assert all(split.coverage is None for split in each.scores.splits.values())
-    again = benchmark_run(dataset_dir, "toy", settings, runs_dir=tmp_path, fold=(2, 3))
+    again = Run(
+        dataset_dir, "toy", settings, runs_dir=tmp_path, fold=activity_fold(2, 3)
+    ).complete()
     assert again == runs[1]
-    scored = run.read_predictions(tmp_path / runs[0].run / "predictions.parquet")
+    scored = read_predictions(tmp_path / runs[0].run / "predictions.parquet")
     assert {clip.activity for clip in scored.clips if clip.split.endswith("_new")} >= new[0]

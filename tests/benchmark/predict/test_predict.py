@@ -20,7 +20,7 @@ from benchmark.predict.runs import TrainedRun, load_run
 from benchmark.predict.summary import describe_prediction, format_prediction, is_undecided
 from benchmark.predict.video import predict_video
 from benchmark.record import RunRecord, choose_run, read_record
-from benchmark.run import benchmark_run
+from benchmark.run import Run
 from benchmark.score import read_predictions
 from benchmark.settings import Settings
 from cli import app
@@ -54,7 +54,7 @@ def data(tmp_path_factory) -> Path:
             row |= {"video_id": f"synthetic_{row['video_id']}", "rgb_diff": None, "flow": None}
     folder = write_dataset(tmp_path_factory.mktemp("trained") / "data", rows)
     for name in ("random", "stgcn"):
-        benchmark_run(folder, name, Settings.from_preset("tiny", **SMALL), name=name)
+        Run(folder, name, Settings.from_preset("tiny", **SMALL), name=name).complete()
     return folder
 
 
@@ -333,7 +333,7 @@ def test_predict_computes_what_a_video_model_reads(data, person, tmp_path, monke
     monkeypatch.setitem(MODELS, "reads-difference", lambda settings: Mean())
     rows = {split: clips[:4] for split, clips in make_rows(2).items()}
     differences = write_dataset(tmp_path / "data", rows)
-    benchmark_run(differences, "reads-difference", Settings.from_preset("tiny", **SMALL))
+    Run(differences, "reads-difference", Settings.from_preset("tiny", **SMALL)).complete()
     folder, _ = choose_run(differences)
     done = predict_video(str(person), str(folder), str(tmp_path / "out"))
     said = done.prediction

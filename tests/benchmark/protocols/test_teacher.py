@@ -14,10 +14,10 @@ from benchmark.clips import MissingModality
 from benchmark.models import MODELS
 from benchmark.models.transm3e import transm3e_teacher
 from benchmark.protocols.dropped import check_drop, score_without, with_dropped
-from benchmark.protocols.teacher import teacher_name, teacher_settings
+from benchmark.protocols.teacher import complete_run, teacher_name, teacher_settings
 from benchmark.record import DataRecord, RunRecord, read_record, read_runs
 from benchmark.report.tables import format_table
-from benchmark.run import benchmark_run
+from benchmark.run import Run
 from benchmark.score import read_predictions
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
@@ -46,7 +46,7 @@ def test_no_teacher_is_trained_for_clips_without_rgb(smallest, tmp_path):
     rows = {"train": [make_row("a", "hop", "train", without=("rgb",))]}
     data = write_dataset(tmp_path / "data", rows)
     with pytest.raises(MissingModality, match="1 of 1 clips have no rgb"):
-        benchmark_run(data, "transm3e", smallest(pretrain_teacher=True), on_step=never)
+        complete_run(Run(data, "transm3e", smallest(pretrain_teacher=True)), on_step=never)
     assert not teachers(data / "runs")
 
 
@@ -55,7 +55,7 @@ def test_the_teacher_is_trained_kept_and_the_model_starts_from_it(
     dataset_dir, smallest, tmp_path, variant
 ):
     settings = smallest(variant=variant, pretrain_teacher=True)
-    result = benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path)
+    result = complete_run(Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path))
     (teacher,) = teachers(tmp_path)
     alone = read_record(teacher)
     assert alone.model == "transm3e-teacher" and alone.training.steps == 3
@@ -80,8 +80,9 @@ def test_the_teacher_is_trained_kept_and_the_model_starts_from_it(
 def test_a_teacher_is_used_again_where_settings_and_clips_match(dataset_dir, smallest, tmp_path):
     def run(on_step=None, subset=None, **changes) -> RunRecord:
         settings = smallest(variant="rgb-diff", pretrain_teacher=True, **changes)
-        return benchmark_run(
-            dataset_dir, "transm3e", settings, runs_dir=tmp_path, on_step=on_step, subset=subset
+        return complete_run(
+            Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path, subset=subset),
+            on_step=on_step,
         )
 
     first = run()
@@ -109,7 +110,7 @@ def test_what_decides_a_teacher(smallest):
 
 def test_an_untrained_frozen_teacher_is_refused(dataset_dir, smallest, tmp_path):
     def run(**changes) -> RunRecord:
-        return benchmark_run(dataset_dir, "transm3e", smallest(**changes), runs_dir=tmp_path)
+        return complete_run(Run(dataset_dir, "transm3e", smallest(**changes), runs_dir=tmp_path))
 
     with pytest.raises(UserError, match=r"variant=rgb-diff.*--pretrain-teacher.*teacher_weights"):
         run(variant="rgb-diff")
@@ -117,6 +118,10 @@ def test_an_untrained_frozen_teacher_is_refused(dataset_dir, smallest, tmp_path)
         run(freeze_teacher=True)
     assert not list(tmp_path.iterdir())  # nothing was begun
     assert run(variant="rgb-diff", freeze_teacher=False, epochs=0).teacher is None
+    for settings in (smallest(variant="rgb-diff"), smallest(pretrain_teacher=True)):
+        with pytest.raises(ValueError, match="complete_run"):  # a run alone does not train one
+            Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "alone").complete()
+    assert not (tmp_path / "alone").exists()
     with pytest.raises(UserError, match="exclude each other"):
         smallest(pretrain_teacher=True, teacher_weights="a.safetensors")
 
@@ -125,10 +130,9 @@ def test_given_weights_are_the_teacher_and_part_of_the_run(dataset_dir, smallest
     path = tmp_path / "mine.safetensors"
     settings = smallest(variant="rgb-diff", teacher_weights=str(path))
 
-    def run(**changes) -> RunRecord:
-        return benchmark_run(
-            dataset_dir, "transm3e", settings, runs_dir=tmp_path / "runs", **changes
-        )
+    def run(**options) -> RunRecord:
+        fused = Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "runs")
+        return complete_run(fused, **options)
 
     with pytest.raises(UserError, match=r"no weights at .*mine.safetensors"):
         run()
@@ -152,7 +156,7 @@ class Stopped(Exception):
 
 def test_a_stopped_teacher_goes_on_to_the_same_result(dataset_dir, smallest, tmp_path):
     settings = smallest(variant="rgb-diff", pretrain_teacher=True, epochs=2)
-    straight = benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "a")
+    straight = complete_run(Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "a"))
     steps = 0
 
     def stop(step: int, loss: float) -> None:
@@ -163,15 +167,17 @@ def test_a_stopped_teacher_goes_on_to_the_same_result(dataset_dir, smallest, tmp
 
     for _ in range(2):
         with pytest.raises(Stopped):
-            benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "b", on_step=stop)
-    resumed = benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "b")
+            complete_run(
+                Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "b"), on_step=stop
+            )
+    resumed = complete_run(Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "b"))
     assert resumed.teacher == straight.teacher
     assert resumed.scores == straight.scores
 
 
 def test_the_score_without_the_skeleton(dataset_dir, smallest, tmp_path):
     settings = smallest(epochs=2, learning_rate=0.01)
-    whole = benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path)
+    whole = complete_run(Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path))
     run_dir = tmp_path / whole.run
     weights = (run_dir / "model.safetensors").read_bytes()
     result = score_without(dataset_dir, run_dir, "skeleton", device_name="cpu")
@@ -197,7 +203,7 @@ def test_the_score_without_the_skeleton(dataset_dir, smallest, tmp_path):
     assert f"{100 * entry.scores.splits['test_new'].map:.1f}" in table
     # Asked again, it is read: the data need not even be there.
     assert score_without(tmp_path / "gone", run_dir, "skeleton") == result
-    assert benchmark_run(dataset_dir, "transm3e", settings, runs_dir=tmp_path) == result
+    assert complete_run(Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path)) == result
 
 
 def test_what_cannot_be_dropped(smallest, tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 from benchmark.models import MODELS
 from benchmark.models.mvit import MViT, MViTClassifier
 from benchmark.report.explain import explain_clips, fit_map, grad_cam, overlay
-from benchmark.run import benchmark_run
+from benchmark.run import Run
 from musclemap_data.errors import UserError
 
 SIZE, FRAMES = 64, 4
@@ -185,7 +185,7 @@ def test_maps_are_fitted_to_the_pictures():
 
 
 def test_clips_of_a_run(dataset_dir, tiny, tmp_path):
-    benchmark_run(dataset_dir, "c2d", tiny(epochs=0), runs_dir=tmp_path, name="c2d")
+    Run(dataset_dir, "c2d", tiny(epochs=0), runs_dir=tmp_path, name="c2d").complete()
     ids = ["test_new-reach-1", "test_known-hop-0"]
     first, second = explain_clips(tmp_path / "c2d", dataset_dir, ids, 3)
     assert [first.clip.clip_id, second.clip.clip_id] == ids
@@ -198,6 +198,6 @@ def test_clips_of_a_run(dataset_dir, tiny, tmp_path):
 
 
 def test_models_without_pictures_are_explained_away(dataset_dir, tiny, tmp_path):
-    benchmark_run(dataset_dir, "stgcn", tiny(epochs=0), runs_dir=tmp_path, name="stgcn")
+    Run(dataset_dir, "stgcn", tiny(epochs=0), runs_dir=tmp_path, name="stgcn").complete()
     with pytest.raises(UserError, match="needs a video model"):
         explain_clips(tmp_path / "stgcn", dataset_dir, ["test_known-hop-0"], 3)

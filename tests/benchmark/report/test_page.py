@@ -17,7 +17,7 @@ from benchmark.report import analysis, plots
 from benchmark.report.figures import read_material, write_figures
 from benchmark.report.page import SECTIONS, format_report, write_report
 from benchmark.report.pictures import clip_strips
-from benchmark.run import benchmark_run
+from benchmark.run import Run
 from benchmark.score import Predictions
 from benchmark.settings import Settings
 from cli import app
@@ -38,7 +38,7 @@ def runs(dataset_dir, tmp_path_factory) -> Path:
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("runs")
     for name in MODELS:
-        benchmark_run(dataset_dir, name, settings, runs_dir=folder, name=name)
+        Run(dataset_dir, name, settings, runs_dir=folder, name=name).complete()
     return folder
 
 
@@ -51,7 +51,7 @@ def small_run(folder: Path, **row: str) -> tuple[Path, Path]:
     }  # fmt: skip
     data = write_dataset(folder / "data", clips)
     settings = Settings.from_preset("tiny", workers=0, device="cpu")
-    benchmark_run(data, "random", settings, runs_dir=folder / "runs", name="random")
+    Run(data, "random", settings, runs_dir=folder / "runs", name="random").complete()
     return folder / "runs" / "random", data
 
 

@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmark.compare import compare_runs
+from benchmark.protocols.folds import activity_fold
 from benchmark.record import Cost, Difference
 from benchmark.report import tables
 from benchmark.report.tables import format_table
-from benchmark.run import benchmark_run, compare_runs, default_run_name
+from benchmark.run import Run, default_run_name
 from tests.benchmark.conftest import make_rows, write_dataset
 
 pytestmark = pytest.mark.usefixtures("toy_model")
@@ -24,7 +26,9 @@ def run(dataset_dir, tiny, tmp_path):
     """A function that makes a run: ``run("toy", seed=1)``."""
 
     def make(model, data=dataset_dir, fold=None, **changes):
-        return benchmark_run(data, model, tiny(**changes), runs_dir=tmp_path / data.name, fold=fold)
+        settings, runs_dir = tiny(**changes), tmp_path / data.name
+        fold = activity_fold(*fold) if fold else None
+        return Run(data, model, settings, fold=fold, runs_dir=runs_dir).complete()
 
     return make
 
