@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.commands import predict, quickstart, verbs
+from benchmark.commands import benchmark, predict, quickstart, report, results
 from musclemap_data.commands import download, extract, look, status
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from musclemap_data.errors import DISK_ERRORS, UserError
@@ -80,8 +80,8 @@ def musclemap(
     """
 
 
-for commands in (quickstart, predict, download, extract, status, look, verbs):
-    app.add_typer(commands.app)
+for verbs in (quickstart, predict, download, extract, status, look, benchmark, results, report):
+    app.add_typer(verbs.app)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def quickstart(
     The videos are rendered and served on this machine. They are **synthetic**: the scores show
     that everything works, not how good a model is.
     """
-    from benchmark.commands import verbs
+    from benchmark.commands.benchmark import benchmark
+    from benchmark.commands.report import report
     from musclemap_data.commands.download import download
     from musclemap_data.commands.extract import extract_modalities
     from musclemap_data.errors import UserError
@@ -58,9 +59,9 @@ def quickstart(
     extract_modalities(data=data)
     more = "" if epochs is None else f" --epochs {epochs}"
     _say(f"musclemap benchmark --model {models} --preset tiny{more} --data {data}")
-    verbs.benchmark(model=models, data=data, preset="tiny", epochs=epochs)
+    benchmark(model=models, data=data, preset="tiny", epochs=epochs)
     _say(f"musclemap report --data {data} --out {page}")
-    verbs.report(data=data, out=page)
+    report(data=data, out=page)
     typer.echo(
         "\nThese videos were synthetic. Next, use your own: musclemap download --help", err=True
     )

@@ -211,7 +211,9 @@ class MMPose:
         from mmengine.dataset import Compose
 
         if device == "cuda" and not torch.cuda.is_available():
-            raise UserError("--device cuda: torch sees no GPU here; leave the option out to use the CPU")
+            raise UserError(
+                "--device cuda: torch sees no GPU here; leave the option out to use the CPU"
+            )
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         where = self._config_file
         try:
