@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmark.clips import Clip
 from benchmark.settings import MACHINE_SETTINGS, Settings, SettingValue, nearest_name
@@ -250,20 +250,12 @@ class RunRecord:
 
     def to_dict(self) -> dict[str, object]:
         """The content of ``metrics.json``."""
-        values: dict[str, object] = {"version": VERSION, **asdict(self)}
+        values = _flat({"version": VERSION, **asdict(self)})
         values["data"] = self.data.to_dict()
         values["training"] = values["training"] or {}
-        del values["cost"], values["scores"], values["dropped"]
-        values |= _scores_to_json(self.cost, self.scores)
-        if self.dropped:
-            values["dropped"] = {
-                modality: {
-                    "modalities": each.modalities,
-                    **_scores_to_json(each.cost, each.scores),
-                    "difference": {name: asdict(one) for name, one in each.difference.items()},
-                }
-                for modality, each in self.dropped.items()
-            }
+        dropped = values.pop("dropped")
+        if dropped:
+            values["dropped"] = {modality: _flat(each) for modality, each in dropped.items()}
         return values
 
     @classmethod
@@ -274,77 +266,59 @@ class RunRecord:
             KeyError, TypeError, ValueError, AttributeError: something is missing or of the wrong
                 kind.
         """
-        cost, scores = _scores_from_json(values)
-        return cls(
-            run=values["run"],
-            model=values["model"],
-            preset=values["preset"],
-            seed=values["seed"],
-            changes=dict(values["changes"]),
-            modalities=tuple(values["modalities"]),
-            data=DataRecord(**values["data"]),
-            teacher=values.get("teacher"),  # the first files of version 1 have none
-            train_clips=values["train_clips"],
-            parameters=values["parameters"],
-            trained_parameters=values["trained_parameters"],
-            training=TrainingRecord(**values["training"]) if values["training"] else None,
-            machine=MachineRecord(**values["machine"]),
-            cost=cost,
-            scores=scores,
-            dropped={
-                modality: DroppedScores(
-                    tuple(each["modalities"]),
-                    *_scores_from_json(each),
-                    {
-                        name: Difference(**{**one, "interval": _interval(one["interval"])})
-                        for name, one in each["difference"].items()
-                    },
-                )
-                for modality, each in values.get("dropped", {}).items()
-            },
-        )
+        dropped = values.get("dropped", {})
+        parts = {
+            **values,
+            "training": values["training"] or None,
+            "teacher": values.get("teacher"),  # the first files of version 1 have none
+            "dropped": {name: _nested(DroppedScores, each) for name, each in dropped.items()},
+        }
+        record: RunRecord = _from_json(cls, _nested(cls, parts))
+        return record
 
     def write(self, run_dir: Path) -> None:
         """Write ``metrics.json`` into the run's folder (atomically)."""
         write_text(Path(run_dir) / "metrics.json", json.dumps(self.to_dict(), indent=2) + "\n")
 
 
-def _scores_to_json(cost: Cost, scores: Scores) -> dict[str, object]:
-    return {
-        "multiply_adds_per_view": cost.multiply_adds_per_view,
-        "scoring": {"seconds": cost.seconds, "clips_per_s": cost.clips_per_s},
-        **asdict(scores),
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a record as the file has them: cost and scores side by side with the rest."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "cost":
+            flat["multiply_adds_per_view"] = value.pop("multiply_adds_per_view")
+            flat["scoring"] = value
+        else:
+            flat |= value if name == "scores" else {name: value}
+    return flat
+
+
+def _nested(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The way back from :func:`_flat`, with what ``kind`` knows of."""
+    views = values["multiply_adds_per_view"]
+    nested = {
+        **values,
+        "cost": {"multiply_adds_per_view": views, **values["scoring"]},
+        "scores": {name: values[name] for name in ("splits", "means", "threshold")},
     }
+    return {name: nested[name] for name in get_type_hints(kind)}
 
 
-def _scores_from_json(values: Mapping[str, Any]) -> tuple[Cost, Scores]:
-    splits = {
-        name: SplitScores(
-            **{
-                **_with_intervals(split),
-                "per_activity": {
-                    activity: ActivityScores(**each)
-                    for activity, each in split["per_activity"].items()
-                },
-            }
-        )
-        for name, split in values["splits"].items()
-    }
-    means = {name: MeanScores(**_with_intervals(mean)) for name, mean in values["means"].items()}
-    cost = Cost(values["multiply_adds_per_view"], **values["scoring"])
-    return cost, Scores(splits, means, values["threshold"])
-
-
-def _with_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("map_interval", "lift_interval")
-    return {**values, **{name: _interval(values[name]) for name in names}}
-
-
-def _interval(ends: Any) -> Interval | None:
-    if ends is None:
-        return None
-    low, high = ends
-    return low, high
+def _from_json(kind: Any, value: Any) -> Any:
+    """A JSON value as a type hint wants it: dataclasses and tuples from objects and lists."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _from_json(hints.get(name), each) for name, each in value.items()})
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Mapping:
+        return {name: _from_json(parts[1], each) for name, each in value.items()}
+    if origin is tuple:
+        if parts[-1] is not ... and len(value) != len(parts):
+            raise ValueError(f"{value} has not {len(parts)} values")
+        return tuple(value)
+    if type(None) in parts and value is not None:  # something, or None
+        return _from_json(parts[0], value)
+    return value
 
 
 def read_record(run_dir: Path) -> RunRecord | None:
