@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -85,8 +86,8 @@ def plan_sample(size: SampleSize, seed: int) -> tuple[VideoPlan, ...]:
     rng.shuffle(new)
     videos: list[VideoPlan] = []
     # Known is what the train videos show: a small sample trains on few activities.
-    known = known[: size.train_videos * size.clips_per_video]
-    next_known, next_new = 0, 0
+    next_known = cycle(known[: size.train_videos * size.clips_per_video])
+    next_new = cycle(new)
     # Test before validation: where clips are few, the test set gets the first pick of activities.
     for kind, count in (
         ("train", size.train_videos),
@@ -98,15 +99,11 @@ def plan_sample(size: SampleSize, seed: int) -> tuple[VideoPlan, ...]:
             clips = []
             for _ in range(size.clips_per_video):
                 if kind == "train":
-                    clips.append(ClipPlan(known[next_known % len(known)], "train"))
-                    next_known += 1
-                    continue
-                if is_new:
-                    clips.append(ClipPlan(new[next_new % len(new)], f"{kind}_new"))
-                    next_new += 1
+                    clips.append(ClipPlan(next(next_known), "train"))
+                elif is_new:
+                    clips.append(ClipPlan(next(next_new), f"{kind}_new"))
                 else:
-                    clips.append(ClipPlan(known[next_known % len(known)], f"{kind}_known"))
-                    next_known += 1
+                    clips.append(ClipPlan(next(next_known), f"{kind}_known"))
                 is_new = not is_new
             name = f"{SYNTHETIC_PREFIX}{kind}_{number:02d}"
             videos.append(VideoPlan(name, (seed, 1 + len(videos)), tuple(clips)))

@@ -80,30 +80,34 @@ def planted_palm(
     return Limb(vec(x_m, y_m, z_m), vec(*pole), True, vec(*fingers))
 
 
-def symmetric(
-    pelvis: Array,
-    arm: Limb,
-    leg: Limb,
-    turn: Array | None = None,
-    spine: Array | None = None,
-    head: Array | None = None,
-) -> Pose:
-    """A pose with left and right alike."""
-    return Pose(
-        pelvis=pelvis,
-        left_arm=arm,
-        right_arm=arm.mirrored(),
-        left_leg=leg,
-        right_leg=leg.mirrored(),
-        turn=np.zeros(3) if turn is None else turn,
-        spine=np.zeros(3) if spine is None else spine,
-        head=np.zeros(2) if head is None else head,
-    )
+def symmetric(pelvis: Array, arm: Limb, leg: Limb, **angles: Array) -> Pose:
+    """A pose with left and right alike; ``angles`` are ``turn``, ``spine`` and ``head``."""
+    return Pose(pelvis, arm, arm.mirrored(), leg, leg.mirrored(), **angles)
+
+
+def with_arms(pose: Pose, arm: Limb, **others: Array) -> Pose:
+    """The pose with both arms as the left one given, and other values where given."""
+    return replace(pose, left_arm=arm, right_arm=arm.mirrored(), **others)
+
+
+def with_legs(pose: Pose, leg: Limb, **others: Array) -> Pose:
+    """As ``with_arms``."""
+    return replace(pose, left_leg=leg, right_leg=leg.mirrored(), **others)
+
+
+def timed(tempo: float, *poses: tuple[Pose, float]) -> list[Key]:
+    """Poses with the seconds from each to the next one, at a tempo."""
+    return [Key(pose, seconds * tempo) for pose, seconds in poses]
+
+
+def mirrored(keys: list[Key]) -> list[Key]:
+    """The same to the other side."""
+    return [replace(key, pose=key.pose.mirrored()) for key in keys]
 
 
 def alternate(keys: list[Key]) -> list[Key]:
     """The keys, then the same to the other side."""
-    return keys + [replace(key, pose=key.pose.mirrored()) for key in keys]
+    return keys + mirrored(keys)
 
 
 HANGING = free_arm(0.20, -0.95, 0.06, (0.5, 0, -1))

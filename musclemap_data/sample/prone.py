@@ -14,11 +14,15 @@ from musclemap_data.sample.poses import (
     deg,
     free_arm,
     free_leg,
+    mirrored,
     planted_foot,
     planted_palm,
     stand,
     symmetric,
+    timed,
     vec,
+    with_arms,
+    with_legs,
 )
 from musclemap_data.sample.skeleton import Array, Dimensions, Limb, Pose
 from musclemap_data.sample.standing import squat_low
@@ -70,33 +74,27 @@ def _on_hands(
     top = _prone(size, size.wrist_height + 0.975 * size.arm, 0.095 * h)
     body = _prone(size, size.wrist_height + height * size.arm, 0.095 * h, sag)
     hand = planted_palm(hand_x * h, size.wrist_height, top.shoulder_z + hand_z * h, pole, fingers)
-    return symmetric(
-        body.pelvis,
-        hand,
-        _toes(size),
-        turn=np.array([body.pitch, 0, 0]),
-        head=deg(-18, 0),
-    )
+    turn = np.array([body.pitch, 0, 0])
+    return symmetric(body.pelvis, hand, _toes(size), turn=turn, head=deg(-18, 0))
 
 
 def _on_forearms(size: Dimensions, sag: float = 0.0) -> Pose:
     h = size.height
     body = _prone(size, size.upper_arm + 0.030 * h, 0.095 * h, sag)
-    wrist = planted_palm(0.065 * h, 0.022 * h, body.shoulder_z + 0.96 * size.forearm,
-                  (0.25, -0.6, 1.0))  # fmt: skip
-    return symmetric(body.pelvis, wrist, _toes(size), turn=np.array([body.pitch, 0, 0]),
-                 head=deg(-12, 0))  # fmt: skip
+    wrist_z = body.shoulder_z + 0.96 * size.forearm
+    wrist = planted_palm(0.065 * h, 0.022 * h, wrist_z, (0.25, -0.6, 1.0))
+    turn = np.array([body.pitch, 0, 0])
+    return symmetric(body.pelvis, wrist, _toes(size), turn=turn, head=deg(-12, 0))
 
 
-def _push_up(size: Dimensions, style: Style, high: Pose, low: Pose) -> list[Key]:
-    t = style.tempo
-    return [Key(high, 0.80 * t), Key(low, 0.10 * t), Key(low, 0.62 * t), Key(high, 0.12 * t)]
+def _push_up(style: Style, high: Pose, low: Pose) -> list[Key]:
+    return timed(style.tempo, (high, 0.80), (low, 0.10), (low, 0.62), (high, 0.12))
 
 
 def push_up(size: Dimensions, style: Style) -> list[Key]:
     x = size.shoulder_half / size.height + 0.045 * style.stance
     low = 0.97 - 0.62 * style.depth
-    return _push_up(size, style, _on_hands(size, 0.96, x), _on_hands(size, low, x))
+    return _push_up(style, _on_hands(size, 0.96, x), _on_hands(size, low, x))
 
 
 def diamond_push_ups(size: Dimensions, style: Style) -> list[Key]:
@@ -105,7 +103,7 @@ def diamond_push_ups(size: Dimensions, style: Style) -> list[Key]:
         _on_hands(size, y, 0.030, -0.035, (0.9, -0.7, 0.0), fingers=(-0.6, 0, 1))
         for y in (0.94, low)
     ]
-    return _push_up(size, style, *poses)
+    return _push_up(style, *poses)
 
 
 def raised_leg_push_ups(size: Dimensions, style: Style) -> list[Key]:
@@ -114,15 +112,13 @@ def raised_leg_push_ups(size: Dimensions, style: Style) -> list[Key]:
     high, low = (
         replace(_on_hands(size, y, x), left_leg=raised) for y in (0.96, 0.97 - 0.58 * style.depth)
     )
-    keys = _push_up(size, style, high, low)
-    if style.variant % 2:
-        keys = [replace(key, pose=key.pose.mirrored()) for key in keys]
-    return keys
+    keys = _push_up(style, high, low)
+    return mirrored(keys) if style.variant % 2 else keys
 
 
 def plank(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
-    return [Key(_on_forearms(size, 0.004), 1.1 * t), Key(_on_forearms(size, -0.006), 1.1 * t)]
+    return timed(t, (_on_forearms(size, 0.004), 1.1), (_on_forearms(size, -0.006), 1.1))
 
 
 def plank_jacks(size: Dimensions, style: Style) -> list[Key]:
@@ -131,17 +127,12 @@ def plank_jacks(size: Dimensions, style: Style) -> list[Key]:
     base = _on_forearms(size) if style.variant % 2 else _on_hands(size, 0.96, x)
 
     def legs(spread: float, lift: float) -> Pose:
-        leg = _toes(size, spread, lift)
         pelvis = base.pelvis + vec(0, (0.2 * lift - 0.05 * max(0, spread - 0.1)) * size.height, 0)
-        return replace(base, pelvis=pelvis, left_leg=leg, right_leg=leg.mirrored())
+        return with_legs(base, _toes(size, spread, lift), pelvis=pelvis)
 
     wide = 0.20 * style.depth
-    return [
-        Key(legs(0.04, 0), 0.16 * t),
-        Key(legs(0.5 * wide, 0.055), 0.18 * t),
-        Key(legs(wide, 0), 0.16 * t),
-        Key(legs(0.5 * wide, 0.055), 0.18 * t),
-    ]
+    between = legs(0.5 * wide, 0.055)
+    return timed(t, (legs(0.04, 0), 0.16), (between, 0.18), (legs(wide, 0), 0.16), (between, 0.18))
 
 
 def shoulder_taps(size: Dimensions, style: Style) -> list[Key]:
@@ -153,7 +144,7 @@ def shoulder_taps(size: Dimensions, style: Style) -> list[Key]:
         turn=base.turn + deg(0, 0, -4),
         left_arm=replace(free_arm(-0.58, -0.05, 0.30, (0.3, -1, 0.5)), end=vec(-0.8, 0.3, 0.6)),
     )
-    return alternate([Key(base, 0.36 * t), Key(tap, 0.12 * t), Key(tap, 0.36 * t)])
+    return alternate(timed(t, (base, 0.36), (tap, 0.12), (tap, 0.36)))
 
 
 def mountain_climber(size: Dimensions, style: Style) -> list[Key]:
@@ -161,7 +152,7 @@ def mountain_climber(size: Dimensions, style: Style) -> list[Key]:
     base = _on_hands(size, 0.95, size.shoulder_half / h + 0.01, sag=0.022)
     drive = free_leg(0.04, -0.25, 0.13 * style.depth, (0.12, 1, 0.7), 1.2)
     pose = replace(base, left_leg=drive, spine=deg(8, 0, 0))
-    return alternate([Key(pose, 0.08 * t), Key(pose, 0.32 * t)])
+    return alternate(timed(t, (pose, 0.08), (pose, 0.32)))
 
 
 def up_and_down_planks(size: Dimensions, style: Style) -> list[Key]:
@@ -178,19 +169,20 @@ def up_and_down_planks(size: Dimensions, style: Style) -> list[Key]:
     def between(a: Pose, b: Pose, side: str) -> Pose:
         arm_a, arm_b = getattr(a, side), getattr(b, side)
         arm = replace(arm_b, target=(arm_a.target + arm_b.target) / 2 + vec(0, 0.045 * h, 0))
-        return replace(a, pelvis=(a.pelvis + b.pelvis) / 2, turn=(a.turn + b.turn) / 2,
-                       **{side: arm})  # fmt: skip
+        pelvis, turn = (a.pelvis + b.pelvis) / 2, (a.turn + b.turn) / 2
+        return replace(a, pelvis=pelvis, turn=turn, **{side: arm})
 
-    return [
-        Key(high, 0.24 * t),
-        Key(between(high, half, "left_arm"), 0.22 * t),
-        Key(half, 0.22 * t),
-        Key(between(half, low, "right_arm"), 0.22 * t),
-        Key(low, 0.28 * t),
-        Key(between(low, half, "right_arm"), 0.22 * t),
-        Key(half, 0.22 * t),
-        Key(between(half, high, "left_arm"), 0.22 * t),
-    ]
+    return timed(
+        t,
+        (high, 0.24),
+        (between(high, half, "left_arm"), 0.22),
+        (half, 0.22),
+        (between(half, low, "right_arm"), 0.22),
+        (low, 0.28),
+        (between(low, half, "right_arm"), 0.22),
+        (half, 0.22),
+        (between(half, high, "left_arm"), 0.22),
+    )
 
 
 def burpee(size: Dimensions, style: Style) -> list[Key]:
@@ -202,49 +194,29 @@ def burpee(size: Dimensions, style: Style) -> list[Key]:
     shift = hand_z - flat.left_arm.target[2]
     hand = replace(flat.left_arm, target=flat.left_arm.target + vec(0, 0, shift))
     leg = replace(flat.left_leg, target=flat.left_leg.target + vec(0, 0, shift))
-    flat = replace(
-        flat,
-        pelvis=flat.pelvis + vec(0, 0, shift),
-        left_arm=hand,
-        right_arm=hand.mirrored(),
-        left_leg=leg,
-        right_leg=leg.mirrored(),
-    )
+    flat = with_arms(with_legs(flat, leg), hand, pelvis=flat.pelvis + vec(0, 0, shift))
     crouch = symmetric(
         vec(0, 0.275 * h, -0.075 * h),
         hand,
-        Limb(vec(0.085 * h, 0.070 * h, -0.01 * h), vec(0.4, 0.2, 1), True, vec(0.2, -0.4, 1)),
+        planted_foot(0.085 * h, 0.070 * h, -0.01 * h, (0.2, -0.4, 1), (0.4, 0.2, 1)),
         turn=deg(72, 0, 0),
         spine=deg(16, 0, 0),
         head=deg(-25, 0),
     )
-    tucked = Limb(vec(0.07 * h, 0.17 * h, -0.26 * h), vec(0.2, 0.2, 1), True, vec(0, -0.9, 0.4))
-    flying = replace(
+    flying = with_legs(
         crouch,
+        planted_foot(0.07 * h, 0.17 * h, -0.26 * h, (0, -0.9, 0.4), (0.2, 0.2, 1)),
         pelvis=(crouch.pelvis + flat.pelvis) / 2 + vec(0, 0.045 * h, 0),
         turn=deg(88, 0, 0),
         spine=deg(6, 0, 0),
-        left_leg=tucked,
-        right_leg=tucked.mirrored(),
-    )  # fmt: skip
-    dip = replace(
-        squat_low(size, replace(style, depth=0.55), free_arm(0.12, -0.50, 0.50, (0.6, -0.5, -0.5))),
-        left_leg=top.left_leg,
-        right_leg=top.right_leg,
     )
+    arm = free_arm(0.12, -0.50, 0.50, (0.6, -0.5, -0.5))
+    dip = with_legs(squat_low(size, replace(style, depth=0.55), arm), top.left_leg)
     # Arms high and wide: they come down through the side, not through the head.
-    high_arm = free_arm(0.48, 0.85, 0.06, (1, 0, -0.3))
-    jump = replace(top, left_arm=high_arm, right_arm=high_arm.mirrored())
-    return [
-        Key(top, 0.52 * t),
-        Key(crouch, 0.20 * t),
-        Key(flying, 0.20 * t),
-        Key(flat, 0.26 * t),
-        Key(flying, 0.20 * t),
-        Key(crouch, 0.36 * t),
-        Key(dip, 0.38 * t),
-        Key(jump, 0.44 * t, hop=0.12 * h * style.depth),
-    ]
+    jump = with_arms(top, free_arm(0.48, 0.85, 0.06, (1, 0, -0.3)))
+    down = timed(t, (top, 0.52), (crouch, 0.20), (flying, 0.20), (flat, 0.26))
+    up = timed(t, (flying, 0.20), (crouch, 0.36), (dip, 0.38))
+    return [*down, *up, Key(jump, 0.44 * t, hop=0.12 * h * style.depth)]
 
 
 def _all_fours(size: Dimensions) -> Pose:
@@ -252,13 +224,12 @@ def _all_fours(size: Dimensions) -> Pose:
     hip_y = 0.036 * h + size.thigh
     shoulder_y = size.wrist_height + 0.975 * size.arm
     rise = float(np.arcsin((shoulder_y - hip_y) / size.torso))
-    hand = planted_palm(size.shoulder_half, size.wrist_height, size.torso * np.cos(rise),
-                 (0.4, -0.9, 0.0))  # fmt: skip
-    leg = Limb(
-        vec(size.hip_half, 0.034 * h, -0.985 * size.shin), vec(0, 0.6, 0.6), True, vec(0, -0.12, -1)
-    )
-    return symmetric(vec(0, hip_y, 0), hand, leg, turn=np.array([np.pi / 2 - rise, 0, 0]),
-                 head=deg(-20, 0))  # fmt: skip
+    hand_z = size.torso * np.cos(rise)
+    hand = planted_palm(size.shoulder_half, size.wrist_height, hand_z, (0.4, -0.9, 0.0))
+    shin_z = -0.985 * size.shin
+    leg = planted_foot(size.hip_half, 0.034 * h, shin_z, (0, -0.12, -1), (0, 0.6, 0.6))
+    turn = np.array([np.pi / 2 - rise, 0, 0])
+    return symmetric(vec(0, hip_y, 0), hand, leg, turn=turn, head=deg(-20, 0))
 
 
 def donkey_kick(size: Dimensions, style: Style) -> list[Key]:
@@ -271,11 +242,8 @@ def donkey_kick(size: Dimensions, style: Style) -> list[Key]:
         spine=deg(-6, 0, 3),
     )
     mid = replace(base, left_leg=free_leg(0.04, -0.62, 0.20, (0.05, 0.1, 1), 0.2))
-    keys = [Key(base, 0.30 * t), Key(mid, 0.36 * t), Key(kick, 0.12 * t), Key(kick, 0.34 * t),
-            Key(mid, 0.30 * t)]  # fmt: skip
-    if style.variant % 2:
-        keys = [replace(key, pose=key.pose.mirrored()) for key in keys]
-    return keys
+    keys = timed(t, (base, 0.30), (mid, 0.36), (kick, 0.12), (kick, 0.34), (mid, 0.30))
+    return mirrored(keys) if style.variant % 2 else keys
 
 
 def superman(size: Dimensions, style: Style) -> list[Key]:
@@ -287,16 +255,10 @@ def superman(size: Dimensions, style: Style) -> list[Key]:
         turn=deg(90, 0, 0),
         head=deg(-12, 0),
     )
-    up = replace(
-        down,
-        left_arm=free_arm(0.18, 0.95, -0.12, (1, 0, -0.2)),
-        right_arm=free_arm(0.18, 0.95, -0.12, (1, 0, -0.2)).mirrored(),
-        left_leg=free_leg(0.12, -0.94, -0.30 * d, (0.1, 0, 1), 1.1),
-        right_leg=free_leg(0.12, -0.94, -0.30 * d, (0.1, 0, 1), 1.1).mirrored(),
-        spine=deg(-30 * d, 0, 0),
-        head=deg(-20, 0),
-    )
-    return [Key(down, 0.75 * t), Key(up, 0.45 * t), Key(up, 0.70 * t), Key(down, 0.15 * t)]
+    lifted = with_legs(down, free_leg(0.12, -0.94, -0.30 * d, (0.1, 0, 1), 1.1))
+    arm = free_arm(0.18, 0.95, -0.12, (1, 0, -0.2))
+    up = with_arms(lifted, arm, spine=deg(-30 * d, 0, 0), head=deg(-20, 0))
+    return timed(t, (down, 0.75), (up, 0.45), (up, 0.70), (down, 0.15))
 
 
 def side_plank(size: Dimensions, style: Style) -> list[Key]:
@@ -312,18 +274,10 @@ def side_plank(size: Dimensions, style: Style) -> list[Key]:
         roll = np.pi / 2 - rise
         pelvis = vec(np.cos(rise) * size.leg, 0.045 * h + np.sin(rise) * size.leg - dip * h, 0)
         shoulder_x = np.cos(rise) * (size.leg + size.torso) + size.shoulder_half * np.sin(rise)
-        wrist = Limb(vec(shoulder_x, 0.024 * h, 0.95 * size.forearm), vec(1, -0.15, -0.2), True,
-                     vec(0, 0, 1))  # fmt: skip
-        low_leg = Limb(vec(0, 0.050 * h, -0.012 * h), vec(0, 0, 1), True, vec(-0.2, 0.0, 1))
-        high_leg = Limb(vec(0, 0.112 * h, 0.012 * h), vec(0, 0, 1), True, vec(-0.2, 0.0, 1))
-        return Pose(
-            pelvis=pelvis,
-            left_arm=wrist,
-            right_arm=top_arm,
-            left_leg=low_leg,
-            right_leg=high_leg,
-            turn=np.array([0, 0, roll]),
-            spine=np.array([0, 0, -0.3 * dip * 4]),
-        )
+        wrist = planted_palm(shoulder_x, 0.024 * h, 0.95 * size.forearm, (1, -0.15, -0.2))
+        low_leg = planted_foot(0, 0.050 * h, -0.012 * h, (-0.2, 0.0, 1), (0, 0, 1))
+        high_leg = planted_foot(0, 0.112 * h, 0.012 * h, (-0.2, 0.0, 1), (0, 0, 1))
+        turn, spine = np.array([0, 0, roll]), np.array([0, 0, -0.3 * dip * 4])
+        return Pose(pelvis, wrist, top_arm, low_leg, high_leg, turn, spine)
 
-    return [Key(pose(0.0), 1.0 * t), Key(pose(0.012 * style.depth), 1.0 * t)]
+    return timed(t, (pose(0.0), 1.0), (pose(0.012 * style.depth), 1.0))

@@ -55,11 +55,9 @@ def look_at(
     forward = unit(target - position)
     right = unit(np.cross(forward, np.array([0.0, 1.0, 0.0])))
     down = np.cross(forward, right)
-    right, down = (
-        np.cos(roll) * right + np.sin(roll) * down,
-        np.cos(roll) * down - np.sin(roll) * right,
-    )
-    return Camera(position, np.stack([right, down, forward]), focal_px, width, height)
+    cosine, sine = np.cos(roll), np.sin(roll)
+    axes = np.stack([cosine * right + sine * down, cosine * down - sine * right, forward])
+    return Camera(position, axes, focal_px, width, height)
 
 
 @dataclass(frozen=True)
@@ -179,14 +177,19 @@ def plane_points(
     out = np.zeros((height, width, 3))
     for y in range(height):
         for x in range(width):
-            out[y, x] = _plane_point(
-                position,
-                rotation,
-                (x - (width - 1) / 2) / focal,
-                (y - (height - 1) / 2) / focal,
-                wall_z,
-            )
+            u, v = (x - (width - 1) / 2) / focal, (y - (height - 1) / 2) / focal
+            out[y, x] = _plane_point(position, rotation, u, v, wall_z)
     return out
+
+
+@njit(cache=True)
+def _bilinear(texture: Image, x: float, y: float, i: int, k: int, c: int) -> float:
+    """Channel c at (x, y), which lies in the cell of rows i, i + 1 and columns k, k + 1."""
+    fy, fx = y - i, x - k
+    value: float = (1 - fy) * ((1 - fx) * texture[i, k, c] + fx * texture[i, k + 1, c]) + fy * (
+        (1 - fx) * texture[i + 1, k, c] + fx * texture[i + 1, k + 1, c]
+    )
+    return value
 
 
 @njit(cache=True)
@@ -200,11 +203,8 @@ def _sample(texture: Image, x: float, y: float, out: Array) -> None:
     if y > height - 1:
         y = 2.0 * (height - 1) - y
     i, k = min(int(y), height - 2), min(int(x), width - 2)
-    fy, fx = y - i, x - k
     for c in range(3):
-        out[c] = (1 - fy) * ((1 - fx) * texture[i, k, c] + fx * texture[i, k + 1, c]) + fy * (
-            (1 - fx) * texture[i + 1, k, c] + fx * texture[i + 1, k + 1, c]
-        )
+        out[c] = _bilinear(texture, x, y, i, k, c)
 
 
 @njit(cache=True)
@@ -232,35 +232,18 @@ def _background(
             px, py, pz = _plane_point(position, rotation, u, v, wall_z)
             lit, open_sky = 1.0, 1.0
             if py < 1e-4:
-                _sample(
-                    floor,
-                    px / texel + floor.shape[1] / 2,
-                    pz / texel + floor.shape[0] / 2,
-                    colour,
-                )
+                u, v = px / texel + floor.shape[1] / 2, pz / texel + floor.shape[0] / 2
+                _sample(floor, u, v, colour)
                 sx = (px / shadow_side + 0.5) * cells - 0.5
                 sz = (pz / shadow_side + 0.5) * cells - 0.5
                 if 0 <= sx < cells - 1 and 0 <= sz < cells - 1:
                     i, k = int(sz), int(sx)
-                    fy, fx = sz - i, sx - k
-                    for layer in range(2):
-                        value = (1 - fy) * (
-                            (1 - fx) * shadow[i, k, layer] + fx * shadow[i, k + 1, layer]
-                        ) + fy * (
-                            (1 - fx) * shadow[i + 1, k, layer] + fx * shadow[i + 1, k + 1, layer]
-                        )
-                        if layer == 0:
-                            lit -= value
-                        else:
-                            open_sky -= value
+                    lit -= _bilinear(shadow, sx, sz, i, k, 0)
+                    open_sky -= _bilinear(shadow, sx, sz, i, k, 1)
                 open_sky *= min(1.0, 0.7 + 0.6 * (pz - wall_z))
             else:
-                _sample(
-                    wall,
-                    px / texel + wall.shape[1] / 2,
-                    wall.shape[0] - 1 - py / texel,
-                    colour,
-                )
+                u, v = px / texel + wall.shape[1] / 2, wall.shape[0] - 1 - py / texel
+                _sample(wall, u, v, colour)
                 open_sky = min(1.0, 0.75 + 0.5 * py)
             for c in range(3):
                 out[y, x, c] = colour[c] * (light[c] * lit + ambient[c] * open_sky)
@@ -353,14 +336,14 @@ def _light_on(points: Array, near: Image, bias: float) -> Array:
 
 
 @njit(cache=True)
-def _contact(vertices: Array, cells: int, side: float, x0: float, z0: float) -> Image:
+def _contact(vertices: Array, cells: int, side: float) -> Image:
     """How much of the sky over each floor cell low body parts hide."""
     out = np.zeros((cells, cells), np.float32)
     for v in range(vertices.shape[0]):
         if vertices[v, 1] > 0.30:
             continue
-        x = int(((vertices[v, 0] - x0) / side + 0.5) * cells)
-        z = int(((vertices[v, 2] - z0) / side + 0.5) * cells)
+        x = int((vertices[v, 0] / side + 0.5) * cells)
+        z = int((vertices[v, 2] / side + 0.5) * cells)
         if 0 <= x < cells and 0 <= z < cells:
             value = 1.0 - max(vertices[v, 1], 0.0) / 0.30
             out[z, x] = max(out[z, x], value)
@@ -371,17 +354,11 @@ def _floor_shadow(vertices: Array, faces: npt.NDArray[np.int32], to_light: Array
     """Share of light (0) and of ambient (1) that the floor misses, float32 [N, N, 2]."""
     cell = SHADOW_SIDE_M / SHADOW_CELLS
     drop = vertices - to_light * (vertices[:, 1:2] / to_light[1])
-    plan = np.stack(
-        [
-            drop[:, 0] / cell + SHADOW_CELLS / 2 - 0.5,
-            drop[:, 2] / cell + SHADOW_CELLS / 2 - 0.5,
-            np.ones(len(drop)),
-        ],
-        axis=1,
-    )
+    place = drop[:, [0, 2]] / cell + SHADOW_CELLS / 2 - 0.5
+    plan = np.column_stack([place, np.ones(len(drop))])
     face, _, _ = rasterise(plan, faces, SHADOW_CELLS, SHADOW_CELLS)
     cast = cv2.GaussianBlur((face >= 0).astype(np.float32), (0, 0), 1.6)
-    contact = _contact(vertices, SHADOW_CELLS, SHADOW_SIDE_M, 0.0, 0.0)
+    contact = _contact(vertices, SHADOW_CELLS, SHADOW_SIDE_M)
     soft = cv2.GaussianBlur(contact, (0, 0), 2.0)
     return np.stack([cast * 0.9, np.minimum(soft * 0.9, 0.75)], axis=2)
 
@@ -393,14 +370,8 @@ def _self_shadow(vertices: Array, faces: npt.NDArray[np.int32], to_light: Array)
     centre = vertices.mean(0)
     local = vertices - centre
     scale = LIGHT_CELLS / LIGHT_SIDE_M
-    plan = np.stack(
-        [
-            local @ right * scale + LIGHT_CELLS / 2,
-            local @ -down * scale + LIGHT_CELLS / 2,
-            local @ to_light + 4.0,
-        ],
-        axis=1,
-    )
+    x, y = (local @ axis * scale + LIGHT_CELLS / 2 for axis in (right, -down))
+    plan = np.stack([x, y, local @ to_light + 4.0], axis=1)
     _, _, near = rasterise(plan, faces, LIGHT_CELLS, LIGHT_CELLS)
     return np.asarray(_light_on(plan, near, 0.03))
 

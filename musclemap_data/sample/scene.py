@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -179,15 +180,8 @@ def draw_room(rng: Rng) -> Room:
     """A room at random."""
     texel_m = 0.0125
     azimuth, elevation = rng.uniform(-1.1, 1.1), rng.uniform(0.7, 1.15)
-    to_light = unit(
-        np.array(
-            [
-                np.sin(azimuth) * np.cos(elevation),
-                np.sin(elevation),
-                np.cos(azimuth) * np.cos(elevation),
-            ]
-        )
-    )
+    level = np.cos(elevation)
+    to_light = np.array([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level])
     warm = rng.uniform(-0.06, 0.08)
     strength = rng.uniform(0.42, 0.66)
     ambient = rng.uniform(0.40, 0.52)
@@ -196,7 +190,7 @@ def draw_room(rng: Rng) -> Room:
         wall=draw_wall(rng, texel_m),
         texel_m=texel_m,
         wall_z=float(-rng.uniform(1.5, 2.6)),
-        to_light=to_light,
+        to_light=unit(to_light),
         light=strength * np.array([1 + warm, 1.0, 1 - warm]),
         sky=ambient * np.array([0.98, 1.0, 1.05]),
         ground=ambient * 0.62 * np.array([1.05, 1.0, 0.92]),
@@ -230,17 +224,10 @@ class CameraMan:
         """
         centre = (low + high) / 2
         focal = height / 2 / np.tan(self.field_of_view / 2)
-        across = np.array([np.cos(self.azimuth), 0, -np.sin(self.azimuth)])
-        corners = np.array(
-            [
-                [x, y, z]
-                for x in (low[0], high[0])
-                for y in (low[1], high[1])
-                for z in (low[2], high[2])
-            ]
-        )
-        reach = (corners - centre) @ across
-        towards = (corners - centre) @ np.array([np.sin(self.azimuth), 0, np.cos(self.azimuth)])
+        across = np.array([np.cos(self.azimuth), 0.0, -np.sin(self.azimuth)])
+        direction = np.array([np.sin(self.azimuth), 0.0, np.cos(self.azimuth)])
+        corners = np.array(list(itertools.product(*zip(low, high, strict=True))))
+        reach, towards = (corners - centre) @ across, (corners - centre) @ direction
         half_x, half_y, depth = np.abs(reach).max(), (high[1] - low[1]) / 2, towards.max()
         distance = depth * 0.6 + max(
             half_x * focal / (0.43 * width), half_y * focal / (0.43 * height), 1.6
@@ -254,17 +241,10 @@ class CameraMan:
                 0.5 * np.sin(0.29 * t + p[4]),
             ]
         )
-        direction = np.array([np.sin(self.azimuth), 0.0, np.cos(self.azimuth)])
         position = centre * np.array([1, 0, 1]) + direction * distance
         position[1] = self.height_m
-        return look_at(
-            position + sway,
-            centre + 0.35 * sway,
-            0.15 * self.sway_m * np.sin(0.31 * t + p[5]),
-            focal,
-            width,
-            height,
-        )
+        roll = 0.15 * self.sway_m * np.sin(0.31 * t + p[5])
+        return look_at(position + sway, centre + 0.35 * sway, roll, focal, width, height)
 
 
 def draw_camera(rng: Rng) -> CameraMan:

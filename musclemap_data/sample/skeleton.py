@@ -16,53 +16,20 @@ from musclemap_data.skeleton import JOINTS as COCO_JOINTS
 
 Array = npt.NDArray[np.float64]
 
-BONES = (
-    "pelvis",
-    "abdomen",
-    "chest",
-    "neck",
-    "head",
-    # Half bones turn by half their joint's angle: they keep the skin from collapsing at a bend.
-    *(
-        f"{side}_{part}"
-        for side in ("left", "right")
-        for part in (
-            "shoulder",
-            "upper_arm",
-            "elbow",
-            "forearm",
-            "hand",
-            "hip",
-            "thigh",
-            "knee",
-            "shin",
-            "foot",
-        )
-    ),
-)
-BONE_INDEX = {name: index for index, name in enumerate(BONES)}
-PARENT = {
-    "abdomen": "pelvis",
-    "chest": "abdomen",
-    "neck": "chest",
-    "head": "neck",
-    **{
-        f"{side}_{part}": parent if parent in ("chest", "pelvis") else f"{side}_{parent}"
-        for side in ("left", "right")
-        for part, parent in (
-            ("shoulder", "chest"),
-            ("upper_arm", "shoulder"),
-            ("elbow", "upper_arm"),
-            ("forearm", "elbow"),
-            ("hand", "forearm"),
-            ("hip", "pelvis"),
-            ("thigh", "hip"),
-            ("knee", "thigh"),
-            ("shin", "knee"),
-            ("foot", "shin"),
-        )
-    },
+_LIMBS = {  # bone -> parent, of one side
+    "shoulder": "chest", "upper_arm": "shoulder", "elbow": "upper_arm", "forearm": "elbow",
+    "hand": "forearm", "hip": "pelvis", "thigh": "hip", "knee": "thigh", "shin": "knee",
+    "foot": "shin",
+}  # fmt: skip
+# Half bones (shoulder, elbow, hip, knee) turn by half their joint's angle: they keep the skin from
+# collapsing at a bend.
+PARENT = {"abdomen": "pelvis", "chest": "abdomen", "neck": "chest", "head": "neck"} | {
+    f"{side}_{bone}": f"{side}_{parent}" if parent in _LIMBS else parent
+    for side in ("left", "right")
+    for bone, parent in _LIMBS.items()
 }
+BONES = ("pelvis", *PARENT)
+BONE_INDEX = {name: index for index, name in enumerate(BONES)}
 
 REST_ARM = np.array([np.cos(np.radians(48)), -np.sin(np.radians(48)), 0.0])
 REST_LEG_SPREAD = 0.10  # x of the rest leg's direction, so that the thighs do not merge
@@ -222,14 +189,8 @@ class Bones:
 
 def euler(pitch: float, yaw: float, roll: float) -> Array:
     """Rotation matrix [3, 3]: roll about z, then pitch about x, then yaw about y (radians)."""
-    cx, sx, cy, sy, cz, sz = (
-        np.cos(pitch),
-        np.sin(pitch),
-        np.cos(yaw),
-        np.sin(yaw),
-        np.cos(roll),
-        np.sin(roll),
-    )
+    cx, cy, cz = np.cos(pitch), np.cos(yaw), np.cos(roll)
+    sx, sy, sz = np.sin(pitch), np.sin(yaw), np.sin(roll)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]])
@@ -243,15 +204,9 @@ def unit(vector: Array) -> Array:
 
 def swing(start: Array, end: Array) -> Array:
     """The smallest rotation [3, 3] that takes unit vector ``start`` to unit vector ``end``."""
-    axis = np.array(
-        [
-            start[1] * end[2] - start[2] * end[1],
-            start[2] * end[0] - start[0] * end[2],
-            start[0] * end[1] - start[1] * end[0],
-        ]
-    )
+    x, y, z = np.cross(start, end)
     cosine = float(start @ end)
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + cross + cross @ cross / max(1.0 + cosine, 1e-6))
 
 
@@ -353,11 +308,8 @@ def solve(size: Dimensions, start: Pose, end: Pose, share: float, rise: float = 
     def mix(a: Array, b: Array) -> Array:
         return a * (1 - share) + b * share
 
-    turn, spine, nod = (
-        mix(start.turn, end.turn),
-        mix(start.spine, end.spine),
-        mix(start.head, end.head),
-    )
+    turn, spine = mix(start.turn, end.turn), mix(start.spine, end.spine)
+    nod = mix(start.head, end.head)
     rotation = np.zeros((len(BONES), 3, 3))
     origin = np.zeros((len(BONES), 3))
 

@@ -22,7 +22,9 @@ from musclemap_data.sample.poses import (
     planted_foot,
     stand,
     symmetric,
+    timed,
     vec,
+    with_legs,
 )
 from musclemap_data.sample.skeleton import Dimensions, Limb, Pose
 
@@ -44,10 +46,9 @@ def squat(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
     top = stand(size, width=0.10 * style.stance)
     arms = (free_arm(0.0, 0.50, 0.80, (0.6, -0.5, -0.4)), free_arm(-0.22, 0.02, 0.52, (0.7, -1, 0)))
-    foot = replace(top.left_leg, end=vec(0.35, 0, 1), pole=vec(0.35, 0, 1))
-    top = replace(top, left_leg=foot, right_leg=foot.mirrored())
+    top = with_legs(top, replace(top.left_leg, end=vec(0.35, 0, 1), pole=vec(0.35, 0, 1)))
     low = squat_low(size, style, arms[style.variant % 2])
-    return [Key(top, 0.95 * t), Key(low, 0.15 * t), Key(low, 0.75 * t), Key(top, 0.15 * t)]
+    return timed(t, (top, 0.95), (low, 0.15), (low, 0.75), (top, 0.15))
 
 
 def jump_squat(size: Dimensions, style: Style) -> list[Key]:
@@ -64,11 +65,8 @@ def jump_squat(size: Dimensions, style: Style) -> list[Key]:
         turn=deg(16, 0, 0),
         head=deg(-10, 0),
     )
-    return [
-        Key(low, 0.34 * t),
-        Key(top, 0.48 * t, hop=0.15 * h * style.depth),
-        Key(crouch, 0.38 * t),
-    ]
+    hop = Key(top, 0.48 * t, hop=0.15 * h * style.depth)
+    return [Key(low, 0.34 * t), hop, Key(crouch, 0.38 * t)]
 
 
 def good_morning(size: Dimensions, style: Style) -> list[Key]:
@@ -81,15 +79,13 @@ def good_morning(size: Dimensions, style: Style) -> list[Key]:
         spine=deg(2, 0, 0),
         head=deg(-22, 0),
     )
-    return [Key(top, 1.1 * t), Key(hinge, 0.15 * t), Key(hinge, 0.9 * t), Key(top, 0.1 * t)]
+    return timed(t, (top, 1.1), (hinge, 0.15), (hinge, 0.9), (top, 0.1))
 
 
 def lunge(size: Dimensions, style: Style) -> list[Key]:
     h, t, d = size.height, style.tempo, style.depth
-    arm = (ON_HIPS, HANGING)[style.variant % 2]
-    top = stand(size, arm)
+    top = stand(size, (ON_HIPS, HANGING)[style.variant % 2])
     front, back = top.left_leg, top.right_leg
-    step_m = 0.40 * h * style.stance
     lifted = Limb(vec(0.075 * h, 0.14 * h, 0.22 * h), front.pole, True, vec(0.1, 0.15, 1))
     air = replace(
         top,
@@ -102,18 +98,12 @@ def lunge(size: Dimensions, style: Style) -> list[Key]:
         top,
         pelvis=vec(0, size.stand - d * (size.stand - 0.315 * h), 0.205 * h),
         turn=deg(6, 0, 0),
-        left_leg=Limb(vec(0.075 * h, size.ankle_height, step_m), vec(0.08, 0, 1), True,
-                      vec(0.08, 0, 1)),
-        right_leg=Limb(vec(-0.075 * h, 0.097 * h, 0.042 * h), vec(0, 0, 1), True,
-                       vec(0, -0.86, 0.5)),
-    )  # fmt: skip
-    side = [
-        Key(top, 0.32 * t),
-        Key(air, 0.45 * t),
-        Key(low, 0.12 * t),
-        Key(low, 0.40 * t),
-        Key(air, 0.34 * t),
-    ]
+        left_leg=planted_foot(
+            0.075 * h, size.ankle_height, 0.40 * h * style.stance, (0.08, 0, 1), (0.08, 0, 1)
+        ),
+        right_leg=planted_foot(-0.075 * h, 0.097 * h, 0.042 * h, (0, -0.86, 0.5), (0, 0, 1)),
+    )
+    side = timed(t, (top, 0.32), (air, 0.45), (low, 0.12), (low, 0.40), (air, 0.34))
     return alternate(side)
 
 
@@ -130,7 +120,7 @@ def side_lunge(size: Dimensions, style: Style) -> list[Key]:
         turn=deg(34 * d, 0, 3),
         head=deg(-20, 0),
     )
-    side = [Key(middle, 0.62 * t), Key(low, 0.15 * t), Key(low, 0.58 * t)]
+    side = timed(t, (middle, 0.62), (low, 0.15), (low, 0.58))
     return alternate(side)
 
 
@@ -144,23 +134,10 @@ def jumping_jack(size: Dimensions, style: Style) -> list[Key]:
     )
     # Through the side, not through the body: a key with the arms out.
     out = free_arm(0.98, -0.05, 0.05, (0.2, 0, -1))
-    rising = symmetric(
-        vec(0, size.stand + 0.02 * h, 0),
-        out,
-        Limb(
-            vec(0.12 * h, size.ankle_height + 0.045 * h, 0),
-            vec(0.25, 0, 1),
-            True,
-            vec(0.3, -0.5, 1),
-        ),
-    )
+    foot = planted_foot(0.12 * h, size.ankle_height + 0.045 * h, 0, (0.3, -0.5, 1), (0.25, 0, 1))
+    rising = symmetric(vec(0, size.stand + 0.02 * h, 0), out, foot)
     low = replace(closed, pelvis=closed.pelvis - vec(0, 0.022 * h, 0))
-    return [
-        Key(low, 0.22 * t),
-        Key(rising, 0.24 * t),
-        Key(opened, 0.22 * t),
-        Key(rising, 0.24 * t),
-    ]
+    return timed(t, (low, 0.22), (rising, 0.24), (opened, 0.22), (rising, 0.24))
 
 
 def _stride(
@@ -168,9 +145,7 @@ def _stride(
 ) -> Pose:
     """Left leg up, right foot on the ball of the foot."""
     h = size.height
-    right = Limb(
-        vec(-0.06 * h, size.ankle_height + 0.012 * h, 0), vec(-0.1, 0, 1), True, vec(-0.1, -0.2, 1)
-    )
+    right = planted_foot(-0.06 * h, size.ankle_height + 0.012 * h, 0, (-0.1, -0.2, 1), (-0.1, 0, 1))
     return Pose(
         pelvis=vec(-0.012 * h, size.stand, 0),
         left_arm=arms[0],
@@ -182,25 +157,28 @@ def _stride(
     )
 
 
+_RUNNING = (RUN_BACK, RUN_FRONT.mirrored())
+
+
 def _strides(pose: Pose, seconds: float, hop: float) -> list[Key]:
     return alternate([Key(pose, 0.25 * seconds), Key(pose, 0.75 * seconds, hop=hop)])
 
 
 def high_knees(size: Dimensions, style: Style) -> list[Key]:
     knee = free_leg(0.02, -0.42, 0.52 * style.depth, (0.05, 0.5, 1), 0.35)
-    pose = _stride(size, knee, (RUN_BACK, RUN_FRONT.mirrored()), -3, 6)
+    pose = _stride(size, knee, _RUNNING, -3, 6)
     return _strides(pose, 0.36 * style.tempo, 0.022 * size.height)
 
 
 def running(size: Dimensions, style: Style) -> list[Key]:
     knee = free_leg(0.02, -0.66, 0.24 * style.depth, (0.05, 0.1, 1), 0.6)
-    pose = _stride(size, knee, (RUN_BACK, RUN_FRONT.mirrored()), 9, 8)
+    pose = _stride(size, knee, _RUNNING, 9, 8)
     return _strides(pose, 0.30 * style.tempo, 0.025 * size.height)
 
 
 def butt_kicks(size: Dimensions, style: Style) -> list[Key]:
     heel = free_leg(0.01, -0.46, -0.44 * style.depth, (0.03, -0.2, 1), 0.7)
-    pose = _stride(size, heel, (RUN_BACK, RUN_FRONT.mirrored()), 4, 6)
+    pose = _stride(size, heel, _RUNNING, 4, 6)
     return _strides(pose, 0.36 * style.tempo, 0.020 * size.height)
 
 
@@ -208,22 +186,20 @@ def march_twists(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
     knee = free_leg(-0.02, -0.36, 0.54 * style.depth, (0.0, 0.6, 1), 0.3)
     arms = free_arm(-0.08, 0.34, 0.06, (1, 0.1, 0.2))
-    up = _stride(size, knee, (arms, arms.mirrored()), 0, 0)
+    up = _stride(size, knee, (arms, arms.mirrored()), 0)
     up = replace(up, spine=deg(20, 38 * style.depth, -3))
     down = stand(size, arms, 0.06)
-    return alternate([Key(down, 0.40 * t), Key(up, 0.10 * t), Key(up, 0.38 * t)])
+    return alternate(timed(t, (down, 0.40), (up, 0.10), (up, 0.38)))
 
 
 def front_kicks(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
-    chamber = _stride(size, free_leg(0.02, -0.40, 0.44, (0.05, 0.5, 1), 0.3),
-                      (GUARD, GUARD.mirrored()), -4)  # fmt: skip
-    kick = _stride(size, free_leg(0.0, -0.28, 0.93 * min(1, style.depth), (0, 1, 0.4), 0.2),
-                   (GUARD, GUARD.mirrored()), -14)  # fmt: skip
-    kick = replace(kick, spine=deg(12, 0, 2))
+    arms = (GUARD, GUARD.mirrored())
+    chamber = _stride(size, free_leg(0.02, -0.40, 0.44, (0.05, 0.5, 1), 0.3), arms, -4)
+    knee = free_leg(0.0, -0.28, 0.93 * min(1, style.depth), (0, 1, 0.4), 0.2)
+    kick = replace(_stride(size, knee, arms, -14), spine=deg(12, 0, 2))
     down = stand(size, GUARD, 0.07)
-    return alternate([Key(down, 0.30 * t), Key(chamber, 0.22 * t), Key(kick, 0.30 * t),
-                       Key(chamber, 0.26 * t)])  # fmt: skip
+    return alternate(timed(t, (down, 0.30), (chamber, 0.22), (kick, 0.30), (chamber, 0.26)))
 
 
 def hops_on_the_spot(size: Dimensions, style: Style) -> list[Key]:
@@ -240,12 +216,12 @@ def calf_raise_hold(size: Dimensions, style: Style) -> list[Key]:
     arm = (ON_HIPS, free_arm(0.05, -0.05, 0.95, (0.5, -1, 0)))[style.variant % 2]
 
     def raised(rise: float) -> Pose:
-        foot = planted_foot(0.065 * h, size.ankle_height + rise * h, 0.012 * h,
-                     (0.15, -rise / 0.075, 1))  # fmt: skip
-        return symmetric(vec(0, size.stand + rise * h, 0.012 * h), arm, foot)
+        y, z = size.ankle_height + rise * h, 0.012 * h
+        foot = planted_foot(0.065 * h, y, z, (0.15, -rise / 0.075, 1))
+        return symmetric(vec(0, size.stand + rise * h, z), arm, foot)
 
     high, lower = raised(0.046 * min(style.depth, 1.05)), raised(0.039)
-    return [Key(high, 0.55 * t), Key(lower, 0.55 * t)]
+    return timed(t, (high, 0.55), (lower, 0.55))
 
 
 def arm_circle(size: Dimensions, style: Style) -> list[Key]:
@@ -262,8 +238,7 @@ def arm_circle(size: Dimensions, style: Style) -> list[Key]:
 
 def side_leg_raise(size: Dimensions, style: Style) -> list[Key]:
     h, t, d = size.height, style.tempo, style.depth
-    arm = ON_HIPS
-    down = stand(size, arm, 0.06)
+    down = stand(size, ON_HIPS, 0.06)
     up = replace(
         down,
         pelvis=vec(-0.045 * h, size.stand, 0),
@@ -271,4 +246,4 @@ def side_leg_raise(size: Dimensions, style: Style) -> list[Key]:
         turn=deg(0, 0, -6),
         spine=deg(0, 0, -4),
     )
-    return [Key(down, 0.62 * t), Key(up, 0.14 * t), Key(up, 0.62 * t)]
+    return timed(t, (down, 0.62), (up, 0.14), (up, 0.62))

@@ -17,6 +17,7 @@ from musclemap_data.sample.poses import (
     planted_foot,
     planted_palm,
     symmetric,
+    timed,
     vec,
 )
 from musclemap_data.sample.skeleton import Dimensions, Limb, Pose
@@ -61,7 +62,7 @@ def crunch(size: Dimensions, style: Style) -> list[Key]:
     leg = _sole(size, 0.29)
     down = _supine(size, arm, leg, 2, 4, 4)
     up = _supine(size, arm, leg, 8, 52 * d, 16)
-    return [Key(down, 0.65 * t), Key(up, 0.16 * t), Key(up, 0.60 * t), Key(down, 0.10 * t)]
+    return timed(t, (down, 0.65), (up, 0.16), (up, 0.60), (down, 0.10))
 
 
 def sit_up(size: Dimensions, style: Style) -> list[Key]:
@@ -72,8 +73,7 @@ def sit_up(size: Dimensions, style: Style) -> list[Key]:
     down = _supine(size, arm_down, leg, 2, 2, 2)
     curl = _supine(size, arm_up, leg, 26, 44, 14)
     up = _supine(size, arm_up, leg, 76 * style.depth, 30, 6, 0.012)
-    return [Key(down, 0.65 * t), Key(curl, 0.50 * t), Key(up, 0.18 * t), Key(up, 0.45 * t),
-            Key(curl, 0.65 * t)]  # fmt: skip
+    return timed(t, (down, 0.65), (curl, 0.50), (up, 0.18), (up, 0.45), (curl, 0.65))
 
 
 def glute_bridge(size: Dimensions, style: Style) -> list[Key]:
@@ -82,27 +82,22 @@ def glute_bridge(size: Dimensions, style: Style) -> list[Key]:
 
     def pose(hip_y_m: float) -> Pose:
         rise = float(np.arcsin(np.clip((hip_y_m - size.lying) / size.torso, -0.9, 0.9)))
+        pelvis = vec(0, hip_y_m, shoulders_z + size.torso * np.cos(rise))
         wrist = planted_palm(0.16 * h, 0.022 * h, shoulders_z + 0.93 * size.arm, (1, 0, 0))
         foot = planted_foot(0.075 * h, size.ankle_height, 0.235 * h, (0.1, 0, 1), (0.1, 0, 1))
-        return symmetric(
-            vec(0, hip_y_m, shoulders_z + size.torso * np.cos(rise)),
-            wrist,
-            foot,
-            turn=np.array([-np.pi / 2 - rise, 0, 0]),
-            head=np.array([rise + 0.1, 0.0]),
-        )
+        turn, head = np.array([-np.pi / 2 - rise, 0, 0]), np.array([rise + 0.1, 0.0])
+        return symmetric(pelvis, wrist, foot, turn=turn, head=head)
 
     down, up = pose(size.lying), pose(size.lying + 0.165 * h * style.depth)
-    return [Key(down, 0.70 * t), Key(up, 0.28 * t), Key(up, 0.65 * t), Key(down, 0.10 * t)]
+    return timed(t, (down, 0.70), (up, 0.28), (up, 0.65), (down, 0.10))
 
 
 def leg_raise(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
-    down = _supine(size, _palms_beside(size), free_leg(0.02, -0.98, 0.10, point=0.7), nod=6)
-    up = _supine(
-        size, _palms_beside(size), free_leg(0.02, -0.16, 0.97 * style.depth, point=0.5), -4, 2, 6
-    )
-    return [Key(down, 0.90 * t), Key(up, 0.12 * t), Key(up, 0.85 * t), Key(down, 0.06 * t)]
+    palms = _palms_beside(size)
+    down = _supine(size, palms, free_leg(0.02, -0.98, 0.10, point=0.7), nod=6)
+    up = _supine(size, palms, free_leg(0.02, -0.16, 0.97 * style.depth, point=0.5), -4, 2, 6)
+    return timed(t, (down, 0.90), (up, 0.12), (up, 0.85), (down, 0.06))
 
 
 def scissors(size: Dimensions, style: Style) -> list[Key]:
@@ -113,55 +108,34 @@ def scissors(size: Dimensions, style: Style) -> list[Key]:
         left_leg=free_leg(0.0, -0.55, 0.82 * style.depth, point=0.7),
         right_leg=free_leg(0.0, -0.98, 0.14, point=0.7).mirrored(),
     )
-    return alternate([Key(pose, 0.06 * t), Key(pose, 0.46 * t)])
+    return alternate(timed(t, (pose, 0.06), (pose, 0.46)))
 
 
 def hollow_hold(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
 
     def pose(more: float) -> Pose:
-        return _supine(
-            size,
-            free_arm(0.14, 0.97, 0.12, (1, 0, -0.2)),
-            free_leg(0.02, -0.92, 0.33 + more, point=0.9),
-            5,
-            20 + 60 * more,
-            8,
-        )
+        leg = free_leg(0.02, -0.92, 0.33 + more, point=0.9)
+        return _supine(size, free_arm(0.14, 0.97, 0.12, (1, 0, -0.2)), leg, 5, 20 + 60 * more, 8)
 
-    return [Key(pose(0.0), 0.8 * t), Key(pose(0.035 * style.depth), 0.8 * t)]
+    return timed(t, (pose(0.0), 0.8), (pose(0.035 * style.depth), 0.8))
 
 
 def v_ups(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
     down = _supine(size, ARMS_BACK, free_leg(0.02, -0.99, 0.06, point=0.8), 0, 3, 2)
-    up = _supine(
-        size,
-        free_arm(0.02, 0.10, 0.96, (0.8, -0.3, 0)),
-        free_leg(0.02, 0.15, 0.97 * style.depth, (0.05, 0.4, 1), point=0.7),
-        42,
-        34,
-        2,
-        0.006,
-    )
-    return [Key(down, 0.75 * t), Key(up, 0.14 * t), Key(up, 0.70 * t), Key(down, 0.12 * t)]
+    leg = free_leg(0.02, 0.15, 0.97 * style.depth, (0.05, 0.4, 1), point=0.7)
+    up = _supine(size, free_arm(0.02, 0.10, 0.96, (0.8, -0.3, 0)), leg, 42, 34, 2, 0.006)
+    return timed(t, (down, 0.75), (up, 0.14), (up, 0.70), (down, 0.12))
 
 
 def reverse_crunches(size: Dimensions, style: Style) -> list[Key]:
     t, d = style.tempo, style.depth
-    start = _supine(
-        size, _palms_beside(size), free_leg(0.03, -0.44, 0.54, (0.1, 0.6, 1), 0.3), 0, 0, 4
-    )
-    end = _supine(
-        size,
-        _palms_beside(size),
-        free_leg(0.03, 0.02, 0.50, (0.1, 1, 0.5), 0.3),
-        -40 * d,
-        36 * d,
-        6,
-        0.085 * d,
-    )
-    return [Key(start, 0.60 * t), Key(end, 0.12 * t), Key(end, 0.62 * t), Key(start, 0.08 * t)]
+    palms = _palms_beside(size)
+    start = _supine(size, palms, free_leg(0.03, -0.44, 0.54, (0.1, 0.6, 1), 0.3), nod=4)
+    leg = free_leg(0.03, 0.02, 0.50, (0.1, 1, 0.5), 0.3)
+    end = _supine(size, palms, leg, -40 * d, 36 * d, 6, 0.085 * d)
+    return timed(t, (start, 0.60), (end, 0.12), (end, 0.62), (start, 0.08))
 
 
 def bicycle_crunch(size: Dimensions, style: Style) -> list[Key]:
@@ -173,7 +147,7 @@ def bicycle_crunch(size: Dimensions, style: Style) -> list[Key]:
         right_leg=free_leg(0.03, -0.93, 0.26, point=0.6).mirrored(),
         spine=deg(38, 34 * d, 0),
     )
-    return alternate([Key(pose, 0.10 * t), Key(pose, 0.50 * t)])
+    return alternate(timed(t, (pose, 0.10), (pose, 0.50)))
 
 
 def russian_twist(size: Dimensions, style: Style) -> list[Key]:
@@ -186,4 +160,4 @@ def russian_twist(size: Dimensions, style: Style) -> list[Key]:
     base = _supine(size, hands, leg, 44, 18, 4, 0.006)
     left = replace(base, spine=deg(18, 42 * style.depth, 0), head=deg(4, -8))
     right = left.mirrored()
-    return [Key(left, 0.12 * t), Key(left, 0.55 * t), Key(right, 0.12 * t), Key(right, 0.55 * t)]
+    return timed(t, (left, 0.12), (left, 0.55), (right, 0.12), (right, 0.55))

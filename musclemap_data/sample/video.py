@@ -126,10 +126,8 @@ class SyntheticVideo:
         """The COCO-17 joints float32 [17, 3]: x, y in pixels, and 1 if the camera sees it or 0."""
         camera = self.camera(frame)
         seen = camera.project(self.joints_m(frame))
-        visible = joint_visibility(
-            seen, screen_points(camera, self.vertices(frame)), self.mesh.faces, camera,
-            self._dimensions.height,
-        )  # fmt: skip
+        screen, height_m = screen_points(camera, self.vertices(frame)), self._dimensions.height
+        visible = joint_visibility(seen, screen, self.mesh.faces, camera, height_m)
         return np.column_stack([seen[:, :2], visible]).astype(np.float32)
 
     def flow(self, frame: int) -> Flow:
