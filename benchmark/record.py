@@ -306,7 +306,7 @@ def _nested(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_json(kind: Any, value: Any) -> Any:
     """A JSON value as a type hint wants it: dataclasses and tuples from objects and lists."""
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(**{name: _from_json(hints.get(name), each) for name, each in value.items()})
     origin, parts = get_origin(kind), get_args(kind)

@@ -7,6 +7,7 @@ their heads point to +z when lying on the front and to -z on the back.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -85,12 +86,12 @@ def symmetric(pelvis: Array, arm: Limb, leg: Limb, **angles: Array) -> Pose:
     return Pose(pelvis, arm, arm.mirrored(), leg, leg.mirrored(), **angles)
 
 
-def with_arms(pose: Pose, arm: Limb, **others: Array) -> Pose:
+def with_arms(pose: Pose, arm: Limb, **others: Any) -> Pose:
     """The pose with both arms as the left one given, and other values where given."""
     return replace(pose, left_arm=arm, right_arm=arm.mirrored(), **others)
 
 
-def with_legs(pose: Pose, leg: Limb, **others: Array) -> Pose:
+def with_legs(pose: Pose, leg: Limb, **others: Any) -> Pose:
     """As ``with_arms``."""
     return replace(pose, left_leg=leg, right_leg=leg.mirrored(), **others)
 
