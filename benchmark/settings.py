@@ -10,10 +10,12 @@ import dataclasses
 import difflib
 import json
 import math
+import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from musclemap_data.errors import UserError
@@ -287,45 +289,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     if typing.get_origin(kind) is Literal
 }
 
-PRESETS: dict[str, Settings] = {
-    # CPU minutes: an eighth of base's input, a quarter of its width. Shows that everything works
-    # and that learning happens; its scores are not the paper's.
-    "tiny": Settings(
-        preset="tiny",
-        frames=8,
-        crop_size=112,
-        jitter_min=120,
-        jitter_max=144,
-        test_short_side=120,
-        test_views=2,
-        model_width=32,
-        model_depth=4,
-        joint_channels=32,
-        dropout=0.1,
-        drop_path=0.0,
-        randaugment_ops=0,
-        erasing=0.0,
-        epochs=8,
-        batch_size=8,
-        learning_rate=1e-3,
-    ),
-    # A few hours on a CPU, minutes on a GPU.
-    "small": Settings(
-        preset="small",
-        crop_size=160,
-        jitter_min=176,
-        jitter_max=224,
-        test_short_side=176,
-        test_views=3,
-        model_width=64,
-        model_depth=10,
-        dropout=0.3,
-        drop_path=0.1,
-        randaugment_ops=2,
-        learning_rate=3e-4,
-    ),
-    "base": Settings(),
-}
+_PRESETS = tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
+PRESETS = {name: Settings(preset=name, **values) for name, values in _PRESETS.items()}
 
 
 def describe_settings(preset: str = "base") -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_data.catalog import load_muscles
-from musclemap_data.export.card import DESCRIPTION, card_text
+from musclemap_data.export.card import DESCRIPTION, card_text, fill_template
 from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
 from musclemap_data.modalities import MODALITIES
@@ -22,6 +22,8 @@ from musclemap_data.shards import columns
 APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
 _OF_MAKERS = "each on the terms of its maker and site, see the data set card"
 CROISSANT_VERSION = "http://mlcommons.org/croissant/1.0"
+CROISSANT_CONTEXT = Path(__file__).with_name("croissant_context.json")
+"""The context that the Croissant 1.0 specification prescribes."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 
 
@@ -49,26 +51,14 @@ def place_shards(contents: Contents, out: Path, on_shard: Callable[[], None]) ->
 def write_hf_readme(contents: Contents, out: Path) -> None:
     """``README.md``: the card, below the header that ``datasets`` and the Hub read."""
     size = next((name for most, name in _SIZES if contents.clip_count < most), "100K<n<1M")
-    header = [
-        "---",
-        f"pretty_name: {json.dumps(contents.info.get('name', 'MuscleMap'))}",
-        "license: other",
-        "license_name: see-licences-and-sources",
-        "task_categories:",
-        "- video-classification",
-        "tags:",
-        "- muscle",
-        "- multi-label",
-        *(["- synthetic"] if contents.synthetic else []),
-        "size_categories:",
-        f"- {size}",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-    ]
-    for split in contents.shards:
-        header += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
-    text = "\n".join([*header, "---", "", card_text(contents)])
+    text = fill_template(
+        "readme.md.jinja",
+        name=json.dumps(contents.info.get("name", "MuscleMap")),
+        synthetic=contents.synthetic,
+        size=size,
+        splits=contents.shards,
+        card=card_text(contents),
+    )
     write_text(out / "README.md", text)
 
 
@@ -94,7 +84,7 @@ def write_croissant(contents: Contents, out: Path) -> None:
     ]
     built = (contents.data_dir / "dataset.json").stat().st_mtime
     document = {
-        "@context": _CONTEXT,
+        "@context": json.loads(CROISSANT_CONTEXT.read_text(encoding="utf-8")),
         "@type": "sc:Dataset",
         "conformsTo": CROISSANT_VERSION,
         "name": re.sub(r"[^A-Za-z0-9_-]+", "-", str(contents.info.get("name", "musclemap"))),
@@ -158,47 +148,3 @@ def _field(column: Column) -> dict[str, Any]:
         "source": {"fileSet": {"@id": "shards"}, "extract": {"column": column.name}},
     }
     return field | ({"repeated": True} if is_list else {})
-
-
-_CONTEXT = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataBiases": "cr:dataBiases",
-    "dataCollection": "cr:dataCollection",
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "personalSensitiveInformation": "cr:personalSensitiveInformation",
-    "recordSet": "cr:recordSet",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
-"""The context that the Croissant 1.0 specification prescribes."""

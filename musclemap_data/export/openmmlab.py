@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from musclemap_data.catalog import load_muscles
+from musclemap_data.export.card import fill_template
 from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
 from musclemap_data.shards import Shard
@@ -106,7 +107,8 @@ def write_mmaction2(contents: Contents, out: Path) -> str:
     names = "".join(f"{muscle.slug}\n" for muscle in load_muscles())
     write_text(out / "label_map.txt", names)
     clips = (contents.data_dir / "clips").resolve()
-    write_text(out / "README.txt", _README.format(clips=clips, skeletons=SKELETON_FILE))
+    readme = fill_template("openmmlab.txt.jinja", clips=clips, skeletons=SKELETON_FILE)
+    write_text(out / "README.txt", readme)
     note = (
         f"; {missing} of {contents.clip_count} mp4 files are no longer in {clips}: build anew for "
         "them, or use the shards"
@@ -114,16 +116,3 @@ def write_mmaction2(contents: Contents, out: Path) -> str:
         else ""
     )
     return f"lists of {len(contents.shards)} splits, {contents.clip_count} clips{note}"
-
-
-_README = """Multi-label annotations for MMAction2 (20 classes, see label_map.txt).
-
-SPLIT_video.txt      VideoDataset(ann_file=..., data_prefix=dict(video="{clips}"),
-                     multi_class=True, num_classes=20)
-SPLIT_rawframes.txt  RawframeDataset, likewise, for frames that you have written to FOLDER/CLIP_ID/
-{skeletons}
-                     PoseDataset(ann_file=..., split="train", multi_class=True, num_classes=20)
-
-Use a multi-label loss (BCELossWithLogits) and the metric mmit_mean_average_precision or
-mean_average_precision. Splits: train, val_known, val_new, test_known, test_new.
-"""

@@ -1,6 +1,7 @@
 """The pose backends by name, the settings each takes, and one loaded estimator a process."""
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,29 +12,22 @@ from musclemap_data.errors import UserError
 from musclemap_data.pose.estimator import PoseEstimator
 
 
-def _blazepose(**settings: Any) -> PoseEstimator:
-    from musclemap_data.pose.blazepose import BlazePose
+def _lazy(file: str, constructor: str) -> Callable[..., PoseEstimator]:
+    """A constructor that imports `musclemap_data.pose.<file>` when it is called."""
 
-    return BlazePose(**settings)
+    def build(**settings: Any) -> PoseEstimator:
+        module = importlib.import_module(f"musclemap_data.pose.{file}")
+        estimator: PoseEstimator = getattr(module, constructor)(**settings)
+        return estimator
 
-
-def _rtmpose(**settings: Any) -> PoseEstimator:
-    from musclemap_data.pose.rtmpose import RTMPose
-
-    return RTMPose(**settings)
-
-
-def _mmpose(**settings: Any) -> PoseEstimator:
-    from musclemap_data.pose.mmpose import MMPose
-
-    return MMPose(**settings)
+    return build
 
 
 # Name -> constructor, which takes the backend's own settings as keyword arguments.
 BACKENDS: dict[str, Callable[..., PoseEstimator]] = {
-    "blazepose": _blazepose,
-    "rtmpose": _rtmpose,
-    "mmpose": _mmpose,
+    "blazepose": _lazy("blazepose", "BlazePose"),
+    "rtmpose": _lazy("rtmpose", "RTMPose"),
+    "mmpose": _lazy("mmpose", "MMPose"),
 }
 
 PoseOption = str | int

@@ -35,6 +35,17 @@ REST_ARM = np.array([np.cos(np.radians(48)), -np.sin(np.radians(48)), 0.0])
 REST_LEG_SPREAD = 0.10  # x of the rest leg's direction, so that the thighs do not merge
 
 
+class _Length:
+    """A length of a person in metres: a share of the height, times one of the ratios."""
+
+    def __init__(self, share: float, ratio: str | None = None) -> None:
+        self.share, self.ratio = share, ratio
+
+    def __get__(self, person: Dimensions, _: type[Dimensions]) -> float:
+        length = self.share * person.height
+        return length if self.ratio is None else length * float(getattr(person, self.ratio))
+
+
 @dataclass(frozen=True)
 class Dimensions:
     """Lengths of one person in metres; the ratios to the body height vary a little by person."""
@@ -45,17 +56,18 @@ class Dimensions:
     shoulder_ratio: float = 1.0
     hip_ratio: float = 1.0
 
-    @property
-    def ankle_height(self) -> float:
-        return 0.045 * self.height
-
-    @property
-    def thigh(self) -> float:
-        return 0.236 * self.height * self.leg_ratio
-
-    @property
-    def shin(self) -> float:
-        return 0.240 * self.height * self.leg_ratio
+    ankle_height = _Length(0.045)
+    thigh = _Length(0.236, "leg_ratio")
+    shin = _Length(0.240, "leg_ratio")
+    lumbar = _Length(0.045)
+    abdomen = _Length(0.105)
+    chest = _Length(0.146)
+    hip_half = _Length(0.054, "hip_ratio")
+    shoulder_half = _Length(0.105, "shoulder_ratio")
+    upper_arm = _Length(0.168, "arm_ratio")
+    forearm = _Length(0.148, "arm_ratio")
+    wrist_height = _Length(0.024)  # above the floor when the palm lies flat
+    lying = _Length(0.068)  # height of the mid-hip above the floor when lying
 
     @property
     def leg(self) -> float:
@@ -67,34 +79,6 @@ class Dimensions:
         return self.lumbar + self.abdomen + self.chest
 
     @property
-    def lumbar(self) -> float:
-        return 0.045 * self.height
-
-    @property
-    def abdomen(self) -> float:
-        return 0.105 * self.height
-
-    @property
-    def chest(self) -> float:
-        return 0.146 * self.height
-
-    @property
-    def hip_half(self) -> float:
-        return 0.054 * self.height * self.hip_ratio
-
-    @property
-    def shoulder_half(self) -> float:
-        return 0.105 * self.height * self.shoulder_ratio
-
-    @property
-    def upper_arm(self) -> float:
-        return 0.168 * self.height * self.arm_ratio
-
-    @property
-    def forearm(self) -> float:
-        return 0.148 * self.height * self.arm_ratio
-
-    @property
     def arm(self) -> float:
         return self.upper_arm + self.forearm
 
@@ -102,16 +86,6 @@ class Dimensions:
     def stand(self) -> float:
         """Height of the mid-hip when standing with soft knees."""
         return self.ankle_height + 0.985 * self.leg
-
-    @property
-    def wrist_height(self) -> float:
-        """Height of the wrist above the floor when the palm lies flat."""
-        return 0.024 * self.height
-
-    @property
-    def lying(self) -> float:
-        """Height of the mid-hip above the floor when lying."""
-        return 0.068 * self.height
 
 
 @dataclass(frozen=True)
