@@ -161,43 +161,7 @@ class Summary:
     failures: list[FailedClips]
 
 
-_TABLES = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE videos (
-    video_id TEXT PRIMARY KEY,
-    url TEXT NOT NULL,
-    local_path TEXT,              -- absolute source of a local url
-    state TEXT NOT NULL,          -- planned, downloaded, failed
-    attempts INTEGER NOT NULL DEFAULT 0,
-    file TEXT,                    -- relative to the data directory
-    bytes INTEGER,
-    sha256 TEXT,
-    duration_s REAL,
-    title TEXT, uploader TEXT, licence TEXT,
-    tool TEXT,                    -- what fetched it, with its version
-    failure_class TEXT, failure_stage TEXT, failure_reason TEXT,
-    seconds REAL,                 -- time the last attempt took
-    updated_at TEXT NOT NULL
-) STRICT;
-CREATE TABLE clips (
-    clip_id TEXT PRIMARY KEY,
-    video_id TEXT NOT NULL REFERENCES videos (video_id),
-    start_s REAL NOT NULL,
-    end_s REAL,
-    activity TEXT NOT NULL,
-    split TEXT NOT NULL,
-    state TEXT NOT NULL,          -- planned, built, failed, withdrawn
-    attempts INTEGER NOT NULL DEFAULT 0,
-    shard_number INTEGER,         -- its place, fixed at first planning
-    shard_row INTEGER,
-    source_sha256 TEXT,           -- of the video it was built from
-    failure_class TEXT, failure_stage TEXT, failure_reason TEXT,
-    timings TEXT,                 -- JSON: stage -> seconds
-    updated_at TEXT NOT NULL
-) STRICT;
-CREATE INDEX clips_by_video ON clips (video_id);
-CREATE INDEX clips_by_shard ON clips (split, shard_number);
-"""
+_TABLES = Path(__file__).with_name("ledger.sql")
 
 
 class Ledger:
@@ -225,7 +189,7 @@ class Ledger:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and not read_only:
                 with self._transaction():
-                    for statement in _TABLES.split(";\n"):
+                    for statement in _TABLES.read_text(encoding="utf-8").split(";\n"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
             elif version != LEDGER_VERSION:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from musclemap_data.sample import SAMPLE_SIZES, plan_sample
+from musclemap_data.sample.plan import SAMPLE_SIZES, plan_sample
 from musclemap_data.sample.write import write_video
 
 

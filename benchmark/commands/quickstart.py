@@ -39,8 +39,9 @@ def quickstart(
     from musclemap_data.commands.download import download
     from musclemap_data.commands.extract import extract_modalities
     from musclemap_data.errors import UserError
-    from musclemap_data.sample import SAMPLE_SIZES, render_sample
+    from musclemap_data.sample.plan import SAMPLE_SIZES
     from musclemap_data.sample.serve import serve_manifest
+    from musclemap_data.sample.write import render_sample
 
     if size not in SAMPLE_SIZES:
         raise UserError(f"size is {size!r}; choose from {', '.join(SAMPLE_SIZES)}")

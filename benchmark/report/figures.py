@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,21 +177,12 @@ def gradcam_figure(material: Material) -> Figure:
         activity = clip.activity.replace("_", " ")
         captions.append(f"{activity} ({kind}): {name} {100 * score:.0f} %")
         lists = analysis.region_lists(clip.muscles, scores, material.record.threshold)
-        notes.append(
-            "\n".join(
-                line
-                for kind, members in lists.items()
-                for line in _wrapped(kind, [region for region, _ in members])
-            )
-        )
+        lines = [
+            f"{kind}: {', '.join(region for region, _ in members) or 'none'}"
+            for kind, members in lists.items()
+        ]
+        notes.append("\n".join(textwrap.fill(x, 34, subsequent_indent="   ") for x in lines))
     return plots.picture_rows(rows, captions, notes)
-
-
-def _wrapped(kind: str, names: Sequence[str], width: int = 34) -> list[str]:
-    """``right: chest, shoulder, ...`` in lines of at most ``width`` letters."""
-    import textwrap
-
-    return textwrap.wrap(f"{kind}: {', '.join(names) or 'none'}", width, subsequent_indent="   ")
 
 
 FIGURES: dict[str, Callable[[Material], Figure]] = {

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -183,7 +182,8 @@ def confusion_plot(confusion: Confusion) -> Figure:
     for row, column in zip(*np.nonzero(confusion.share), strict=True):
         share = confusion.share[row, column]
         colour = NEW if confusion.new[row] else KNOWN
-        _cell(axes, row, column, share, colour)
+        place, alpha = (column - 0.5, row - 0.5), 0.08 + 0.92 * share
+        axes.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=alpha, linewidth=0))
         if round(100 * share):
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=size,
                       color=_INK if share < 0.5 else _PAPER)  # fmt: skip
@@ -208,11 +208,6 @@ def confusion_plot(confusion: Confusion) -> Figure:
     axes.set_xlabel(f"{what} with the nearest label set")
     axes.set_ylabel(f"{what} of the clip (clips)")
     return figure
-
-
-def _cell(axes: Axes, row: int, column: int, share: float, colour: str) -> None:
-    place = (column - 0.5, row - 0.5)
-    axes.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.08 + 0.92 * share, linewidth=0))
 
 
 @rc_context(_STYLE)

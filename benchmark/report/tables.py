@@ -219,18 +219,11 @@ def _as_text(table: Table) -> str:
 
 def format_markdown(runs: Sequence[RunRecord]) -> str:
     """:func:`make_tables` as Markdown."""
-    parts = []
-    for table in make_tables(runs):
-        rule = ["---", *["---:"] * (len(table.header) - 1)]
-        lines = [table.header, rule, *table.rows, *table.facts]
-        rows = [
-            f"| {' | '.join(cell.strip().replace('|', '/') for cell in line)} |" for line in lines
-        ]
-        notes = [note.replace(_SURE, rf"\{_SURE}") for note in table.notes]
-        parts.append(
-            "\n".join([f"**{table.title}**", "", table.settings, "", *rows, "", *notes, ""])
-        )
-    return "\n".join(parts)
+
+    def row(line: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.strip().replace('|', '/') for cell in line)} |"
+
+    return render("results.md", tables=make_tables(runs), row=row)
 
 
 def format_latex(runs: Sequence[RunRecord]) -> str:
@@ -239,25 +232,7 @@ def format_latex(runs: Sequence[RunRecord]) -> str:
     def row(line: Sequence[str]) -> str:
         return " & ".join(_LATEX_ESCAPES.sub(r"\\\g<0>", cell.strip()) for cell in line) + r" \\"
 
-    parts = []
-    for table in make_tables(runs):
-        columns = "l" + "r" * (len(table.header) - 1)
-        lines = [
-            f"% {table.title}; {table.settings}",
-            *(f"% {note}" for note in table.notes),
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            row(table.header),
-            r"\midrule",
-            *map(row, table.rows),
-            r"\midrule",
-            *map(row, table.facts),
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-        parts.append("\n".join(lines).replace("±", r"$\pm$"))
-    return "\n".join(parts)
+    return render("results.tex", tables=make_tables(runs), row=row)
 
 
 _LATEX_ESCAPES = re.compile(r"[&%$#_{}]")

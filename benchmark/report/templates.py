@@ -1,11 +1,14 @@
-"""HTML from the templates in this folder; what is put into them is escaped, but for our own SVG."""
+"""Text from the templates in this folder.
+
+What is put into HTML is escaped, but for our own SVG; into Markdown and LaTeX it is put as it is.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from benchmark.cells import percent
 from benchmark.report.pictures import data_url
@@ -25,7 +28,7 @@ def words(slug: str) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

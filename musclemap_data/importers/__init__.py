@@ -20,12 +20,3 @@ IMPORTERS: dict[str, Callable[[Path, Path], ImportReport]] = {
     "penn-action": import_penn_action,
     "musclemap": import_original,
 }
-
-__all__ = [
-    "IMPORTERS",
-    "ImportReport",
-    "import_hmdb51",
-    "import_original",
-    "import_penn_action",
-    "import_ucf101",
-]

@@ -13,7 +13,7 @@ from musclemap_data.pose.estimator import PoseEstimator
 
 
 def _lazy(file: str, constructor: str) -> Callable[..., PoseEstimator]:
-    """A constructor that imports `musclemap_data.pose.<file>` when it is called."""
+    """A constructor that imports ``musclemap_data.pose.FILE`` when it is called."""
 
     def build(**settings: Any) -> PoseEstimator:
         module = importlib.import_module(f"musclemap_data.pose.{file}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from musclemap_data.sample import SAMPLE_SIZES, render_sample
+from musclemap_data.sample.plan import SAMPLE_SIZES
+from musclemap_data.sample.write import render_sample
 
 
 def main() -> None:

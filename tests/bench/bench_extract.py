@@ -70,7 +70,7 @@ def main() -> None:
         work = Path(folder)
         videos = sorted(chosen.videos.glob("*.mp4")) if chosen.videos.is_dir() else []
         if not videos:
-            from musclemap_data.sample import render_sample
+            from musclemap_data.sample.write import render_sample
 
             videos = sorted((render_sample(work / "sample").parent / "videos").glob("*.mp4"))
         videos = videos[:: max(1, len(videos) // chosen.clips)][: chosen.clips]

@@ -17,20 +17,14 @@ from hypothesis import strategies as st
 
 from musclemap_data import catalog
 from musclemap_data.manifest import read_manifest
-from musclemap_data.sample import (
-    SAMPLE_SIZES,
-    ClipPlan,
-    SampleSize,
-    SyntheticVideo,
-    VideoPlan,
-    plan_sample,
-    render_sample,
-)
 from musclemap_data.sample import skeleton as sk
 from musclemap_data.sample.body import build_mesh
 from musclemap_data.sample.clothes import Look
 from musclemap_data.sample.motions import EXERCISES, perform
+from musclemap_data.sample.plan import SAMPLE_SIZES, ClipPlan, SampleSize, VideoPlan, plan_sample
 from musclemap_data.sample.render import rasterise, screen_points
+from musclemap_data.sample.video import SyntheticVideo
+from musclemap_data.sample.write import render_sample
 
 MINI = SampleSize(
     train_videos=1,
@@ -194,7 +188,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 
 def test_importing_the_sample_is_light() -> None:
     code = (
-        "import sys, musclemap_data.sample as s; s.plan_sample(s.SAMPLE_SIZES['tiny'], 0); "
+        "import sys, musclemap_data.sample.plan as s; s.plan_sample(s.SAMPLE_SIZES['tiny'], 0); "
         "print([m for m in ('numba', 'cv2', 'av', 'torch') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
