@@ -51,17 +51,14 @@ def listed(found: list[Import]) -> str:
     return "\n".join(str(each) for each in found)
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_no_file_imports_itself_by_a_detour():
     assert not find_circle(file_graph(late=False))
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_no_import_inside_a_function_hides_a_circle():
     assert not find_circle(file_graph(late=True))
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_no_room_imports_itself_by_a_detour():
     assert not find_circle(room_graph())
 
@@ -104,7 +101,6 @@ def test_the_benchmark_uses_only_its_part_of_the_data_package():
     assert not beyond, listed(beyond)
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_the_list_of_what_the_benchmark_may_use_has_no_dead_entry():
     used = {
         room(each.imported)

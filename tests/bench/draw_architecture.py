@@ -2,7 +2,7 @@
 
     python -m tests.bench.draw_architecture docs/images/architecture.svg
 
-Drawn from the imports: a room stands one floor above the highest room it imports from. An arrow
+Drawn from the imports: a room lies one floor below the lowest room that imports from it. An arrow
 that follows from two others is left out: where report stands on predict and predict on run, there
 is no arrow from report to run. From the benchmark to the data package one arrow stands for all;
 blue shows where they end.
@@ -21,19 +21,23 @@ from scipy.optimize import isotonic_regression
 from tests.imports import find_circle, room_graph
 
 PURPOSE = {
-    "benchmark.augment": "random views",
+    "benchmark.augment": "random changes",
     "benchmark.cells": "numbers as text",
-    "benchmark.checkpoint": "stop and go on",
+    "benchmark.checkpoint": "stop and continue",
     "benchmark.clips": "rows of the shards",
     "benchmark.commands": "one function a verb",
+    "benchmark.compare": "a grid of runs",
     "benchmark.data": "batches",
     "benchmark.losses": "what training lowers",
+    "benchmark.machine": "processes, device",
     "benchmark.metrics": "mAP and intervals",
     "benchmark.models": "one file a model",
     "benchmark.predict": "your own video",
     "benchmark.protocols": "folds, ablation",
+    "benchmark.record": "what a run knows",
     "benchmark.report": "page and figures",
-    "benchmark.run": "what a run needs",
+    "benchmark.run": "one run, as an object",
+    "benchmark.sampling": "which frames, clips",
     "benchmark.score": "a model's scores",
     "benchmark.settings": "presets",
     "benchmark.train": "the training loop",
@@ -62,10 +66,7 @@ PURPOSE = {
 """Room -> what it is for, in the few words that fit a box."""
 
 BOX_WIDTH, BOX_HEIGHT, GAP = 124, 42, 12
-FLOOR_HEIGHT = 72
-WIDTH, MARGIN = 900, 16
-SIDE = BOX_WIDTH + 2 * GAP
-"""Room beside the benchmark's band for the box of ``annotations``."""
+FLOOR_HEIGHT, MARGIN = 72, 16
 
 Graph = Mapping[str, set[str]]
 
@@ -76,35 +77,30 @@ def draw() -> str:
     if circle := find_circle(graph):
         raise ValueError(f"no floors can be drawn for a circle: {' -> '.join(circle)}")
     by_benchmark = set().union(*(graph[room] for room in graph if room.startswith("benchmark.")))
-    upper, lower = (
-        shortest_arrows({room: graph[room] & rooms for room in rooms})
-        for rooms in (
-            {room for room in graph if room.startswith(f"{package}.")}
-            for package in ("benchmark", "musclemap_data")
-        )
-    )
-    middle = (WIDTH - SIDE) // 2
+    upper = Layout({room for room in graph if room.startswith("benchmark.")}, graph)
+    lower = Layout({room for room in graph if room.startswith("musclemap_data.")}, graph)
+    aside = BOX_WIDTH + 2 * GAP  # beside the benchmark, for the box of annotations
+    width = max(upper.width + aside, lower.width)
+    middle = MARGIN + (width - aside) // 2
+    right = MARGIN + width - BOX_WIDTH // 2
     top = MARGIN + BOX_HEIGHT + 28
-    above, upper_height = draw_package(upper, set(), top, middle)
-    bottom = top + upper_height + 28
-    below, lower_height = draw_package(lower, by_benchmark, bottom, WIDTH // 2)
-    aside = WIDTH - MARGIN - BOX_WIDTH // 2
-    end = bottom + lower_height
+    bottom = top + upper.height + 28
     parts = [
         *_room(middle, MARGIN, "cli", "errors to exit codes", "room"),
         _arrow([(middle, MARGIN + BOX_HEIGHT), (middle, top)], "thick"),
-        *_band(top, WIDTH - MARGIN - SIDE, upper_height, "benchmark"),
-        above,
-        _arrow([(middle, top + upper_height), (middle, bottom)], "thick"),
-        *_room(aside, bottom - 100, "annotations", "labels, sources", "room"),
-        _arrow([(aside, bottom - 100 + BOX_HEIGHT), (aside, bottom)], "thick"),
-        *_band(bottom, WIDTH - 2 * MARGIN, lower_height, "musclemap_data"),
-        below,
+        *_band(top, width - aside, upper.height, "benchmark"),
+        *upper.parts(middle, top, set()),
+        _arrow([(middle, top + upper.height), (middle, bottom)], "thick"),
+        *_room(right, bottom - 100, "annotations", "labels, sources", "room"),
+        _arrow([(right, bottom - 100 + BOX_HEIGHT), (right, bottom)], "thick"),
+        *_band(bottom, width, lower.height, "musclemap_data"),
+        *lower.parts(MARGIN + width // 2, bottom, by_benchmark),
         f'<text x="{MARGIN + 12}" y="{bottom + 42}" class="purpose left">'
         "blue: benchmark stands on it</text>",
     ]
+    size = f"0 0 {width + 2 * MARGIN} {bottom + lower.height + MARGIN}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {end + MARGIN}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{size}" '
         'font-family="Helvetica, Arial, sans-serif" text-anchor="middle">\n'
         f'<rect width="100%" height="100%" fill="#fff"/>\n{STYLE}\n' + "\n".join(parts)
     ) + "\n</svg>\n"
@@ -138,30 +134,41 @@ def shortest_arrows(graph: Graph) -> dict[str, set[str]]:
     }
 
 
-def draw_package(graph: Graph, seen: set[str], top: int, middle: int) -> tuple[str, int]:
-    """Boxes and arrows of one package around the x ``middle``, and its height."""
-    floors, links = floors_of(graph)
-    order_floors(floors, links)
-    middles = place(floors, links, middle)
-    heights = {node: floor for floor, nodes in enumerate(floors) for node in nodes}
-    height = len(floors) * FLOOR_HEIGHT + 12
+class Layout:
+    """Where the rooms of one package lie; its middle is x = 0, its top y = 0."""
 
-    def y(node: str) -> int:
-        return top + 28 + (len(floors) - 1 - heights[node]) * FLOOR_HEIGHT
+    def __init__(self, rooms: set[str], graph: Graph) -> None:
+        self.graph = shortest_arrows({room: graph[room] & rooms for room in rooms})
+        self.floors, self.links = floors_of(self.graph)
+        order_floors(self.floors, self.links)
+        self.middles = place(self.floors, self.links)
+        self.width = 2 * max(map(abs, self.middles.values())) + BOX_WIDTH + 2 * GAP
+        self.height = len(self.floors) * FLOOR_HEIGHT + 20
 
-    parts = []
-    for room, targets in sorted(graph.items()):
-        for target in sorted(targets):
-            path, node = [(middles[room], y(room) + BOX_HEIGHT)], room
-            while node != target:
-                node = next(to for to in links[node] if to == target or to.endswith(f">{target}"))
-                bend = [(middles[node], y(node)), (middles[node], y(node) + BOX_HEIGHT)]
-                path += bend[:1] if node == target else bend
-            parts.append(_arrow(path, "arrow"))
-    for room in sorted(graph):
-        name, kind = room.rpartition(".")[2], "seen" if room in seen else "room"
-        parts += _room(middles[room], y(room), name, PURPOSE[room], kind)
-    return "\n".join(parts), height
+    def parts(self, middle: int, top: int, seen: set[str]) -> list[str]:
+        """Arrows, then boxes; those of ``seen`` are blue."""
+        x = {node: middle + value for node, value in self.middles.items()}
+        y = {
+            node: top + 36 + (len(self.floors) - 1 - floor) * FLOOR_HEIGHT
+            for floor, nodes in enumerate(self.floors)
+            for node in nodes
+        }
+        parts = []
+        for room, targets in sorted(self.graph.items()):
+            for target in sorted(targets):
+                path, node = [(x[room], y[room] + BOX_HEIGHT)], room
+                while node != target:
+                    node = next(
+                        to for to in self.links[node] if to == target or to.endswith(f">{target}")
+                    )
+                    path.append((x[node], y[node]))
+                    if node != target:
+                        path.append((x[node], y[node] + BOX_HEIGHT))
+                parts.append(_arrow(path, "arrow"))
+        for room in sorted(self.graph):
+            name, kind = room.rpartition(".")[2], "seen" if room in seen else "room"
+            parts += _room(x[room], y[room], name, PURPOSE[room], kind)
+        return parts
 
 
 def floors_of(graph: Graph) -> tuple[list[list[str]], dict[str, list[str]]]:
@@ -170,10 +177,18 @@ def floors_of(graph: Graph) -> tuple[list[list[str]], dict[str, list[str]]]:
     An arrow over several floors passes each of them at a node of its own, named ``from>to``.
     """
 
-    def height(room: str) -> int:
-        return 1 + max((height(to) for to in graph[room]), default=-1)
+    def depth(room: str) -> int:
+        return 1 + max((depth(above) for above in graph if room in graph[above]), default=-1)
 
-    floors: list[list[str]] = [[] for _ in range(1 + max(map(height, graph)))]
+    depths = {room: depth(room) for room in graph}
+    for room in graph.keys() - set().union(*graph.values()):  # nobody imports it: down it goes
+        depths[room] = min((depths[to] for to in graph[room]), default=1) - 1
+    lowest = max(depths.values())
+
+    def height(room: str) -> int:
+        return lowest - depths[room]
+
+    floors: list[list[str]] = [[] for _ in range(1 + lowest)]
     links: dict[str, list[str]] = {}
     for room in sorted(graph):
         floors[height(room)].append(room)
@@ -223,7 +238,7 @@ def crossings(floors: list[list[str]], links: Mapping[str, list[str]]) -> int:
     return count
 
 
-def place(floors: list[list[str]], links: Mapping[str, list[str]], middle: int) -> dict[str, int]:
+def place(floors: list[list[str]], links: Mapping[str, list[str]]) -> dict[str, int]:
     """The x of every node's middle: near its neighbours, in the given order, without overlap."""
     x: dict[str, float] = {}
     offsets: dict[str, float] = {}
@@ -247,8 +262,8 @@ def place(floors: list[list[str]], links: Mapping[str, list[str]], middle: int) 
                 wanted.append(sum(near) / len(near) - offsets[node])
             for node, shift in zip(nodes, isotonic_regression(wanted).x, strict=True):
                 x[node] = float(shift) + offsets[node]
-    shift = middle - (min(x.values()) + max(x.values())) / 2
-    return {node: round(value + shift) for node, value in x.items()}
+    middle = (min(x.values()) + max(x.values())) / 2
+    return {node: round(value - middle) for node, value in x.items()}
 
 
 def _band(y: int, width: int, height: int, name: str) -> list[str]:
