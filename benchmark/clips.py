@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -16,17 +16,6 @@ from musclemap_data.shards import Shard, list_shards
 
 COLUMN_SETS = {each.key: tuple(c.name for c in each.columns) for each in MODALITIES.values()}
 """What a batch calls a modality (``rgb_diff``) -> the shard's columns."""
-
-_LIGHT_COLUMNS = (
-    "clip_id",
-    "video_id",
-    "activity",
-    "split",
-    "frames",
-    "height",
-    "width",
-    "muscles",
-)
 
 
 @dataclass(frozen=True)
@@ -48,6 +37,9 @@ class Clip:
     def address(self) -> str:
         """Where the clip lies, for messages."""
         return f"clip {self.clip_id} ({self.shard} row {self.row})"
+
+
+_LIGHT_COLUMNS = [each.name for each in fields(Clip) if each.name not in ("shard", "row")]
 
 
 def read_clips(

@@ -243,39 +243,16 @@ MACHINE_SETTINGS = (
 """Settings that may change between a run and its resumption."""
 
 _LOWEST: dict[str, float] = {
-    "seed": 0,
-    "frames": 1,
-    "rate": 1,
-    "crop_size": 16,
-    "test_views": 1,
-    "people": 1,
-    "randaugment_ops": 0,
-    "randaugment_magnitude": 0,
-    "model_width": 1,
-    "model_depth": 1,
-    "joint_channels": 1,
-    "temperature": 1e-6,
-    "distillation_weight": 0,
-    "epochs": 0,
-    "batch_size": 1,
-    "accumulate": 1,
-    "min_learning_rate": 0,
-    "warmup_epochs": 0,
-    "weight_decay": 0,
-    "clip_norm": 0,
-    "checkpoint_every_steps": 0,
-    "workers": 0,
-    "threads": 0,
-}
+    "seed": 0, "frames": 1, "rate": 1, "crop_size": 16, "test_views": 1, "people": 1,
+    "randaugment_ops": 0, "randaugment_magnitude": 0,
+    "model_width": 1, "model_depth": 1, "joint_channels": 1,
+    "temperature": 1e-6, "distillation_weight": 0,
+    "epochs": 0, "batch_size": 1, "accumulate": 1, "min_learning_rate": 0, "warmup_epochs": 0,
+    "weight_decay": 0, "clip_norm": 0, "checkpoint_every_steps": 0, "workers": 0, "threads": 0,
+}  # fmt: skip
 _SHARES = (
-    "min_joint_score",
-    "resized_area_min",
-    "flip",
-    "erasing",
-    "dropout",
-    "drop_path",
-    "ema",
-)
+    "min_joint_score", "resized_area_min", "flip", "erasing", "dropout", "drop_path", "ema",
+)  # fmt: skip
 _ORDERED = (
     ("crop_size", "jitter_min"),
     ("jitter_min", "jitter_max"),

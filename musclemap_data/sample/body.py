@@ -255,13 +255,9 @@ def rest_origins(size: Dimensions) -> Array:
     """Place of every bone's joint in the rest pose [25, 3] in metres."""
     j = rest_joints(size)
     part = {
-        "upper_arm": "shoulder",
-        "forearm": "elbow",
-        "hand": "wrist",
-        "thigh": "hip",
-        "shin": "knee",
-        "foot": "ankle",
-    }
+        "upper_arm": "shoulder", "forearm": "elbow", "hand": "wrist",
+        "thigh": "hip", "shin": "knee", "foot": "ankle",
+    }  # fmt: skip
     out = np.zeros((len(BONES), 3))
     for index, name in enumerate(BONES):
         side, _, bone = name.partition("_")

@@ -7,29 +7,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.sample.render import (
-    Camera,
-    interpolate,
-    plane_points,
-    rasterise,
-    screen_points,
-)
+from musclemap_data.sample.render import Camera, interpolate, plane_points, rasterise, screen_points
 from musclemap_data.sample.skeleton import Array
 from musclemap_data.skeleton import JOINTS as COCO_JOINTS
 
 # How deep each joint lies under the skin, as a share of the body height: a joint is visible when
 # the surface in front of it is at most this near. Points of the face lie on the skin.
 _DEPTH = {
-    "nose": 0.012,
-    "eye": 0.012,
-    "ear": 0.018,
-    "shoulder": 0.055,
-    "elbow": 0.042,
-    "wrist": 0.038,
-    "hip": 0.085,
-    "knee": 0.055,
-    "ankle": 0.045,
-}
+    "nose": 0.012, "eye": 0.012, "ear": 0.018,
+    "shoulder": 0.055, "elbow": 0.042, "wrist": 0.038,
+    "hip": 0.085, "knee": 0.055, "ankle": 0.045,
+}  # fmt: skip
 
 
 class Flow(NamedTuple):
