@@ -56,8 +56,6 @@ def asymmetric_loss(
     Args:
         logits: ``[batch, 20]``.
         muscles: ``[batch, 20]``, 1 for an active region, 0 otherwise.
-        gamma_negative: focusing of negatives.
-        gamma_positive: focusing of positives.
         margin: probability below which a negative costs nothing.
     """
     muscles = muscles.to(logits.dtype)

@@ -315,12 +315,7 @@ class _Checker:
         if problem:
             wrong(problem)
         for key, value, seen, text in (
-            (
-                video_id,
-                url,
-                self._video_url,
-                "video_id {key} has url {value} here but {other}",
-            ),
+            (video_id, url, self._video_url, "video_id {key} has url {value} here but {other}"),
             (url, video_id, self._url_video, "url {key} is video {value} here but {other}"),
         ):
             other, first = seen.setdefault(key, (value, line))

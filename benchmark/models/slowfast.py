@@ -7,14 +7,7 @@ rate by a strided convolution along time and joined to the slow ones.
 import torch
 from torch import Tensor, nn
 
-from benchmark.models.resnet3d import (
-    BLOCKS,
-    EXPANSION,
-    ConvNorm,
-    resnet3d,
-    stage,
-    stem,
-)
+from benchmark.models.resnet3d import BLOCKS, EXPANSION, ConvNorm, resnet3d, stage, stem
 from benchmark.settings import Settings
 
 ALPHA = 4  # fast frames for one slow frame (8 x 8 model of the paper)
@@ -55,11 +48,7 @@ class SlowFast(nn.Module):
             inner, fast_inner = width * 2**index, fast_width * 2**index
             self.slow_stages.append(
                 stage(
-                    slow + FUSION_RATIO * fast,
-                    inner,
-                    (SLOW_KERNELS[index],),
-                    blocks[index],
-                    stride,
+                    slow + FUSION_RATIO * fast, inner, (SLOW_KERNELS[index],), blocks[index], stride
                 )
             )
             self.fast_stages.append(

@@ -21,13 +21,7 @@ from benchmark.data import ClipDataset
 from benchmark.machine import choose_device, prepare_torch
 from benchmark.models import MODELS
 from benchmark.protocols.folds import fold_splits
-from benchmark.record import (
-    DataRecord,
-    RunRecord,
-    clips_fingerprint,
-    need_record,
-    read_identity,
-)
+from benchmark.record import DataRecord, RunRecord, clips_fingerprint, need_record, read_identity
 from benchmark.score import predict, read_predictions
 from benchmark.settings import Settings
 from musclemap_data.catalog import SPLITS, is_synthetic, load_muscles

@@ -25,7 +25,6 @@ def run_server(
     """Serve until Ctrl-C.
 
     Args:
-        data_dir: the data set.
         host: address or name to listen on.
         port: 0 for any free one; None for 8000, or any free one if that is taken.
         open_page: open it in the user's browser, where there is a display.

@@ -61,7 +61,6 @@ def find_leaks(
     for the same reason. Not found: mirrored, cropped or strongly re-timed copies.
 
     Args:
-        data_dir: the data set.
         max_distance: differing bits up to which two frames are the same, 0 to 32. See
             ``LEAST_MATCHES`` for what was measured at 6.
         frames_per_clip: frames looked at, evenly spaced.
@@ -177,10 +176,7 @@ def _source_leaks(clips: list[_Clip]) -> tuple[list[str], set[tuple[int, int]]]:
 
 
 def _near_duplicates(
-    clips: list[_Clip],
-    hashes: list[npt.NDArray[np.uint64]],
-    max_distance: int,
-    least_matches: int,
+    clips: list[_Clip], hashes: list[npt.NDArray[np.uint64]], max_distance: int, least_matches: int
 ) -> list[tuple[int, int, int]]:
     """(clip, later clip, matching frames) of pairs on different sides, in order.
 

@@ -24,7 +24,6 @@ def validate_dataset(
     video (by id or by content) is in two of train, val and test.
 
     Args:
-        data_dir: the data set.
         on_row: called after each row.
 
     Returns:

@@ -15,13 +15,7 @@ from tempfile import TemporaryDirectory
 from musclemap_data import remote
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.download import ytdlp
-from musclemap_data.download.hosts import (
-    Hosts,
-    VideoTask,
-    host_of,
-    is_youtube,
-    run_tasks,
-)
+from musclemap_data.download.hosts import Hosts, VideoTask, host_of, is_youtube, run_tasks
 from musclemap_data.download.process import OwnProcesses
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError

@@ -96,10 +96,8 @@ def bezier(points: Curve, *, closed: bool = True) -> npt.NDArray[np.float64]:
     return pieces if closed else pieces[:-1]
 
 
-def polygon(points: Curve, *, closed: bool = True, steps: int = 8) -> npt.NDArray[np.float64]:
-    """Points on the curve, ``[N, 2]``, ``steps`` to a piece."""
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+def polygon(points: Curve) -> npt.NDArray[np.float64]:
+    """Points on the closed curve, ``[N, 2]``, eight to a piece."""
+    t = np.linspace(0, 1, 8, endpoint=False)[:, None]
     weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
-    pieces = bezier(points, closed=closed)
-    sampled = np.einsum("sk,pkd->psd", weights, pieces).reshape(-1, 2)
-    return sampled if closed else np.concatenate([sampled, points[-1:]])
+    return np.einsum("sk,pkd->psd", weights, bezier(points)).reshape(-1, 2)

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from musclemap_data.files import replacing
+from musclemap_data.manifest import COLUMNS
 from musclemap_data.sample.plan import SAMPLE_SIZES, SampleSize, VideoPlan, plan_sample
 from musclemap_data.sample.video import SyntheticVideo
 
-MANIFEST_COLUMNS = ("clip_id", "video_id", "url", "start_s", "end_s", "activity", "split")
 NOTE = """This folder holds SYNTHETIC workout videos, rendered by MuscleMap's embedded sample.
 The person, the room and the motion are drawn by a program; nobody was filmed.
 They show that the tools work. Scores on them say nothing about real videos.
@@ -85,7 +85,7 @@ def render_sample(
                 done(futures[future], future.result())
     manifest = out / "manifest.csv"
     with replacing(manifest) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, MANIFEST_COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for plan in plans:
             writer.writerows(rows[plan.video_id])
@@ -135,17 +135,9 @@ def _encode(video: SyntheticVideo, path: Path) -> None:
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         container.metadata["title"] = f"{video.plan.video_id} (synthetic)"
         container.metadata["comment"] = "synthetic: rendered by MuscleMap's embedded sample"
-        stream = container.add_stream(
-            "libx264",
-            rate=Fraction(video.size.fps),
-            options={
-                "crf": "18",
-                "preset": "veryfast",
-                "threads": "1",
-                "g": "50",
-                "x264-params": "mbtree=0",
-            },
-        )
+        options = {"crf": "18", "preset": "veryfast", "threads": "1", "g": "50"}
+        options["x264-params"] = "mbtree=0"
+        stream = container.add_stream("libx264", rate=Fraction(video.size.fps), options=options)
         stream.width, stream.height, stream.pix_fmt = video.size.width, video.size.height, "yuv420p"
         stream.codec_context.thread_count = 1
         for frame in range(video.frames):
