@@ -10,7 +10,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmark.clips import Clip
@@ -253,9 +255,9 @@ class RunRecord:
         values = _flat({"version": VERSION, **asdict(self)})
         values["data"] = self.data.to_dict()
         values["training"] = values["training"] or {}
-        dropped = values.pop("dropped")
-        if dropped:
-            values["dropped"] = {modality: _flat(each) for modality, each in dropped.items()}
+        del values["dropped"]
+        if self.dropped:
+            values["dropped"] = {name: _flat(asdict(each)) for name, each in self.dropped.items()}
         return values
 
     @classmethod
@@ -263,17 +265,15 @@ class RunRecord:
         """From the content of a ``metrics.json`` of version 1.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: something is missing or of the wrong
-                kind.
+            KeyError, TypeError, ValueError, AttributeError: something is missing, unknown or of
+                the wrong kind.
         """
-        dropped = values.get("dropped", {})
-        parts = {
-            **values,
-            "training": values["training"] or None,
-            "teacher": values.get("teacher"),  # the first files of version 1 have none
-            "dropped": {name: _nested(DroppedScores, each) for name, each in dropped.items()},
-        }
-        record: RunRecord = _from_json(cls, _nested(cls, parts))
+        parts = {name: each for name, each in _nested(values).items() if name != "version"}
+        parts["training"] = parts["training"] or None
+        parts.setdefault("teacher")  # the first files of version 1 have none
+        dropped = parts.get("dropped", {})
+        parts["dropped"] = {modality: _nested(each) for modality, each in dropped.items()}
+        record: RunRecord = _from_json(cls, parts)
         return record
 
     def write(self, run_dir: Path) -> None:
@@ -281,9 +281,9 @@ class RunRecord:
         write_text(Path(run_dir) / "metrics.json", json.dumps(self.to_dict(), indent=2) + "\n")
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(values: Mapping[str, Any]) -> dict[str, object]:
     """The values of a record as the file has them: cost and scores side by side with the rest."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in values.items():
         if name == "cost":
             flat["multiply_adds_per_view"] = value.pop("multiply_adds_per_view")
@@ -293,32 +293,35 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _nested(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The way back from :func:`_flat`, with what ``kind`` knows of."""
-    views = values["multiply_adds_per_view"]
-    nested = {
-        **values,
-        "cost": {"multiply_adds_per_view": views, **values["scoring"]},
-        "scores": {name: values[name] for name in ("splits", "means", "threshold")},
-    }
-    return {name: nested[name] for name in get_type_hints(kind)}
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The way back from :func:`_flat`."""
+    rest = dict(values)
+    adds, speed = rest.pop("multiply_adds_per_view"), rest.pop("scoring")
+    scores = {name: rest.pop(name) for name in ("splits", "means", "threshold")}
+    return {**rest, "cost": {"multiply_adds_per_view": adds, **speed}, "scores": scores}
+
+
+_field_types = cache(get_type_hints)
 
 
 def _from_json(kind: Any, value: Any) -> Any:
-    """A JSON value as a type hint wants it: dataclasses and tuples from objects and lists."""
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return kind(**{name: _from_json(hints.get(name), each) for name, each in value.items()})
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Mapping:
+    """A value of a type (plain, dataclass, tuple, mapping, or None beside one) from its JSON."""
+    parts = get_args(kind)
+    if isinstance(kind, UnionType):
+        return value if type(value) in parts else _from_json(parts[0], value)
+    if is_dataclass(kind):
+        make: Any = kind
+        kinds = _field_types(make)
+        return make(**{name: _from_json(kinds[name], each) for name, each in value.items()})
+    if get_origin(kind) is tuple:
+        if parts[-1] is Ellipsis:
+            parts = parts[:1] * len(value)
+        return tuple(_from_json(*pair) for pair in zip(parts, value, strict=True))
+    if get_origin(kind) is Mapping:
         return {name: _from_json(parts[1], each) for name, each in value.items()}
-    if origin is tuple:
-        if parts[-1] is not ... and len(value) != len(parts):
-            raise ValueError(f"{value} has not {len(parts)} values")
-        return tuple(value)
-    if type(None) in parts and value is not None:  # something, or None
-        return _from_json(parts[0], value)
-    return value
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise TypeError(f"{value!r} is not of type {kind.__name__}")
 
 
 def read_record(run_dir: Path) -> RunRecord | None:
