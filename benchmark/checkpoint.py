@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,13 +19,6 @@ from torch import Tensor, nn
 
 from musclemap_data.errors import UserError
 from musclemap_data.files import replacing
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands: ``step`` optimiser steps are done. Everything else follows from it."""
-
-    step: int
 
 
 class WeightAverage:
@@ -92,79 +84,72 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise UserError(f"{path} does not fit this model and these settings: {error}") from error
 
 
-def save_checkpoint(
-    folder: Path,
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    progress: Progress,
-    average: WeightAverage | None = None,
-) -> Path:
-    """Write ``folder/step-00000123`` and remove the older ones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step-{progress.step:08d}"
-    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        save_weights(temporary / "model.safetensors", model)
-        state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
-        if average is not None:
-            _save_tensors(temporary / "average.safetensors", average.average)
-        torch.save(state, temporary / "training.pt")
-        (temporary / "progress.json").write_text(json.dumps(asdict(progress)) + "\n")
-        for path in temporary.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        if final.exists():  # the same step again, after a resume
-            shutil.rmtree(final)
-        temporary.replace(final)
-    finally:
+@dataclass
+class TrainingState:
+    """All that changes while a model is trained: ``step`` optimiser steps are done.
+
+    The rest (the order of the clips, views, dropout, the learning rate) follows from the step.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: WeightAverage | None = None
+    step: int = 0
+
+    def save(self, folder: Path) -> Path:
+        """Write ``folder/step-00000123`` and remove the older ones."""
+        folder.mkdir(parents=True, exist_ok=True)
+        final = folder / f"step-{self.step:08d}"
+        temporary = folder / f".{final.name}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-    for older in _checkpoints(folder)[:-1]:
-        shutil.rmtree(older)
-    return final
+        temporary.mkdir()
+        try:
+            save_weights(temporary / "model.safetensors", self.model)
+            state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+            if self.average is not None:
+                _save_tensors(temporary / "average.safetensors", self.average.average)
+            torch.save(state, temporary / "training.pt")
+            (temporary / "progress.json").write_text(json.dumps({"step": self.step}) + "\n")
+            for path in temporary.iterdir():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+            if final.exists():  # the same step again, after a resume
+                shutil.rmtree(final)
+            temporary.replace(final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        for older in _checkpoints(folder)[:-1]:
+            shutil.rmtree(older)
+        return final
+
+    def load(self, path: Path, device: torch.device) -> None:
+        """Go back to where :meth:`save` left a checkpoint.
+
+        Raises:
+            UserError: a file is missing or damaged, or belongs to another model.
+        """
+        load_weights(path / "model.safetensors", self.model)
+        try:
+            state = torch.load(path / "training.pt", map_location=device, weights_only=True)
+            self.step = int(json.loads((path / "progress.json").read_text())["step"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["scaler"]:
+                self.scaler.load_state_dict(state["scaler"])
+            if self.average is not None:
+                for name, values in load_file(path / "average.safetensors").items():
+                    self.average.average[name].copy_(values)
+        except Exception as error:  # unpickling a damaged file raises almost anything
+            raise UserError(
+                f"the checkpoint {path} cannot be read: {error}. Remove that folder to go back to "
+                "the start, or run with --fresh."
+            ) from error
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint with the most steps, or None."""
     found = _checkpoints(folder)
     return found[-1] if found else None
-
-
-def load_checkpoint(
-    path: Path,
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    device: torch.device,
-    average: WeightAverage | None = None,
-) -> Progress:
-    """Put model, optimiser, scaler and average back to where :func:`save_checkpoint` left them.
-
-    Raises:
-        UserError: a file is missing or damaged, or belongs to another model.
-    """
-    load_weights(path / "model.safetensors", model)
-    try:
-        state: dict[str, Any] = torch.load(
-            path / "training.pt", map_location=device, weights_only=True
-        )
-        progress = Progress(**json.loads((path / "progress.json").read_text()))
-        optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:
-            scaler.load_state_dict(state["scaler"])
-        if average is not None:
-            for name, values in load_file(path / "average.safetensors").items():
-                average.average[name].copy_(values)
-    except Exception as error:  # unpickling a damaged file raises almost anything
-        raise UserError(
-            f"the checkpoint {path} cannot be read: {error}. Remove that folder to go back to the "
-            "start, or run with --fresh."
-        ) from error
-    return progress
 
 
 def _checkpoints(folder: Path) -> list[Path]:

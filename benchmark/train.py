@@ -24,11 +24,9 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmark.checkpoint import (
-    Progress,
+    TrainingState,
     WeightAverage,
     latest_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
 )
 from benchmark.data import (
     Batch,
@@ -115,27 +113,88 @@ def train(
             (the batch is saved in ``run_dir``).
     """
     processes = processes or Processes()
+    state = TrainingState(
+        model,
+        make_optimizer(model, settings),
+        torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16"),
+        WeightAverage(model, settings.ema) if settings.ema else None,
+    )
+    if (found := latest_checkpoint(run_dir / "checkpoints")) is not None:
+        state.load(found, device)
+    first_step = state.step
+    batches = _batches(dataset, settings, first_step, processes)
+    total_steps = settings.epochs * batches.steps_per_epoch
+    forward = _wrap(model, settings, device, processes)
+    model.train()
+    losses = _LossWatch(run_dir, processes)
+    log = _Log(run_dir, first_step, total_steps, progress_bar) if processes.first else None
+    started = time.monotonic()
+    waited, loss = 0.0, float("nan")
+    loader = make_loader(
+        dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda"
+    )
+    stream = read_batches(loader)
+    try:
+        while state.step < total_steps:
+            asked = time.monotonic()
+            batch = next(stream)
+            wait = time.monotonic() - asked
+            waited += wait
+            epoch = state.step // batches.steps_per_epoch
+            rate = learning_rate(state.step, total_steps, batches.steps_per_epoch, settings)
+            loss, norm = _step(
+                forward, batch, state, settings, device, processes, rate, batches.size
+            )
+            losses.check(loss, norm, batch, dataset, state.step, settings)
+            state.step += 1
+            if state.average is not None:
+                state.average.update(model, state.step)
+            if log is not None:
+                log.write(
+                    step=state.step,
+                    epoch=epoch,
+                    loss=loss,
+                    learning_rate=rate,
+                    gradient_norm=norm,
+                    seconds=round(time.monotonic() - asked, 4),
+                    wait_seconds=round(wait, 4),
+                )
+            if processes.first and _checkpoint_due(state.step, batches.steps_per_epoch, settings):
+                state.save(run_dir / "checkpoints")
+            if on_step is not None:
+                on_step(state.step, loss)
+    finally:
+        stream.close()  # type: ignore[attr-defined]
+        if log is not None:
+            log.close()
+    processes.share_buffers(model)
+    if state.average is not None:
+        state.average.copy_to(model)
+    steps, seconds = state.step - first_step, max(time.monotonic() - started, 1e-9)
+    return TrainingRecord(
+        steps=float(steps),
+        seconds=round(seconds, 3),
+        wait_share=round(waited / seconds, 4),
+        clips_per_s=round(steps * batches.size / seconds, 3),
+        final_loss=loss,
+    )
+
+
+def _batches(
+    dataset: ClipDataset, settings: Settings, start_step: int, processes: Processes
+) -> TrainingBatches:
+    """The batches that are left, this process's part of each."""
     if len(dataset) == 0:
         raise UserError(
             "the split train has no clips: build the data set first (`musclemap download`, "
             "`musclemap extract-modalities`), or check --subset"
         )
-    optimizer = make_optimizer(model, settings)
-    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
-    checkpoints = run_dir / "checkpoints"
-    average = WeightAverage(model, settings.ema) if settings.ema else None
-    found = latest_checkpoint(checkpoints)
-    done = 0
-    if found is not None:
-        done = load_checkpoint(
-            found, model=model, optimizer=optimizer, scaler=scaler, device=device, average=average
-        ).step
     batches = TrainingBatches(
         len(dataset),
         settings.batch_size,
         seed=settings.seed,
         epochs=settings.epochs,
-        start_step=done,
+        start_step=start_step,
         rank=processes.rank,
         processes=processes.count,
     )
@@ -144,82 +203,7 @@ def train(
             f"{processes.count} processes cannot share a batch of {batches.size} clips; start "
             "fewer, or raise batch_size"
         )
-    total_steps = settings.epochs * batches.steps_per_epoch
-    forward = _wrap(model, settings, device, processes)
-    model.train()
-    losses = _LossWatch(run_dir, processes)
-    log = _Log(run_dir, done) if processes.first else None
-    bar = tqdm(
-        total=total_steps,
-        initial=done,
-        unit="step",
-        desc="train",
-        disable=not (progress_bar and processes.first),
-    )
-    started = time.monotonic()
-    waited, last_loss, clips, first_step = 0.0, float("nan"), 0, done
-    loader = make_loader(
-        dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda"
-    )
-    stream = read_batches(loader)
-    try:
-        while done < total_steps:
-            asked = time.monotonic()
-            batch = next(stream)
-            wait = time.monotonic() - asked
-            rate = learning_rate(done, total_steps, batches.steps_per_epoch, settings)
-            loss, norm = _step(
-                forward, batch, optimizer, scaler, settings, device, processes,
-                rate=rate, step=done, batch_clips=batches.size,
-            )  # fmt: skip
-            losses.check(loss, norm, batch, dataset, done, settings)
-            done += 1
-            if average is not None:
-                average.update(model, done)
-            clips += batches.size
-            waited += wait
-            last_loss = loss
-            if log is not None:
-                log.write(
-                    {
-                        "step": done,
-                        "epoch": (done - 1) // batches.steps_per_epoch,
-                        "loss": loss,
-                        "learning_rate": rate,
-                        "gradient_norm": norm,
-                        "seconds": round(time.monotonic() - asked, 4),
-                        "wait_seconds": round(wait, 4),
-                    }
-                )
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.4f}", epoch=(done - 1) // batches.steps_per_epoch)
-            if processes.first and _checkpoint_due(done, batches.steps_per_epoch, settings):
-                save_checkpoint(
-                    checkpoints,
-                    model=model,
-                    optimizer=optimizer,
-                    scaler=scaler,
-                    progress=Progress(done),
-                    average=average,
-                )
-            if on_step is not None:
-                on_step(done, loss)
-    finally:
-        stream.close()  # type: ignore[attr-defined]
-        bar.close()
-        if log is not None:
-            log.close()
-    processes.share_buffers(model)
-    if average is not None:
-        average.copy_to(model)
-    seconds = time.monotonic() - started
-    return TrainingRecord(
-        steps=float(done - first_step),
-        seconds=round(seconds, 3),
-        wait_share=round(waited / seconds, 4) if done > first_step else 0.0,
-        clips_per_s=round(clips / seconds, 3) if done > first_step else 0.0,
-        final_loss=last_loss,
-    )
+    return batches
 
 
 def _checkpoint_due(done: int, steps_per_epoch: int, settings: Settings) -> bool:
@@ -248,20 +232,18 @@ def _wrap(
 def _step(
     forward: nn.Module,
     batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
+    state: TrainingState,
     settings: Settings,
     device: torch.device,
     processes: Processes,
-    *,
     rate: float,
-    step: int,
     batch_clips: int,
 ) -> tuple[float, float]:
     """One optimiser step; the loss (mean over the clips of all processes) and gradient norm."""
+    optimizer, scaler = state.optimizer, state.scaler
     for group in optimizer.param_groups:
         group["lr"] = rate
-    torch.manual_seed(_step_seed(settings.seed, step, processes.rank))
+    torch.manual_seed(_step_seed(settings.seed, state.step, processes.rank))
     optimizer.zero_grad(set_to_none=True)
     parts = split_batch(to_device(batch, device), settings.accumulate)
     total = torch.zeros((), device=device)
@@ -334,9 +316,15 @@ class _LossWatch:
 
 
 class _Log:
-    """``log.jsonl``, and TensorBoard where it is installed. Lines past a resume are dropped."""
+    """``log.jsonl``, a progress bar, and TensorBoard where it is installed.
 
-    def __init__(self, run_dir: Path, done: int) -> None:
+    Lines past a resume are dropped.
+    """
+
+    def __init__(self, run_dir: Path, done: int, total: int, progress_bar: bool) -> None:
+        self._bar = tqdm(
+            total=total, initial=done, unit="step", desc="train", disable=not progress_bar
+        )
         path = run_dir / "log.jsonl"
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= done]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
@@ -347,14 +335,19 @@ class _Log:
 
             self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=done + 1)
 
-    def write(self, values: dict[str, Any]) -> None:
+    def write(self, *, step: int, epoch: int, loss: float, **more: float) -> None:
+        """Write the numbers of one step, and show the first three."""
+        values = {"step": step, "epoch": epoch, "loss": loss, **more}
+        self._bar.update()
+        self._bar.set_postfix(loss=f"{loss:.4f}", epoch=epoch)
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
         if self._board is not None:
             for name in ("loss", "learning_rate", "gradient_norm", "wait_seconds"):
-                self._board.add_scalar(f"train/{name}", values[name], values["step"])
+                self._board.add_scalar(f"train/{name}", values[name], step)
 
     def close(self) -> None:
+        self._bar.close()
         self._file.close()
         if self._board is not None:
             self._board.close()
