@@ -45,6 +45,8 @@ Drop = Annotated[
 AblationOption = Annotated[
     bool, typer.Option("--ablation", help="transm3e against itself with one part less at a time.")
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget earlier runs of the name.")]
+ListModels = Annotated[bool, typer.Option("--list", help="List models and settings, then stop.")]
 
 
 @app.command(
@@ -70,16 +72,12 @@ def benchmark(
     protocol: Protocol = "fixed",
     folds: Annotated[int, typer.Option(min=2, help="Folds of activity-folds.")] = 5,
     runs: RunsFolder = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Forget earlier runs of the name.")
-    ] = False,
+    fresh: Fresh = False,
     pretrain_teacher: PretrainTeacher = False,
     drop: Drop = None,
     ablation: AblationOption = False,
     as_json: AsJson = False,
-    list_models: Annotated[
-        bool, typer.Option("--list", help="List models and settings, then stop.")
-    ] = False,
+    list_models: ListModels = False,
 ) -> None:
     """Train models on the shards, score known and new activities, print one table.
 
