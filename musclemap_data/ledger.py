@@ -496,24 +496,30 @@ class Ledger:
         self,
         split: str,
         number: int,
-        clip_ids: Sequence[str],
-        source_sha256: Mapping[str, str],
+        sources: Mapping[str, str],
         timings: Mapping[str, Mapping[str, float]],
     ) -> None:
-        """Record that these clips, in this order, are the rows of a shard."""
+        """Record which clips are the rows of a shard.
+
+        Args:
+            split, number: the shard.
+            sources: clip id -> SHA-256 of the video that its row was made from, in the order of
+                the rows.
+            timings: clip id -> stage -> seconds, of those that were extracted for it.
+        """
         with self._transaction():
             self._db.execute(
                 "UPDATE clips SET shard_row = NULL WHERE split = ? AND shard_number = ?",
                 (split, number),
             )
-            for row, clip_id in enumerate(clip_ids):
+            for row, (clip_id, sha256) in enumerate(sources.items()):
                 spent = timings.get(clip_id)
                 self._db.execute(
                     """UPDATE clips SET state = 'built', shard_row = ?, source_sha256 = ?,
                     failure_class = NULL, failure_stage = NULL, failure_reason = NULL,
                     attempts = attempts + ?, timings = COALESCE(?, timings), updated_at = ?
                     WHERE clip_id = ?""",
-                    (row, source_sha256[clip_id], int(spent is not None))
+                    (row, sha256, int(spent is not None))
                     + (json.dumps(spent) if spent is not None else None, _now(), clip_id),
                 )
 

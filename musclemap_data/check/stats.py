@@ -116,23 +116,3 @@ def annotation_stats() -> dict[str, Any]:
             for inside in [[clip for clip in clips if clip.split == split]]
         },
     }
-
-
-def clips_without_person(data_dir: Path) -> tuple[list[str], int]:
-    """The clips of a data set whose skeleton shows nobody in any frame.
-
-    Returns:
-        Their ids, and how many clips have a skeleton at all.
-    """
-    empty, count = [], 0
-    for split in SPLITS:
-        for path in list_shards(data_dir, split):
-            with Shard(path) as shard:
-                table = shard.table(["clip_id", "skeleton"])
-            for clip_id, skeleton in zip(table["clip_id"], table["skeleton"], strict=True):
-                if skeleton.values is not None:
-                    count += 1
-                    scores = skeleton.values.to_numpy(zero_copy_only=False)[2::3]
-                    if not scores.any():
-                        empty.append(clip_id.as_py())
-    return empty, count

@@ -159,7 +159,6 @@ def run_extraction(
     Returns:
         Whether no clip failed and there is something in the shards.
     """
-    from musclemap_data.check.stats import clips_without_person
     from musclemap_data.extract import build
     from musclemap_data.modalities.settings import ExtractionSettings
 
@@ -186,12 +185,11 @@ def run_extraction(
     report_failures(report.failed, "clips")
     for clip_id, share in sorted(report.clipped.items()):
         warn(f"{clip_id}: {share:.2%} of the flow is beyond ±{settings.flow_bound_px:g} px")
-    empty, count = clips_without_person(data) if "skeleton" in names else ([], 0)
-    if empty:
+    if empty := sorted(report.without_person):
         some = ", ".join(empty[:5]) + (" ..." if len(empty) > 5 else "")
         warn(
-            f"{len(empty)} of {count} clips show no person in any frame; their skeletons are "
-            f"empty: {some}"
+            f"{len(empty)} of {report.skeletons} clips show no person in any frame; their "
+            f"skeletons are empty: {some}"
         )
     waiting = f", {report.waiting} waiting for their video" if report.waiting else ""
     typer.echo(

@@ -130,4 +130,4 @@ def write_ledger(folder: Path) -> None:
         ledger.assign_shards(64)
         for split in {clip.split for clip in clips}:
             ids = sorted(clip.clip_id for clip in clips if clip.split == split)
-            ledger.shard_written(split, 0, ids, dict.fromkeys(ids, "0" * 64), {})
+            ledger.shard_written(split, 0, dict.fromkeys(ids, "0" * 64), {})
