@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypedDict
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +41,14 @@ LOCK_EXPIRES_S = 600
 _LOCK = "musclemap.lock"
 _STATE = ".remote.json"
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5}}\.parquet")
+
+
+class _State(TypedDict):
+    """What ``_STATE`` in a copy holds: the url, and name -> sha256 of what the remote has."""
+
+    url: str
+    files: dict[str, str]
+    shards: dict[str, str]
 
 
 def is_object_url(url: str) -> bool:
@@ -111,7 +119,7 @@ def local_copy(url: str) -> Path:
 
 
 def _copy(files: Any, root: str, url: str, folder: Path) -> None:
-    state = _read_state(folder) or {"url": url, "files": {}, "shards": {}}
+    state = _read_state(folder) or _State(url=url, files={}, shards={})
     (folder / "shards").mkdir(exist_ok=True)
     with TemporaryDirectory(dir=folder) as scratch:
         found = {}
@@ -135,14 +143,15 @@ def _copy(files: Any, root: str, url: str, folder: Path) -> None:
     for path in (folder / "shards").glob("*.parquet"):
         if changed and path.name not in listed:
             path.unlink()
-    for name, entry in listed.items():
-        path, sha256 = folder / "shards" / name, entry["sha256"]
+    for name, sha256 in listed.items():
+        path = folder / "shards" / name
         if path.exists() and (not changed or file_sha256(path) == sha256):
             continue
         _get(files, f"{root}/shards/{name}", path, sha256)
     if changed:
-        state["shards"] = {name: entry["sha256"] for name, entry in listed.items()}
-    _write_state(folder, state | {"files": found})
+        state["shards"] = listed
+    state["files"] = found
+    _write_state(folder, state)
 
 
 def fetch_video(data_dir: Path, video: Path, sha256: str) -> None:
@@ -243,7 +252,7 @@ def _upload_videos(files: Any, root: str, data_dir: Path) -> None:
             files.put_file(str(path), key)
 
 
-def _upload_ledger(files: Any, root: str, data_dir: Path, state: dict[str, Any]) -> None:
+def _upload_ledger(files: Any, root: str, data_dir: Path, state: _State) -> None:
     if not (data_dir / "ledger.sqlite").exists():
         return
     with TemporaryDirectory(dir=data_dir) as scratch:
@@ -258,7 +267,7 @@ def _upload_ledger(files: Any, root: str, data_dir: Path, state: dict[str, Any])
 
 
 def _upload_info(
-    files: Any, root: str, data_dir: Path, state: dict[str, Any], info: Mapping[str, Any]
+    files: Any, root: str, data_dir: Path, state: _State, info: Mapping[str, object]
 ) -> None:
     content = dataset_info_text(info).encode()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -344,7 +353,7 @@ def _get(files: Any, key: str, target: Path, sha256: str | None = None) -> None:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    """What goes wrong with the storage, as a message: each fsspec package has its own errors."""
+    """Turn what goes wrong with the storage into a message: each fsspec package has own errors."""
     try:
         yield
     except UserError:
@@ -356,24 +365,25 @@ def _told(url: str) -> Iterator[None]:
         ) from error
 
 
-def _listed_shards(folder: Path) -> dict[str, Any]:
+def _listed_shards(folder: Path) -> dict[str, str]:
+    """Name -> sha256 of the shards that ``dataset.json`` lists."""
     if not (folder / "dataset.json").exists():
         return {}
-    shards: dict[str, Any] = read_dataset_info(folder).get("shards", {})
+    shards = read_dataset_info(folder).get("shards", {})
     wrong = [name for name in shards if not _SHARD.fullmatch(name)]
     if wrong:
         raise UserError(f"{folder / 'dataset.json'} lists {wrong[0]!r}, which is no shard's name")
-    return shards
+    return {name: entry["sha256"] for name, entry in shards.items()}
 
 
-def _read_state(folder: Path) -> dict[str, Any] | None:
-    """Of a copy: its url, and what the remote holds (name -> sha256); None for other folders."""
+def _read_state(folder: Path) -> _State | None:
+    """The state of a copy; None for other folders."""
     try:
-        state: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        state: _State = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return state
 
 
-def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
+def _write_state(folder: Path, state: _State) -> None:
     write_text(folder / _STATE, json.dumps(state))

@@ -283,7 +283,7 @@ class LiveIndex:
 
     def _read(self, files: Mapping[Path, str], version: str) -> ClipIndex:
         problems: list[str] = []
-        info: dict[str, Any] = {}
+        info: Mapping[str, Any] = {}
         planned: dict[str, ClipRow] = {}
         videos: dict[str, VideoRow] = {}
         table = DEFAULT_TABLE

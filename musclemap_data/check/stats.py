@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from musclemap_data.catalog import (
     SPLITS,
@@ -17,25 +17,76 @@ from musclemap_data.manifest import read_manifest
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 
-def dataset_stats(data_dir: Path) -> dict[str, Any]:
-    """Count what is in the shards.
+class SplitStats(TypedDict):
+    """One split; ``coverage`` is built / planned clips, None for an empty plan."""
 
-    Returns:
-        ``{"splits": {split: {clips, seconds, videos, planned, coverage}}, "activities": {slug:
-        {clips, seconds, splits}}, "regions": {slug: {clips, share}}, "skeleton": {...}}``.
-        ``coverage`` is built / planned clips, None for an empty plan.
+    clips: int
+    seconds: float
+    videos: int
+    planned: int
+    coverage: float | None
+
+
+class ActivityStats(TypedDict):
+    """One activity; ``splits`` is split -> clips, of the splits that have any."""
+
+    clips: int
+    seconds: float
+    splits: dict[str, int]
+
+
+class RegionStats(TypedDict):
+    """One muscle region: clips in which it is active, and their share of all clips."""
+
+    clips: int
+    share: float | None
+
+
+class DatasetStats(TypedDict):
+    """Split, activity and muscle region -> what is in the shards."""
+
+    splits: dict[str, SplitStats]
+    activities: dict[str, ActivityStats]
+    regions: dict[str, RegionStats]
+
+
+class KnownAndNew(TypedDict):
+    """Activities that are trained on, and activities that are held out."""
+
+    known: int
+    new: int
+
+
+class ListedSplit(TypedDict):
+    """One split of the bundled list of clips."""
+
+    clips: int
+    videos: int
+    activities: int
+
+
+class AnnotationStats(TypedDict):
+    """The bundled activities, by muscle region and by family too, and the bundled list of clips."""
+
+    activities: KnownAndNew
+    regions: dict[str, KnownAndNew]
+    families: dict[str, KnownAndNew]
+    splits: dict[str, ListedSplit]
+
+
+def dataset_stats(data_dir: Path) -> DatasetStats:
+    """Count what is in the shards. Seconds are rounded to hundredths.
 
     Raises:
         UserError: there is no data set here.
     """
     info = read_dataset_info(data_dir)
     muscles = load_muscles()
-    splits: dict[str, dict[str, Any]] = {}
-    activities: dict[str, dict[str, Any]] = defaultdict(
-        lambda: {"clips": 0, "seconds": 0.0, "splits": defaultdict(int)}
+    splits: dict[str, SplitStats] = {}
+    activities: dict[str, ActivityStats] = defaultdict(
+        lambda: ActivityStats(clips=0, seconds=0.0, splits=Counter())
     )
     region_clips = [0] * len(muscles)
-    total = 0
     for split in SPLITS:
         clips, seconds, videos = 0, 0.0, set()
         for path in list_shards(data_dir, split):
@@ -53,7 +104,6 @@ def dataset_stats(data_dir: Path) -> dict[str, Any]:
                 activity["splits"][split] += 1
                 for index, active in enumerate(row["muscles"]):
                     region_clips[index] += active
-        total += clips
         planned = info["splits"][split]["planned"]
         splits[split] = {
             "clips": clips,
@@ -62,16 +112,12 @@ def dataset_stats(data_dir: Path) -> dict[str, Any]:
             "planned": planned,
             "coverage": clips / planned if planned else None,
         }
+    total = sum(entry["clips"] for entry in splits.values())
+    for entry in activities.values():
+        entry["seconds"] = round(entry["seconds"], 2)
     return {
         "splits": splits,
-        "activities": {
-            slug: {
-                "clips": entry["clips"],
-                "seconds": round(entry["seconds"], 2),
-                "splits": dict(entry["splits"]),
-            }
-            for slug, entry in sorted(activities.items())
-        },
+        "activities": dict(sorted(activities.items())),
         "regions": {
             muscle.slug: {"clips": count, "share": count / total if total else None}
             for muscle, count in zip(muscles, region_clips, strict=True)
@@ -79,18 +125,13 @@ def dataset_stats(data_dir: Path) -> dict[str, Any]:
     }
 
 
-def annotation_stats() -> dict[str, Any]:
-    """Count the bundled annotations: activities by region and family, listed clips by split.
-
-    Returns:
-        ``{"activities": {known, new}, "regions": {slug: {known, new}}, "families": {name: {known,
-        new}}, "splits": {split: {clips, videos, activities}}}``.
-    """
+def annotation_stats() -> AnnotationStats:
+    """Count the bundled annotations."""
     activities = load_activities()
     clips = read_manifest(annotations_dir() / "videos" / "default.csv", activities)
     muscles = load_muscles()
 
-    def known_and_new(group: list[Activity]) -> dict[str, int]:
+    def known_and_new(group: list[Activity]) -> KnownAndNew:
         new = sum(activity.new for activity in group)
         return {"known": len(group) - new, "new": new}
 

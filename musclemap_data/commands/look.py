@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from musclemap_data.commands.shared import (
     progress,
     warn,
 )
+
+if TYPE_CHECKING:
+    from musclemap_data.check.stats import AnnotationStats
 
 app = typer.Typer()
 
@@ -94,16 +97,16 @@ def stats(
             f"{split:<12}{entry['clips']:>7}{entry['seconds']:>10.1f}{entry['videos']:>8}{share:>10}"
         )
     typer.echo(f"\n{'activity':<32}{'clips':>7}{'seconds':>10}  splits")
-    for slug, entry in counts["activities"].items():
-        where = ", ".join(f"{name} {count}" for name, count in entry["splits"].items())
-        typer.echo(f"{slug:<32}{entry['clips']:>7}{entry['seconds']:>10.1f}  {where}")
+    for slug, activity in counts["activities"].items():
+        where = ", ".join(f"{name} {count}" for name, count in activity["splits"].items())
+        typer.echo(f"{slug:<32}{activity['clips']:>7}{activity['seconds']:>10.1f}  {where}")
     typer.echo(f"\n{'muscle region':<20}{'clips':>7}{'share':>8}")
-    for slug, entry in counts["regions"].items():
-        share = "n/a" if entry["share"] is None else f"{entry['share']:.1%}"
-        typer.echo(f"{slug:<20}{entry['clips']:>7}{share:>8}")
+    for slug, region in counts["regions"].items():
+        share = "n/a" if region["share"] is None else f"{region['share']:.1%}"
+        typer.echo(f"{slug:<20}{region['clips']:>7}{share:>8}")
 
 
-def _print_annotation_stats(counts: dict[str, Any], as_json: bool) -> None:
+def _print_annotation_stats(counts: AnnotationStats, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(counts, indent=2))
         return
@@ -115,8 +118,9 @@ def _print_annotation_stats(counts: dict[str, Any], as_json: bool) -> None:
             typer.echo(f"{slug:<20}{entry['known']:>7}{entry['new']:>7}")
         typer.echo()
     typer.echo(f"{'bundled clips':<20}{'clips':>7}{'videos':>8}{'activities':>12}")
-    for split, entry in counts["splits"].items():
-        typer.echo(f"{split:<20}{entry['clips']:>7}{entry['videos']:>8}{entry['activities']:>12}")
+    for split, bundled in counts["splits"].items():
+        row = f"{bundled['clips']:>7}{bundled['videos']:>8}{bundled['activities']:>12}"
+        typer.echo(f"{split:<20}{row}")
 
 
 @app.command(

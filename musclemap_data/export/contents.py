@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, is_synthetic, load_table
-from musclemap_data.check.stats import dataset_stats
+from musclemap_data.check.stats import DatasetStats, dataset_stats
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
@@ -23,7 +23,7 @@ class Contents:
         info: ``dataset.json``.
         activities: its label table, by slug.
         shards: split -> its shards; splits without one are left out.
-        counts: see ``stats.dataset_stats``.
+        counts: clips and seconds, as ``dataset_stats`` counts them.
         synthetic: whether every video is of the embedded sample.
         licences: licence of the source videos as their sites state it -> videos; "" where unknown.
             Empty without a ledger.
@@ -34,7 +34,7 @@ class Contents:
     info: Mapping[str, Any]
     activities: Mapping[str, Activity]
     shards: Mapping[str, list[Path]]
-    counts: Mapping[str, Any]
+    counts: DatasetStats
     synthetic: bool
     licences: Mapping[str, int]
     failures: Mapping[str, int]

@@ -28,7 +28,7 @@ def active_indices(muscles: Sequence[bool]) -> list[int]:
     return [index for index, active in enumerate(muscles) if active]
 
 
-def skeleton_annotation(row: Mapping[str, Any]) -> dict[str, Any]:
+def skeleton_annotation(row: Mapping[str, Any]) -> dict[str, object]:
     """One entry of ``annotations``, as in PYSKL's ``tools/data/README.md``.
 
     A joint that was not found (NaN in our rows) becomes 0, 0 with score 0: their way to say so.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +60,7 @@ class Video:
     height: int
     sha256: str
 
-    def facts(self, found: WindowedVideo) -> dict[str, Any]:
+    def facts(self, found: WindowedVideo) -> dict[str, object]:
         """For a report, ready for JSON; width and height as the windows show them, upright."""
         turned = (found.width < found.height) != (self.width < self.height)
         width, height = (self.height, self.width) if turned else (self.width, self.height)
@@ -269,7 +268,7 @@ def _staged_rows(paths: Iterable[Path]) -> Iterator[pa.Table]:
 def _read_back(path: Path, failed: dict[str, Failure]) -> WindowedVideo:
     columns = ["start_s", "end_s", "fps", "height", "width", "skeleton", "skeleton_people"]
     with Shard(path) as shard:
-        rows: list[dict[str, Any]] = [shard.row(index, columns) for index in range(len(shard))]
+        rows = [shard.row(index, columns) for index in range(len(shard))]
     skeletons = [
         np.array(row["skeleton"], np.float32).reshape(-1, row["skeleton_people"], JOINT_COUNT, 3)
         for row in rows

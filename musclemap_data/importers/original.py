@@ -17,7 +17,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from musclemap_data.catalog import (
     ACTIVITY_COLUMNS_AFTER,
@@ -175,13 +174,14 @@ def _read_split(split: str, files: Mapping[str, Path]) -> list[OriginalClip]:
 
 
 def _read_paths(file: Path) -> list[str]:
-    values = _read_rows(file)
-    for number, value in enumerate(values):
+    paths = []
+    for number, value in enumerate(_read_rows(file)):
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_PATH:
             raise UserError(f"{file}: item {number} is {_shown(value)}, not the path of a video")
         if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in value):
             raise UserError(f"{file}: item {number} is a path with control or broken characters")
-    return values
+        paths.append(value)
+    return paths
 
 
 def _read_labels(file: Path) -> list[tuple[int, ...]]:
@@ -201,7 +201,7 @@ def _read_labels(file: Path) -> list[tuple[int, ...]]:
     return rows
 
 
-def _read_rows(file: Path) -> list[Any]:
+def _read_rows(file: Path) -> list[object]:
     value = read_plain_pickle(file)
     if not isinstance(value, list | tuple):
         raise UserError(f"{file}: holds {_shown(value)}, not a list")

@@ -26,7 +26,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +43,9 @@ from musclemap_data.shards import (
     write_shard,
 )
 from musclemap_data.skeleton import JOINTS
+
+Row = dict[str, object]
+"""Columns of a shard, of one sequence."""
 
 PENN_TO_COCO: tuple[str, ...] = (
     "nose",
@@ -160,7 +162,7 @@ def import_penn_action(folder: Path, data_dir: Path) -> ImportReport:
     activities = load_activities(annotations_dir() / "other" / "penn_action.csv")
     by_class = {activity.name: activity for activity in activities.values()}
     _check_free(data_dir)
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    rows: dict[str, list[Row]] = defaultdict(list)
     failed: dict[str, str] = {}
     for path in files:
         try:
@@ -168,7 +170,7 @@ def import_penn_action(folder: Path, data_dir: Path) -> ImportReport:
         except SequenceError as error:
             failed[path.name] = str(error)
         else:
-            rows[row["split"]].append(row)
+            rows[str(row["split"])].append(row)
     if not rows:
         raise UserError(
             f"none of the {len(files)} files in {folder / 'labels'} is a sequence of Penn Action; "
@@ -181,7 +183,7 @@ def import_penn_action(folder: Path, data_dir: Path) -> ImportReport:
         source="penn-action",
         written=(data_dir,),
         splits={split: len(rows[split]) for split in SPLITS},
-        activities=sorted_counts(Counter(row["activity"] for row in everything)),
+        activities=sorted_counts(Counter(str(row["activity"]) for row in everything)),
         left_out={"sequences that cannot be read": len(failed)} if failed else {},
         failed=failed,
         notes=(
@@ -200,7 +202,7 @@ def _check_free(data_dir: Path) -> None:
             raise UserError(f"{data_dir} holds another data set; choose another folder")
 
 
-def _row(path: Path, by_class: Mapping[str, Activity]) -> dict[str, Any]:
+def _row(path: Path, by_class: Mapping[str, Activity]) -> Row:
     sequence = read_sequence(path)
     activity = by_class.get(sequence.action)
     if activity is None:
@@ -228,14 +230,14 @@ def _row(path: Path, by_class: Mapping[str, Activity]) -> dict[str, Any]:
 
 
 def _write_dataset(
-    data_dir: Path, rows: Mapping[str, list[dict[str, Any]]], failed: Mapping[str, str]
+    data_dir: Path, rows: Mapping[str, list[Row]], failed: Mapping[str, str]
 ) -> None:
     """Shards first, ``dataset.json`` last: until then there is no data set to read."""
     (data_dir / "dataset.json").unlink(missing_ok=True)
     (data_dir / "shards").mkdir(parents=True, exist_ok=True)
     for leftover in (data_dir / "shards").glob(LEFTOVERS):
         leftover.unlink()
-    written: dict[str, dict[str, Any]] = {}
+    written: dict[str, dict[str, object]] = {}
     for split in SPLITS:
         clips = rows.get(split, [])
         for number, first in enumerate(range(0, len(clips), CLIPS_PER_SHARD)):

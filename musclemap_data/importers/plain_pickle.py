@@ -12,7 +12,7 @@ import io
 import pickle
 import pickletools
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from musclemap_data.errors import UserError
 
@@ -41,7 +41,7 @@ class _NoGlobals(pickle.Unpickler):
         raise pickle.UnpicklingError("holds a persistent id")
 
 
-def read_plain_pickle(path: Path) -> Any:
+def read_plain_pickle(path: Path) -> object:
     """The value of a pickle of lists, tuples, strings and numbers (protocols 0 to 5).
 
     Args:
