@@ -121,8 +121,8 @@ def extract_modalities(
         A report.
 
     Raises:
-        UserError: nothing was downloaded here, an unknown modality, the directory is in use, or
-            the engine cannot be used.
+        UserError: nothing was downloaded here, an unknown modality, the directory is in use, the
+            engine cannot be used, or weights are missing. What is finished is kept.
     """
     unknown = [name for name in modalities if name not in MODALITIES]
     if unknown or not modalities:

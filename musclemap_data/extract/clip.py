@@ -108,7 +108,11 @@ def tool_versions() -> dict[str, str]:
 
 
 def run_job(job: ClipJob) -> Outcome:
-    """Cut, decode and extract one clip into its staged row; every failure becomes a ``Failure``."""
+    """Cut, decode and extract one clip into its staged row; every failure becomes a ``Failure``.
+
+    Raises:
+        UserError: this machine is not set up for it, whatever the clip: weights are missing, say.
+    """
     try:
         return _extract_clip(job)
     except StageError as error:
@@ -117,8 +121,8 @@ def run_job(job: ClipJob) -> Outcome:
         full = error.errno in DISK_ERRORS
         kind = FailureClass.DISK if full else FailureClass.BUG
         return Failure("extract", kind, error.strerror or str(error))
-    except UserError as error:
-        return Failure("extract", FailureClass.BUG, str(error))
+    except UserError:
+        raise
     except MemoryError:
         return Failure("extract", FailureClass.BUG, "out of memory; try fewer --workers")
     except Exception as error:

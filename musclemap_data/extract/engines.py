@@ -33,7 +33,8 @@ def run_jobs(
             ``ray://host:port``, or ``local`` (started for this run).
 
     Raises:
-        UserError: an unknown engine, ray is not installed, or the cluster cannot be used.
+        UserError: an unknown engine, ray is not installed, the cluster cannot be used, or a machine
+            is not set up for the jobs, see ``clip.run_job``.
     """
     check_engine(engine, workers, address)
     if engine == "ray":

@@ -170,7 +170,7 @@ def _extract_on_node(
         (outcome, the staged row's bytes where it is good); (None, None): the video is needed.
 
     Raises:
-        UserError: other versions are installed here.
+        UserError: other versions are installed here, or the node is not set up for the job.
     """
     other = {name: found for name, found in tool_versions().items() if tools.get(name) != found}
     if other:
@@ -190,7 +190,10 @@ def _extract_on_node(
             source = folder / source.name
             video.tofile(source)
         staged, cut = folder / "row.arrow", folder / "clip.mp4"
-        outcome = run_job(replace(job, video=str(source), staged=str(staged), cut=str(cut)))
+        try:
+            outcome = run_job(replace(job, video=str(source), staged=str(staged), cut=str(cut)))
+        except UserError as error:
+            raise UserError(f"on the node {socket.gethostname()}: {error}") from None
         return outcome, None if isinstance(outcome, Failure) else np.fromfile(staged, np.uint8)
 
 

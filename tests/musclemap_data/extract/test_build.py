@@ -21,6 +21,7 @@ from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import FailureClass, UserError
 from musclemap_data.extract.build import extract_modalities
+from musclemap_data.extract.clip import make_job, run_job
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities import flow
@@ -235,6 +236,23 @@ def test_only_the_clips_asked_for_are_extracted(tmp_path, make_video):
     after = {row["clip_id"]: row for row in rows(data, "clip_id", "rgb", "provenance")}
     assert set(after) == {"c0", "c1", "c3"}
     assert all(after[name] == before[name] for name in before)
+
+
+def test_missing_weights_are_told_before_a_clip_is_tried(tmp_path, make_video):
+    data = tmp_path / "data"
+    download_videos(make_clips(tmp_path, make_video, 1), tmp_path, data)
+    settings = ExtractionSettings(pose="rtmpose", pose_options={"weights": "nowhere.onnx"})
+    with pytest.raises(UserError, match=r"no weights file nowhere\.onnx: give the path"):
+        extract_modalities(data, settings=settings)
+    with Ledger(data, read_only=True) as ledger:
+        assert [(clip.state, clip.attempts) for clip in ledger.clips()] == [("planned", 0)]
+    # On another machine, or deleted meanwhile: a worker meets the same.
+    for folder in ("clips", "work"):
+        (data / folder).mkdir(exist_ok=True)
+    fixed = {"clip_id": "c0", "source_sha256": "0"}
+    video = data / "videos/v0.mp4"
+    with pytest.raises(UserError, match=r"no weights file nowhere\.onnx"):
+        run_job(make_job(data, fixed, video, (0.2, 1.2), {"skeleton": {}}, settings))
 
 
 def test_bad_arguments_are_named(tmp_path):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -27,6 +29,12 @@ def end_at_c2(job: ClipJob) -> Extracted:
         os._exit(1)
     time.sleep(0.05)
     return Extracted(frames=1, clipped_share=0.0, seconds={})
+
+
+def lack_weights_at_c2(job: ClipJob) -> dict:
+    if job.clip_id == "c2":
+        raise UserError("no weights file pose.onnx: give the path of a file")
+    return {"frames": 1}
 
 
 def end_at_c2_on_node(job, video, tools):
@@ -68,6 +76,15 @@ def test_a_clip_that_kills_its_worker_fails_alone(monkeypatch, workers):
     assert "died twice" in failed["c2"].reason
 
 
+def test_a_machine_without_weights_ends_the_run(monkeypatch):
+    """It is no fault of the clip, nor of MuscleMap: every clip would fail with it."""
+    monkeypatch.setattr(local, "run_job", lack_weights_at_c2)
+    ended = []
+    with pytest.raises(UserError, match=r"no weights file pose\.onnx: give the path"):
+        ended += (job.clip_id for job, _ in engines.run_jobs(some_jobs(4), 1))
+    assert ended == ["c0", "c1"]  # what was finished is handed out, and kept
+
+
 def test_few_jobs_are_handed_out_at_once(monkeypatch):
     monkeypatch.setattr(local, "run_job", end_at_c2)
     taken = []
@@ -101,6 +118,13 @@ def test_a_node_with_other_versions_refuses():
     tools = tool_versions() | {"numba": "0.1"}
     with pytest.raises(UserError, match=r"numba .* where the main process has numba 0\.1"):
         ray._extract_on_node(some_jobs(1)[0], None, tools)
+
+
+def test_a_node_without_weights_says_which_it_is(monkeypatch):
+    monkeypatch.setattr(ray, "run_job", lack_weights_at_c2)
+    monkeypatch.setattr(ray, "_is_same_file", lambda path, sha256: True)
+    with pytest.raises(UserError, match=rf"on the node {re.escape(gethostname())}: no weights"):
+        ray._extract_on_node(some_jobs(3)[2], None, tool_versions())
 
 
 def test_a_node_asks_for_a_video_that_it_lacks_or_has_otherwise():
