@@ -11,11 +11,8 @@ import pyarrow.parquet as pq
 
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
-from musclemap_data.modalities import MODALITIES
+from musclemap_data.modalities import modality_of
 from musclemap_data.shards import Shard, list_shards
-
-COLUMN_SETS = {each.key: tuple(c.name for c in each.columns) for each in MODALITIES.values()}
-"""What a batch calls a modality (``rgb_diff``) -> the shard's columns."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +94,16 @@ def check_modalities(clips: Sequence[Clip], modalities: Sequence[str]) -> None:
     """Make sure that every clip has every modality, without reading the pictures.
 
     Args:
-        modalities: of ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton``.
+        modalities: their keys, such as ``rgb_diff``.
 
     Raises:
         MissingModality: the first modality that is missing, in how many clips, and what to do.
         UserError: a shard cannot be read.
     """
-    for modality in modalities:
-        missing = _clips_without(clips, modality)
+    for key in modalities:
+        missing = _clips_without(clips, key)
         if missing:
-            name = modality.replace("_", "-")
+            name = modality_of(key).name
             raise MissingModality(
                 f"{len(missing)} of {len(clips)} clips have no {name}, the first is "
                 f"{missing[0].address}. Extract it: `musclemap extract-modalities --modalities "
@@ -114,20 +111,21 @@ def check_modalities(clips: Sequence[Clip], modalities: Sequence[str]) -> None:
             )
 
 
-def _clips_without(clips: Sequence[Clip], modality: str) -> list[Clip]:
-    """The clips whose column of a modality is null.
+def _clips_without(clips: Sequence[Clip], column: str) -> list[Clip]:
+    """The clips whose first column of a modality is null.
 
     A null list is one value of its column chunk, and so is a list of one: only then is it read.
     """
-    column = COLUMN_SETS[modality][0]
     missing = []
     for path, members in groupby(sorted(clips, key=lambda c: (c.shard, c.row)), lambda c: c.shard):
         with Shard(path) as shard:
             metadata = pq.read_metadata(path, memory_map=True)
             paths = [metadata.schema.column(n).path for n in range(metadata.num_columns)]
-            place = next(n for n, name in enumerate(paths) if name.split(".")[0] == column)
+            places = [n for n, name in enumerate(paths) if name.split(".")[0] == column]
             for clip in members:
-                if metadata.row_group(clip.row).column(place).num_values == 1:
+                # A shard may be older than a modality and lack its columns.
+                row = metadata.row_group(clip.row)
+                if not places or row.column(places[0]).num_values == 1:
                     values = shard.row_table(clip.row, [column]).column(column)
                     if values.null_count:
                         missing.append(clip)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import simplejpeg
 import torch
@@ -23,15 +24,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmark import augment
-from benchmark.clips import COLUMN_SETS, Clip, read_clips
+from benchmark.clips import Clip, read_clips
 from benchmark.sampling import TrainingBatches, view_indices, view_starts
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
+from musclemap_data.modalities import modality_of, pictures
+from musclemap_data.modalities.modality import Modality, Numbers, Pictures
+from musclemap_data.modalities.rgb import MEAN, STD
 from musclemap_data.shards import Shard
-from musclemap_data.skeleton import JOINT_COUNT
-
-RGB_MEAN, RGB_STD = 0.45, 0.225
-"""Of the Kinetics models (PySlowFast, torchvision's MViT): the same for the three channels."""
 
 _NO_BYTES = np.empty(0, np.uint8)
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 5, 6, 11, 12
@@ -46,19 +46,19 @@ class ClipDataset(Dataset[Batch]):
     clip, and ``items`` holds (clip, first frame). Items are asked for by ``(epoch, index)``, or
     by ``index`` alone for epoch 0.
 
-    An item is a dict of tensors: the modalities asked for (``rgb`` and ``rgb_diff``
-    ``uint8 [3, T, S, S]``, ``flow`` ``uint8 [2, T, S, S]``, ``skeleton`` ``float32
-    [M, T, 17, 3]``), ``muscles`` ``float32 [20]`` and ``clip`` ``int64 []``, an index into
-    ``clips``. Pictures stay bytes until :func:`normalise_batch`, on the model's device: a quarter
-    of the memory to move.
+    An item is a dict of tensors: the modalities asked for (pictures ``uint8 [C, T, S, S]``, the
+    skeleton ``float32 [M, T, 17, 3]``, other numbers ``float32 [T, ...]``), ``muscles``
+    ``float32 [20]`` and ``clip`` ``int64 []``, an index into ``clips``. Pictures stay bytes until
+    :func:`normalise_batch`, on the model's device: a quarter of the memory to move.
 
     Args:
-        modalities: of ``rgb``, ``rgb_diff``, ``flow`` and ``skeleton``.
+        modalities: their keys, such as ``rgb_diff``.
         subset, assigned: as for :func:`read_clips`.
         verify: check the page checksums of each clip when this process first reads it.
 
     Raises:
         UserError: a shard or a row cannot be read, or a clip lacks a modality.
+        ValueError: there is no such modality.
     """
 
     def __init__(
@@ -73,10 +73,8 @@ class ClipDataset(Dataset[Batch]):
         assigned: Mapping[str, str] | None = None,
         verify: bool = True,
     ) -> None:
-        unknown = [name for name in modalities if name not in COLUMN_SETS]
-        if unknown:
-            raise ValueError(f"modalities {unknown}; they must be of {', '.join(COLUMN_SETS)}")
         self.modalities = tuple(modalities)
+        self._read_of = [modality_of(key) for key in modalities]
         self.settings = settings
         self.train = train
         self.verify = verify
@@ -90,7 +88,7 @@ class ClipDataset(Dataset[Batch]):
                 else view_starts(clip.frames, settings.frames, settings.rate, settings.test_views)
             )
         ]
-        self._columns = [column for name in modalities for column in COLUMN_SETS[name]]
+        self._columns = [column.name for each in self._read_of for column in each.columns]
         self._shards: dict[tuple[Path, bool], Shard] = {}
         self._verified: set[tuple[Path, int]] = set()
         self._process = os.getpid()
@@ -125,24 +123,22 @@ class ClipDataset(Dataset[Batch]):
 
         row = self._read(clip)
         item: Batch = {}
-        for modality in self.modalities:
-            if modality == "skeleton":
-                item["skeleton"] = self._skeleton(clip, row, geometry, frame_indices)
+        for modality in self._read_of:
+            name, content = modality.key, modality.content
+            if isinstance(content, Numbers):
+                item[name] = self._numbers(clip, row, modality, content, geometry, frame_indices)
                 continue
-            if modality == "flow":
-                images = self._flow(clip, row, geometry, frame_indices)
-            else:
-                images = self._frames(clip, row, modality, geometry, frame_indices)
-            if modality == "rgb" and self.train:
+            images = self._pictures(clip, row[name], name, content, geometry, frame_indices)
+            if name == "rgb" and self.train:
                 images = augment.randaugment(images, settings, rgb_rng)
             if erased is not None:
                 region = images[:, :, erased[0], erased[1]]
-                if modality == "rgb":
+                if name == "rgb":
                     region.copy_(_noise(region, rgb_rng))
                 else:
-                    region.fill_(_BLANK[modality])
+                    region.fill_(content.blank)
             # A copy: the images may still lie in the buffer that the next clip is decoded into.
-            item[modality] = augment.planes(images)
+            item[name] = augment.planes(images)
         item["muscles"] = torch.tensor(clip.muscles, dtype=torch.float32)
         item["clip"] = torch.tensor(clip_index)
         return item
@@ -160,83 +156,71 @@ class ClipDataset(Dataset[Batch]):
         table = self._shards[clip.shard, verify].row_table(clip.row, self._columns)
         self._verified.add(place)
         row = {name: table.column(name)[0] for name in self._columns}
-        for modality in self.modalities:
-            if not row[COLUMN_SETS[modality][0]].is_valid:
-                name = modality.replace("_", "-")
+        for modality in self._read_of:
+            if not row[modality.key].is_valid:
                 raise UserError(
-                    f"{clip.address} has no {name}. Extract it: `musclemap extract-modalities "
-                    f"--modalities {name}`."
+                    f"{clip.address} has no {modality.name}. Extract it: `musclemap "
+                    f"extract-modalities --modalities {modality.name}`."
                 )
         return row
 
-    def _frames(
+    def _pictures(
         self,
         clip: Clip,
-        row: dict[str, Any],
+        jpegs: pa.ListScalar,
         column: str,
+        content: Pictures,
         geometry: augment.Geometry,
-        frame_indices: np.ndarray,
+        frame_indices: npt.NDArray[np.int64],
     ) -> Tensor:
-        """``uint8 [T, 3, S, S]``. JPEGs are decoded at half size where that loses nothing."""
+        """``uint8 [T, C, S, S]``. JPEGs are decoded at half size where that loses nothing.
+
+        Pictures of pairs lead from each sampled frame to the stored one after it. The last frame
+        of a clip has none after it and takes the one that led to it; a clip of a single frame has
+        none at all.
+        """
         size = self.settings.crop_size
-        decoded = self._decode(
-            clip,
-            row[column],
-            column,
-            frame_indices,
-            count=clip.frames,
-            shape=(clip.height, clip.width),
-            colorspace="RGB",
-            min_height=math.ceil(clip.height * size / geometry.height_px),
-            min_width=math.ceil(clip.width * size / geometry.width_px),
-        )
+        count = content.count(clip.frames)
+        if not count:
+            shape = (len(frame_indices), content.channels, size, size)
+            return torch.full(shape, content.blank, dtype=torch.uint8)
+        wanted = np.minimum(frame_indices, count - 1)
+        if content.channels == 2:
+            decoded = self._decode(clip, jpegs, column, content, wanted, {})
+            flow = torch.from_numpy(decoded.reshape(-1, 2, clip.height, clip.width))
+            return augment.crop_flow(flow, geometry, clip.height, clip.width, size)
+        reduced = {
+            "min_height": math.ceil(clip.height * size / geometry.height_px),
+            "min_width": math.ceil(clip.width * size / geometry.width_px),
+            "min_factor": 2.0,
+        }
+        decoded = self._decode(clip, jpegs, column, content, wanted, reduced)
         frames = torch.from_numpy(decoded).permute(0, 3, 1, 2)
         return augment.crop_frames(frames, geometry, clip.height, clip.width, size)
 
-    def _flow(
+    def _numbers(
         self,
         clip: Clip,
-        row: dict[str, Any],
+        row: Mapping[str, pa.Scalar],
+        modality: Modality,
+        content: Numbers,
         geometry: augment.Geometry,
-        frame_indices: np.ndarray,
+        frame_indices: npt.NDArray[np.int64],
     ) -> Tensor:
-        """``uint8 [T, 2, S, S]``: the motion from each sampled frame to the stored one after it.
-
-        The last frame of a clip has none after it and takes the motion that led to it; a clip of
-        a single frame has no motion.
-        """
-        size = self.settings.crop_size
-        if clip.frames == 1:
-            return torch.full((len(frame_indices), 2, size, size), 128, dtype=torch.uint8)
-        stacked = self._decode(
-            clip,
-            row["flow"],
-            "flow",
-            np.minimum(frame_indices, clip.frames - 2),
-            count=clip.frames - 1,
-            shape=(2 * clip.height, clip.width),
-            colorspace="GRAY",
-        )
-        flow = torch.from_numpy(stacked.reshape(-1, 2, clip.height, clip.width))
-        return augment.crop_flow(flow, geometry, clip.height, clip.width, size)
-
-    def _skeleton(
-        self,
-        clip: Clip,
-        row: dict[str, Any],
-        geometry: augment.Geometry,
-        frame_indices: np.ndarray,
-    ) -> Tensor:
-        """``float32 [M, T, 17, 3]``, normalised; see :func:`normalise_skeleton`."""
-        values = row["skeleton"].values.to_numpy(zero_copy_only=False)
-        people = row["skeleton_people"].as_py() or 0
-        if values.size != clip.frames * people * JOINT_COUNT * 3:
+        """``float32 [T, ...]``; the skeleton ``[M, T, 17, 3]``, see :func:`normalise_skeleton`."""
+        facts = {column.name: row[column.name].as_py() for column in modality.columns[1:]}
+        facts |= {"frames": clip.frames, "height": clip.height, "width": clip.width}
+        flat = row[modality.key].values.to_numpy(zero_copy_only=False)
+        try:
+            numbers = content.decode(modality.key, facts, flat)
+        except ValueError as error:
             raise UserError(
-                f"{clip.address}: the skeleton has {values.size} values, not {clip.frames} frames "
-                f"x {people} people x {JOINT_COUNT} joints x 3. Rebuild it with `musclemap "
-                "extract-modalities --modalities skeleton`."
-            )
-        skeleton = values.reshape(clip.frames, people, JOINT_COUNT, 3)[:, : self.settings.people]
+                f"{clip.address}: {error}. Rebuild it with `musclemap extract-modalities "
+                f"--modalities {modality.name}`."
+            ) from error
+        if modality.key != "skeleton":
+            return torch.from_numpy(np.ascontiguousarray(numbers[frame_indices]))
+        skeleton = numbers[:, : self.settings.people]
         skeleton = augment.crop_skeleton(skeleton, geometry, self.settings.crop_size)
         skeleton = normalise_skeleton(skeleton, self.settings.min_joint_score)
         missing = self.settings.people - skeleton.shape[1]
@@ -249,46 +233,42 @@ class ClipDataset(Dataset[Batch]):
         clip: Clip,
         jpegs: pa.ListScalar,
         column: str,
-        wanted: np.ndarray,
-        *,
-        count: int,
-        shape: tuple[int, int],
-        colorspace: str,
-        min_height: int = 0,
-        min_width: int = 0,
-    ) -> np.ndarray:
+        content: Pictures,
+        wanted: npt.NDArray[np.int64],
+        reduced: Mapping[str, float],
+    ) -> npt.NDArray[np.uint8]:
         """The wanted JPEGs of a clip, ``uint8 [T, h, w, C]``, each decoded once.
 
         The result lies in a buffer that the next call overwrites: fresh memory for every clip
         would cost as much as the decoding.
+
+        Args:
+            reduced: how small a JPEG may be decoded, as simplejpeg takes it; or nothing.
         """
         encoded = jpegs.values
+        count = content.count(clip.frames)
         if len(encoded) != count:
             raise UserError(
                 f"{clip.address}: {column} has {len(encoded)} images, not {count}. Rebuild it with "
                 "`musclemap extract-modalities`."
             )
-        reduced: dict[str, Any] = (
-            {"min_height": min_height, "min_width": min_width, "min_factor": 2.0}
-            if min_height
-            else {}
-        )
-        channels = 1 if colorspace == "GRAY" else 3
-        frames: np.ndarray | None = None
+        frames: npt.NDArray[np.uint8] | None = None
         first_place: dict[int, int] = {}
         for place, index in enumerate(wanted.tolist()):
             data = np.frombuffer(encoded[index].as_buffer(), dtype=np.uint8)
             try:
                 if frames is None:
-                    _check_size(simplejpeg.decode_jpeg_header(data)[:2], shape)
+                    stored = content.size(clip.height, clip.width)
+                    _check_size(simplejpeg.decode_jpeg_header(data)[:2], stored)
                     height, width = simplejpeg.decode_jpeg_header(data, **reduced)[:2]
-                    frames = self._frame_buffer(len(wanted), height, width, channels)
+                    depth = 3 if content.channels == 3 else 1
+                    frames = self._frame_buffer(len(wanted), height, width, depth)
                 if index in first_place:
                     frames[place] = frames[first_place[index]]
                     continue
                 first_place[index] = place
                 frame = simplejpeg.decode_jpeg(
-                    data, colorspace=colorspace, buffer=frames[place], **reduced
+                    data, colorspace=content.colorspace, buffer=frames[place], **reduced
                 )
                 _check_size(frame.shape[:2], frames.shape[1:3])
             except ValueError as error:
@@ -312,33 +292,23 @@ def _check_size(found: tuple[int, int], wanted: tuple[int, ...]) -> None:
         raise ValueError(f"it is {found[0]} x {found[1]}, not {wanted[0]} x {wanted[1]} px")
 
 
-_BLANK = {"rgb_diff": 0, "flow": 128}
-"""No change and no motion, as stored."""
-
-
 def _noise(like: Tensor, rng: np.random.Generator) -> Tensor:
     """Normal noise of the data set's mean and spread, as bytes."""
-    noise = rng.standard_normal(like.shape, dtype=np.float32) * RGB_STD + RGB_MEAN
+    noise = rng.standard_normal(like.shape, dtype=np.float32) * STD + MEAN
     return torch.from_numpy(np.clip(noise * 255.0, 0, 255).astype(np.uint8))
 
 
 def normalise_batch(batch: Batch) -> Batch:
-    """What a model gets: pictures from bytes to ``float32``, everything else as it was.
+    """What a model gets: pictures ``[B, C, T, S, S]`` as ``float32``, everything else as it was.
 
-    ``rgb`` ``[B, 3, T, S, S]``: (x / 255 - mean) / std. ``rgb_diff`` ``[B, 3, T, S, S]``:
-    x / 255 / std, so that no change stays 0. ``flow`` ``[B, 2, T, S, S]``: 0..255 back to -1..1 of
-    its bound.
+    Each modality's ``Pictures`` says what a stored byte means to a model.
     """
-    scale_shift = {
-        "rgb": (1.0 / (255.0 * RGB_STD), -RGB_MEAN / RGB_STD),
-        "rgb_diff": (1.0 / (255.0 * RGB_STD), 0.0),
-        "flow": (2.0 / 255.0, -1.0),
-    }
+    content = pictures()
     return {
-        name: values.float().mul_(scale_shift[name][0]).add_(scale_shift[name][1])
+        key: values.float().mul_(content[key].scale).add_(content[key].shift)
         if values.dtype == torch.uint8
         else values
-        for name, values in batch.items()
+        for key, values in batch.items()
     }
 
 

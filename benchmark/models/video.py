@@ -2,17 +2,18 @@
 
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
-
-CHANNELS = {"rgb": 3, "rgb_diff": 3, "flow": 2}
+from musclemap_data.modalities import MODALITIES
+from musclemap_data.modalities.modality import Pictures
 
 
 def video_input(settings: Settings) -> tuple[str, int]:
     """Key of the batch and channels of the input: RGB unless ``settings.modality`` says otherwise.
 
     Raises:
-        UserError: the modality is no picture.
+        UserError: there is no such modality, or it is no picture.
     """
-    modality = str(getattr(settings, "modality", "rgb")).replace("-", "_")
-    if modality not in CHANNELS:
-        raise UserError(f"modality is {modality!r}; video models read {', '.join(CHANNELS)}")
-    return modality, CHANNELS[modality]
+    modality = MODALITIES.get(settings.modality)
+    if modality is None or not isinstance(modality.content, Pictures):
+        known = [name for name, each in MODALITIES.items() if isinstance(each.content, Pictures)]
+        raise UserError(f"modality is {settings.modality!r}; video models read {', '.join(known)}")
+    return modality.key, modality.content.channels

@@ -19,13 +19,15 @@ from benchmark.clips import Clip, read_clips
 from benchmark.record import read_identity
 from benchmark.report import analysis, figures, plots
 from benchmark.report.figures import Material
-from benchmark.report.pictures import DIFFERENCE_GAIN, clip_strips, strip
+from benchmark.report.pictures import clip_strips, strip
 from benchmark.report.templates import render, words
 from benchmark.settings import Settings, SettingValue
 from musclemap_data.catalog import is_synthetic, load_muscles
 from musclemap_data.draw.body_map import body_map_svg
+from musclemap_data.draw.colours import Picture
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
+from musclemap_data.modalities import MODALITIES
 from musclemap_data.shards import read_dataset_info
 
 CLIPS_SHOWN = 3
@@ -218,25 +220,24 @@ def _card(material: Material, number: int, place: str) -> Found:
     }
 
 
-def _strips(clip: Clip | None) -> dict[str, np.ndarray | None]:
-    """Caption -> picture of the four modalities; or None, and the caption says why."""
+def _strips(clip: Clip | None) -> dict[str, Picture | None]:
+    """Caption -> picture of each modality; or None, and the caption says why."""
     if clip is None:
         return {"The clip is not in the data set.": None}
     try:
-        strips = clip_strips(clip)
+        strips, numbers = clip_strips(clip)
     except UserError as error:
         return {str(error): None}
-    numbers = ", ".join(str(number) for number in strips["frame_numbers"])
-    captions = {
-        "rgb": f"RGB, frames {numbers} of {clip.frames}",
-        "rgb_diff": f"RGB difference, {DIFFERENCE_GAIN} times as bright",
-        "flow": "optical flow: colour is direction, white is at rest",
-        "skeleton": "skeleton: left red, right blue",
-    }
-    return {
-        f"{words(name)} was not extracted." if strips[name] is None else caption: strips[name]
-        for name, caption in captions.items()
-    }
+    captioned: dict[str, Picture | None] = {}
+    for modality in MODALITIES.values():
+        if modality.key not in strips:
+            continue  # numbers that nobody draws
+        picture = strips[modality.key]
+        caption = ": ".join(filter(None, (modality.title, modality.legend)))
+        if not captioned:
+            caption += f", frames {', '.join(map(str, numbers))} of {clip.frames}"
+        captioned[f"{modality.title} was not extracted." if picture is None else caption] = picture
+    return captioned
 
 
 def _gradcam(material: Material) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from musclemap_data.modalities.flow import FLOW
-from musclemap_data.modalities.modality import Modality
+from musclemap_data.modalities.modality import Modality, Pictures
 from musclemap_data.modalities.rgb import RGB
 from musclemap_data.modalities.rgb_diff import RGB_DIFF
 from musclemap_data.modalities.skeleton import SKELETON
@@ -28,3 +28,10 @@ def modality_of(key: str) -> Modality:
             return modality
     known = ", ".join(modality.key for modality in MODALITIES.values())
     raise ValueError(f"modality is {key!r}; it must be one of {known}")
+
+
+def pictures() -> dict[str, Pictures]:
+    """Key -> content, of the modalities that are pictures."""
+    return {
+        each.key: each.content for each in MODALITIES.values() if isinstance(each.content, Pictures)
+    }

@@ -54,7 +54,7 @@ def _shape(row: Row) -> tuple[int, ...]:
 SKELETON = Modality(
     name="skeleton",
     title="Skeleton",
-    legend="left orange, right blue",
+    legend="left red, right blue",
     columns=(
         Column(
             "skeleton",
