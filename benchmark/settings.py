@@ -29,6 +29,16 @@ def _documented(default: Any, text: str) -> Any:
     return field(default=default, metadata={"doc": text})
 
 
+def _check_modality(name: str) -> None:
+    if name == "rgb":
+        return  # without the import below, the command line starts faster
+    from musclemap_data.modalities import MODALITIES, pictures
+
+    readable = [each.name for each in MODALITIES.values() if each.key in pictures()]
+    if name not in readable:
+        raise UserError(f"setting modality is {name!r}; it must be one of {', '.join(readable)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of one run. The defaults are the paper's (preset ``base``).
@@ -53,8 +63,8 @@ class Settings:
         256, "short side before the centre crop in testing, px (MViTv2)"
     )
     test_views: int = _documented(5, "temporal views a clip in testing, one crop each (paper)")
-    modality: Literal["rgb", "rgb-diff", "flow"] = _documented(
-        "rgb", "what a one-stream video model reads"
+    modality: str = _documented(
+        "rgb", "what a one-stream video model reads: a modality of pictures, such as rgb-diff, flow"
     )
     people: int = _documented(1, "skeletons a clip, M: the first M of the shard (data set: 1)")
     min_joint_score: float = _documented(
@@ -161,6 +171,7 @@ class Settings:
                     f"setting {name} is {getattr(self, name)!r}; it must be one of "
                     f"{', '.join(allowed)}"
                 )
+        _check_modality(self.modality)
         for smaller, larger in _ORDERED:
             if getattr(self, smaller) > getattr(self, larger):
                 raise UserError(

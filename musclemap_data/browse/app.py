@@ -23,6 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from musclemap_data import modalities
 from musclemap_data.browse import rows
 from musclemap_data.browse.clip_index import (
     STATES,
@@ -105,7 +106,7 @@ def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
 
     def frame(request: Request) -> Response:
         column = request.path_params["column"]
-        if column not in rows.PICTURE_COLUMNS:
+        if column not in modalities.pictures():
             raise HTTPException(404, f"there is no modality {column[:60]!r}")
         images = pictures.pictures(_find(request, live.get()), column)
         number = request.path_params["number"]
@@ -306,13 +307,22 @@ def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> di
     if clip.state == "built" and clip.shard is not None:
         facts = rows.facts(clip)
         facts["provenance"] = json.loads(facts["provenance"])
-        counts = {name: cache.pictures(clip, name) for name in rows.PICTURE_COLUMNS}
+        found = {key: cache.pictures(clip, key) for key in modalities.pictures()}
         details |= facts | {
             "shard": clip.shard.name,
             "row": clip.row,
-            "pictures": {name: len(found) for name, found in counts.items() if found is not None},
+            "pictures": {key: len(jpegs) for key, jpegs in found.items() if jpegs is not None},
+            "panels": _panels(),
         }
     return details
+
+
+def _panels() -> list[dict[str, str | int]]:
+    """What the player shows, in its order: one panel for each modality of pictures."""
+    return [
+        {"column": key, "title": modalities.modality_of(key).title, "gain": content.gain}
+        for key, content in modalities.pictures().items()
+    ]
 
 
 def _neighbours(clip: ListedClip, index: ClipIndex, filters: Filters) -> dict[str, object]:

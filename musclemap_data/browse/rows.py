@@ -13,16 +13,12 @@ import pyarrow as pa
 
 from musclemap_data.browse.clip_index import ListedClip
 from musclemap_data.errors import UserError
+from musclemap_data.modalities import MODALITIES
 from musclemap_data.shards import Shard
 
-PICTURE_COLUMNS = ("rgb", "rgb_diff", "flow")
 COLUMNS_KEPT = 9
 """Picture columns in memory: three clips, as the one before and after are often wanted again."""
 THUMBNAIL_WIDTH_PX = 320
-_LIGHT_COLUMNS = (
-    "clip_id", "flow_bound_px", "flow_clipped_share", "skeleton_people", "source_sha256",
-    "provenance",
-)  # fmt: skip
 
 
 class MovedRow(Exception):
@@ -59,7 +55,8 @@ def facts(clip: ListedClip) -> dict[str, Any]:
     Raises:
         MovedRow, UserError: as ``PictureCache.pictures``.
     """
-    return _row(clip, _LIGHT_COLUMNS).to_pylist()[0]
+    of_modalities = [column.name for each in MODALITIES.values() for column in each.columns[1:]]
+    return _row(clip, [*of_modalities, "source_sha256", "provenance"]).to_pylist()[0]
 
 
 def skeleton_bytes(clip: ListedClip) -> bytes:

@@ -63,6 +63,7 @@ def test_overrides_are_parsed_by_type():
         ("learning_rate=nan", "finite"),
         ("fusion=maybe", "true or false"),
         ("distillation=thick", "dense, sparse, none"),
+        ("modality=skeleton", "must be one of rgb, rgb-diff, flow"),
         ("epochs=-1", "at least 0"),
         ("dropout=1.5", "within 0 and 1"),
         ("crop_size=500", "above jitter_min"),

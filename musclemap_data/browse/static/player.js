@@ -1,4 +1,4 @@
-// Plays a clip: RGB with the skeleton, RGB difference, flow in colour and the skeleton, in step.
+// Plays a clip: a panel for each modality of pictures, flow in colour, and the skeleton, in step.
 //
 // Frames are the JPEGs of the shard row. A frame is shown only when every modality has it, so the
 // panels never drift apart.
@@ -8,7 +8,6 @@ import { flowColours, flowPicture, drawWheel } from "./flow.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2];
 const FLOW_SCALES = [1, 2, 4, 8, 20];
-const DIFFERENCE_GAIN = 3;
 const DECODED_BYTES = 96 * 2 ** 20;
 const AHEAD = 12; // frames decoded ahead
 const FETCHES = 2; // at a time, for each modality
@@ -130,14 +129,18 @@ export class Player {
       // After a click with the mouse the keys are the player's again.
       onclick: (event) => event.detail && overlay.blur() });
     this.overlay = overlay;
-    if (this.frames.rgb) {
-      panel("RGB", (context) => {
-        this.drawPicture(context, "rgb");
-        if (overlay.checked) this.drawSkeleton(context);
-      }, clip.skeleton_people ? el("label", {}, overlay, " skeleton") : null);
+    for (const { column, title, gain } of clip.panels.filter(({ column }) => this.frames[column])) {
+      if (column === "rgb") {
+        panel(title, (context) => {
+          this.drawPicture(context, column);
+          if (overlay.checked) this.drawSkeleton(context);
+        }, clip.skeleton_people ? el("label", {}, overlay, " skeleton") : null);
+      } else if (column === "flow") {
+        panel(title, (context) => this.drawFlow(context), this.flowNote = el("span", {}));
+      } else {
+        panel(title, (context) => this.drawBrighter(context, column, gain), gain > 1 ? el("span", {}, `× ${gain}`) : null);
+      }
     }
-    if (this.frames.rgb_diff) panel("RGB difference", (context) => this.drawDifference(context), el("span", {}, `× ${DIFFERENCE_GAIN}`));
-    if (this.frames.flow) panel("Optical flow", (context) => this.drawFlow(context), this.flowNote = el("span", {}));
     if (clip.skeleton_people) panel("Skeleton", (context) => this.drawSkeletonAlone(context), el("span", {}, el("i", { className: "left" }, "left"), " ", el("i", { className: "right" }, "right")));
     this.panels[0]?.figure.classList.add("large");
 
@@ -288,11 +291,11 @@ export class Player {
     if (picture) context.drawImage(picture, 0, 0, this.clip.width, this.clip.height);
   }
 
-  drawDifference(context) {
+  drawBrighter(context, column, gain) {
     context.fillStyle = "#000";
     context.fillRect(0, 0, this.clip.width, this.clip.height);
     context.globalCompositeOperation = "lighter"; // adds: drawn three times is three times as bright
-    for (let n = 0; n < DIFFERENCE_GAIN; n++) this.drawPicture(context, "rgb_diff");
+    for (let n = 0; n < gain; n++) this.drawPicture(context, column);
     context.globalCompositeOperation = "source-over";
   }
 
