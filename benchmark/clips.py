@@ -97,13 +97,14 @@ def check_modalities(clips: Sequence[Clip], modalities: Sequence[str]) -> None:
         modalities: their keys, such as ``rgb_diff``.
 
     Raises:
+        ValueError: there is no such modality.
         MissingModality: the first modality that is missing, in how many clips, and what to do.
         UserError: a shard cannot be read.
     """
     for key in modalities:
+        name = modality_of(key).name
         missing = _clips_without(clips, key)
         if missing:
-            name = modality_of(key).name
             raise MissingModality(
                 f"{len(missing)} of {len(clips)} clips have no {name}, the first is "
                 f"{missing[0].address}. Extract it: `musclemap extract-modalities --modalities "
