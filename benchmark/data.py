@@ -13,7 +13,6 @@ import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +100,7 @@ class ClipDataset(Dataset[Batch]):
         """``bool [clips, 20]``."""
         return np.array([clip.muscles for clip in self.clips], dtype=bool).reshape(-1, 20)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # Memory maps stay in their process.
         return {**self.__dict__, "_shards": {}, "_verified": set(), "_buffer": _NO_BYTES}
 
@@ -143,7 +142,7 @@ class ClipDataset(Dataset[Batch]):
         item["clip"] = torch.tensor(clip_index)
         return item
 
-    def _read(self, clip: Clip) -> dict[str, Any]:
+    def _read(self, clip: Clip) -> dict[str, pa.Scalar]:
         """The columns of the wanted modalities: Arrow scalars, their bytes not yet copied."""
         if self._process != os.getpid():  # forked: this worker needs maps of its own
             self._shards, self._verified, self._process = {}, set(), os.getpid()

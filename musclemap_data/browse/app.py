@@ -305,10 +305,8 @@ def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> di
         if (value := getattr(video, name, None))
     }
     if clip.state == "built" and clip.shard is not None:
-        facts = rows.facts(clip)
-        facts["provenance"] = json.loads(facts["provenance"])
         found = {key: cache.pictures(clip, key) for key in modalities.pictures()}
-        details |= facts | {
+        details |= rows.facts(clip) | {
             "shard": clip.shard.name,
             "row": clip.row,
             "pictures": {key: len(jpegs) for key, jpegs in found.items() if jpegs is not None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from functools import lru_cache
@@ -49,14 +50,15 @@ class PictureCache:
             return self._columns[key]
 
 
-def facts(clip: ListedClip) -> dict[str, Any]:
-    """The light columns of a row that the index does not have.
+def facts(clip: ListedClip) -> dict[str, object]:
+    """The light columns of a row that the index does not have, the provenance parsed.
 
     Raises:
         MovedRow, UserError: as ``PictureCache.pictures``.
     """
     of_modalities = [column.name for each in MODALITIES.values() for column in each.columns[1:]]
-    return _row(clip, [*of_modalities, "source_sha256", "provenance"]).to_pylist()[0]
+    row = _row(clip, [*of_modalities, "source_sha256", "provenance"]).to_pylist()[0]
+    return row | {"provenance": json.loads(row["provenance"])}
 
 
 def skeleton_bytes(clip: ListedClip) -> bytes:

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from musclemap_data.catalog import load_muscles
 from musclemap_data.export.card import DESCRIPTION, card_text, fill_template
@@ -134,7 +133,7 @@ def _columns_there(contents: Contents) -> list[Column]:
     return [column for column in columns() if column.name not in absent]
 
 
-def _field(column: Column) -> dict[str, Any]:
+def _field(column: Column) -> dict[str, object]:
     is_list = hasattr(column.type, "value_type")
     inner = str(column.type.value_type if is_list else column.type)
     types = {"string": "sc:Text", "bool": "sc:Boolean", "binary": "sc:ImageObject"}

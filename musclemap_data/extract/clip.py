@@ -138,7 +138,7 @@ def _extract_clip(job: ClipJob) -> Extracted:
     clock.lap("cut")
     chosen = [MODALITIES[name] for name in job.modalities]
     makers = [(modality, modality.maker(job.settings)) for modality in chosen]
-    columns: dict[str, Any] = {}
+    columns: dict[str, object] = {}
     frames = 0
     with ExitStack() as stack:
         spools = {
@@ -169,7 +169,8 @@ def _extract_clip(job: ClipJob) -> Extracted:
         }
         write_staged(Path(job.staged), row)
     clock.lap("write")
-    return Extracted(frames, columns.get("flow_clipped_share", 0.0), clock.seconds)
+    clipped = columns.get("flow_clipped_share")
+    return Extracted(frames, clipped if isinstance(clipped, float) else 0.0, clock.seconds)
 
 
 def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:

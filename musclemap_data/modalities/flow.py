@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +27,7 @@ from musclemap_data.modalities.modality import (
 )
 from musclemap_data.modalities.settings import ExtractionSettings
 
-BOUND_PX = 20.0  # flow beyond this is clipped when stored
+BOUND_PX = ExtractionSettings.flow_bound_px  # flow beyond this is clipped when stored
 CLIPPED_SHARE_WARNING = 0.001  # share of clipped values in a clip above which a build warns
 EXTRACTOR = "musclemap-tvl1"
 VERSION = "1"  # to be raised when a change alters the flow of any schedule
@@ -110,23 +109,6 @@ def from_image(image: np.ndarray, bound_px: float = BOUND_PX) -> np.ndarray:
     return np.stack(np.split(dequantise(image, bound_px), 2), axis=-1)
 
 
-def provenance(
-    schedule: str | tvl1.Schedule = "default", bound_px: float = BOUND_PX
-) -> dict[str, Any]:
-    """What is stored beside the flow: extractor, version, and every setting that shaped it."""
-    _check_bound(bound_px)
-    return {
-        "extractor": EXTRACTOR,
-        "version": VERSION,
-        "settings": {
-            "schedule": schedule if isinstance(schedule, str) else "custom",
-            **asdict(tvl1.resolve_schedule(schedule)),
-            "gray": "BT.601",
-            "bound_px": bound_px,
-        },
-    }
-
-
 def _check_bound(bound_px: float) -> None:
     if not 0 < bound_px < float("inf"):
         raise ValueError(f"bound_px must be a positive number of pixels; got {bound_px}")
@@ -164,9 +146,18 @@ class _Maker:
 
 
 def _describe(settings: ExtractionSettings) -> Mapping[str, object]:
-    made = provenance(settings.flow_schedule, settings.flow_bound_px)
-    jpeg = {"jpeg_quality": settings.jpeg_quality}
-    return {**made, "settings": {**made["settings"], **jpeg}}
+    _check_bound(settings.flow_bound_px)
+    return {
+        "extractor": EXTRACTOR,
+        "version": VERSION,
+        "settings": {
+            "schedule": settings.flow_schedule,
+            **asdict(tvl1.resolve_schedule(settings.flow_schedule)),
+            "gray": "BT.601",
+            "bound_px": settings.flow_bound_px,
+            "jpeg_quality": settings.jpeg_quality,
+        },
+    }
 
 
 FLOW = Modality(

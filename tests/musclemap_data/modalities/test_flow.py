@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from musclemap_data.modalities import flow, tvl1
+from musclemap_data.modalities.settings import ExtractionSettings
 
 FLOWS = hnp.arrays(
     np.float32,
@@ -63,7 +64,8 @@ def test_clipped_share_counts_values_beyond_the_bound() -> None:
 
 
 def test_provenance_is_json_and_names_every_parameter_of_the_schedule() -> None:
-    stored = json.loads(json.dumps(flow.provenance("strict", bound_px=10)))
+    settings = ExtractionSettings(flow_schedule="strict", flow_bound_px=10)
+    stored = json.loads(json.dumps(flow.FLOW.describe(settings)))
     assert set(stored) == {"extractor", "version", "settings"}
     assert stored["settings"]["schedule"] == "strict"
     assert stored["settings"]["bound_px"] == 10
