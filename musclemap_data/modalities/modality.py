@@ -86,7 +86,7 @@ class Pictures:
     Attributes:
         channels: of the decoded picture: 3 is RGB, 1 is grey. 2 is a field of vectors, u (right)
             stacked over v (down) in one grey picture ``[2H, W]``, each 127.5 at rest. A mirror
-            turns the vectors too.
+            turns the vectors too. 255 stands for the bound in the column ``KEY_bound_px``.
         of_pairs: one picture a pair of neighbouring frames, so one fewer than frames.
         scale: a model reads ``value * scale + shift``.
         shift: see ``scale``.
