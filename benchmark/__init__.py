@@ -6,6 +6,7 @@ The verbs of the command line as functions, for a notebook::
 
     benchmark.quickstart()  # everything once, on synthetic videos
     runs = "data/quickstart/data/runs"
+    print(benchmark.compare_models("data/quickstart/data", ["random", "stgcn"]))
     print(benchmark.predict_video("my_squats.mp4", f"{runs}/stgcn-tiny-seed0", out="squats"))
 
 Nothing is loaded before it is used, so that importing this package takes no time.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark.commands.quickstart import quickstart as quickstart
+    from benchmark.compare import compare_models as compare_models
     from benchmark.data import ClipDataset as ClipDataset
     from benchmark.predict.runs import load_run as load_run
     from benchmark.predict.video import predict_video as predict_video
@@ -33,6 +35,7 @@ _HOMES = {
     "RunRecord": "record",
     "Settings": "settings",
     "choose_run": "record",
+    "compare_models": "compare",
     "load_run": "predict.runs",
     "predict_video": "predict.video",
     "quickstart": "commands.quickstart",

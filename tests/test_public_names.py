@@ -22,8 +22,8 @@ NAMES = {
         "load_activities", "load_muscles", "read_manifest", "validate_dataset",
     },
     benchmark: {
-        "ClipDataset", "RunRecord", "Settings", "choose_run", "load_run", "predict_video",
-        "quickstart", "read_runs", "write_figures", "write_report",
+        "ClipDataset", "RunRecord", "Settings", "choose_run", "compare_models", "load_run",
+        "predict_video", "quickstart", "read_runs", "write_figures", "write_report",
     },
 }  # fmt: skip
 
