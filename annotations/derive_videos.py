@@ -20,9 +20,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from musclemap_data.catalog import annotations_dir, load_activities, read_table
+from musclemap_data.catalog import annotations_dir, read_table
 from musclemap_data.errors import UserError
-from musclemap_data.splits import split_of
+from musclemap_data.splits import Side, held_out, split_of
 
 SEGMENT_COLUMNS = (
     "source",
@@ -103,12 +103,6 @@ def load_class_map(directory: Path) -> dict[tuple[str, str], str | None]:
     }
 
 
-def load_open_new(directory: Path) -> frozenset[str]:
-    """Activities that the open manifests hold out from training; see open_new.csv."""
-    rows = read_table(directory / "open_new.csv", ("activity", "reason"))
-    return frozenset(row["activity"] for _, row in rows)
-
-
 def select_segments(
     rows: Iterable[Mapping[str, str]], classes: Mapping[tuple[str, str], str | None]
 ) -> tuple[list[Segment], Counter[str]]:
@@ -175,26 +169,39 @@ def _without_overlap(segments: list[Segment], fate: Counter[str]) -> list[Segmen
 
 
 def manifest_rows(
-    segments: Iterable[Segment], held_out: frozenset[str]
-) -> tuple[list[list[str]], int]:
-    """Manifest rows with their split, and how many clips of new activities have none.
+    segments: Iterable[Segment], new: Mapping[str, Side | None]
+) -> tuple[list[list[str]], Counter[str]]:
+    """Manifest rows with their split, and how many clips have none, by reason.
+
+    A new activity is scored on one side only, whatever the side of the video. Where the video has
+    other clips on another side the clip of the new activity is left out: no video is on two sides.
 
     Args:
         segments: From :func:`select_segments`.
-        held_out: Activities treated as new.
+        new: The held-out activities and their sides, from :func:`musclemap_data.splits.held_out`.
     """
-    rows, dropped = [], 0
+    left_out: Counter[str] = Counter()
+    placed: list[tuple[Segment, str]] = []
     for s in segments:
-        split = split_of(s.video_id, new=s.activity in held_out)
+        split = split_of(s.video_id, new=s.activity in new, side=new.get(s.activity))
         if split is None:
-            dropped += 1
+            left_out["new activity in a video of the train side"] += 1
+        else:
+            placed.append((s, split))
+    sides: dict[str, set[str]] = defaultdict(set)
+    for s, split in placed:
+        sides[s.video_id].add(split.split("_")[0])
+    rows = []
+    for s, split in placed:
+        if len(sides[s.video_id]) > 1 and s.activity in new:
+            left_out["new activity in a video with clips of another side"] += 1
             continue
         public_set = PUBLIC_SETS[s.source]
         url = f"https://www.youtube.com/watch?v={s.video_id}"
         bounds = [f"{s.start_s:.2f}", f"{s.end_s:.2f}"]
         provenance = [public_set.name, public_set.licence]
         rows.append([s.clip_id, s.video_id, url, *bounds, s.activity, split, *provenance])
-    return rows, dropped
+    return rows, left_out
 
 
 def derive_manifests(directory: Path, segments_path: Path) -> tuple[dict[Path, str], Counter[str]]:
@@ -204,10 +211,9 @@ def derive_manifests(directory: Path, segments_path: Path) -> tuple[dict[Path, s
     """
     table = read_table(segments_path, SEGMENT_COLUMNS)
     segments, fate = select_segments((row for _, row in table), load_class_map(directory))
-    held_out = load_open_new(directory) | {a.slug for a in load_activities().values() if a.new}
-    rows, dropped = manifest_rows(segments, held_out)
-    fate["kept"] -= dropped
-    fate["new activity in a video of the train side"] = dropped
+    rows, left_out = manifest_rows(segments, held_out(videos=True))
+    fate["kept"] -= left_out.total()
+    fate += left_out
     files = {directory / "default.csv": _csv_text(rows)}
     for name in (public_set.name for public_set in PUBLIC_SETS.values()):
         column = MANIFEST_COLUMNS.index("source")

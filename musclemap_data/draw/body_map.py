@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.catalog import Activity, load_muscles
+from musclemap_data.catalog import GRADE_NAMES, GRADES, Activity, load_muscles
 from musclemap_data.draw.body_shapes import (
     CENTRES,
     HEIGHT,
@@ -93,7 +93,8 @@ def body_map_svg(
     the front view too; ``data-region`` is the slug in both.
 
     Args:
-        values: see ``region_values``: 0 is inactive (grey), 1 fully active.
+        values: see ``region_values``: 0 is inactive (grey), 1 fully active. Where all are grades
+            (``catalog.GRADES``) the labels and the scale name them.
         title: shown above the figure and told by screen readers.
         labels: name the regions of value ``label_from`` and more, in the margins.
         legend: show the colour scale below.
@@ -124,7 +125,7 @@ def body_map_svg(
         )
     states = {slug: "active" if value else "not active" for slug, value in found.items()}
     if not binary:
-        states = {slug: f"{value:.0%}" for slug, value in found.items()}
+        states = {slug: _worded(value, found) for slug, value in found.items()}
     told = {slug: f"{names[slug]}: {state}" for slug, state in states.items()}
     # Coordinates are whole quarters of a unit: shorter than decimals.
     outlines = f'fill="{BODY_COLOUR}" stroke="{BODY_EDGE}" stroke-width="4"'
@@ -142,7 +143,7 @@ def body_map_svg(
     if labels:
         parts += _labels(found, label_from)
     if legend:
-        parts += _legend(binary, id_prefix, label_from)
+        parts += _legend(found, id_prefix, label_from)
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
@@ -232,7 +233,7 @@ def place_labels(values: Values, label_from: float = LABEL_FROM) -> list[Label]:
             outer = max((polygon(c) for c in seen), key=lambda p: (p[:, 0] * sign).max())
             y = outer[:, 1].mean()
             x = outer[abs(outer[:, 1] - y) < 4, 0].mean()
-            text = names[slug] if binary else f"{names[slug]} {value:.0%}"
+            text = names[slug] if binary else f"{names[slug]} {_worded(value, found)}"
             anchors.append((float(y), float(x) + CENTRES[view], text))
         anchors.sort()
         near, far = (-4.0, 8.0) if sign < 0 else (WIDTH + 4, WIDTH - 8)
@@ -274,11 +275,19 @@ def _spread(heights: Sequence[float]) -> list[float]:
     return placed
 
 
-def _legend(binary: bool, id_prefix: str, label_from: float) -> list[str]:
+def _worded(value: float, found: Mapping[str, float]) -> str:
+    """A grade's name where all values are grades, else a percentage."""
+    return GRADE_NAMES[value] if set(found.values()) <= set(GRADE_NAMES) else f"{value:.0%}"
+
+
+def _legend(found: Mapping[str, float], id_prefix: str, label_from: float) -> list[str]:
     y, parts = HEIGHT + 22, []
     text = f'font-size="13" fill="{TEXT}"'
-    if binary:
-        for x, value, word in ((157.0, 0.0, "not active"), (269.0, 1.0, "active")):
+    boxes = [(157.0, 0.0, "not active"), (269.0, 1.0, "active")]
+    if not set(found.values()) <= {0.0, 1.0}:
+        boxes = [(20.0 + 120 * place, *grade) for place, grade in enumerate(GRADE_NAMES.items())]
+    if set(found.values()) <= set(GRADE_NAMES):
+        for x, value, word in boxes:
             parts.append(
                 f'<rect x="{x:g}" y="{y:g}" width="18" height="12" fill="{region_colour(value)}" '
                 f'stroke="{ACTIVE_EDGE if value else BODY_EDGE}" stroke-width=".7"/>'
@@ -317,7 +326,7 @@ def activity_pictures(activities: Mapping[str, Activity]) -> dict[str, str]:
     """File name -> SVG text of the small picture of each activity."""
     return {
         f"{slug}.svg": body_map_svg(
-            [float(active) for active in activity.muscles], labels=False, legend=False
+            activity.grades, labels=False, legend=False, label_from=GRADES[1]
         )
         for slug, activity in activities.items()
     }

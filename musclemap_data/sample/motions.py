@@ -60,17 +60,17 @@ EXERCISES: dict[str, Exercise] = {
     "calf_raise_hold": Exercise(standing.calf_raise_hold, ((-75.0, 75.0),), new=True),
     "hops_on_the_spot": Exercise(standing.hops_on_the_spot, ((-60.0, 60.0),), new=True),
     "march_twists": Exercise(standing.march_twists, _FRONT, new=True),
-    "front_kicks": Exercise(standing.front_kicks, _QUARTER, new=True),
+    "front_kicks": Exercise(standing.front_kicks, _QUARTER),
     "running": Exercise(standing.running, _QUARTER, new=True),
-    "diamond_push_ups": Exercise(prone.diamond_push_ups, _ALONG, new=True),
+    "diamond_push_ups": Exercise(prone.diamond_push_ups, _ALONG),
     "raised_leg_push_ups": Exercise(prone.raised_leg_push_ups, _ALONG, new=True),
     "up_and_down_planks": Exercise(prone.up_and_down_planks, _ALONG, new=True),
     "plank_jacks": Exercise(prone.plank_jacks, _ALONG, new=True),
     "shoulder_taps": Exercise(prone.shoulder_taps, _ALONG, new=True),
     "hollow_hold": Exercise(supine.hollow_hold, _ALONG, new=True),
-    "v_ups": Exercise(supine.v_ups, _ALONG, new=True),
+    "v_ups": Exercise(supine.v_ups, _ALONG),
     "scissors": Exercise(supine.scissors, _ALONG, new=True),
-    "reverse_crunches": Exercise(supine.reverse_crunches, _ALONG, new=True),
+    "reverse_crunches": Exercise(supine.reverse_crunches, _ALONG),
 }
 
 

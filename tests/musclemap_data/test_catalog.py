@@ -10,6 +10,7 @@ import pytest
 
 from musclemap_data.catalog import (
     annotations_dir,
+    find_muscle,
     load_activities,
     load_muscles,
     normalise_name,
@@ -73,7 +74,53 @@ def test_names_and_aliases_are_the_same_in_any_spelling(name: str) -> None:
 
 def test_regions_are_the_active_columns() -> None:
     squat = load_activities()["squat"]
-    assert squat.regions() == ("hamstring", "quadriceps", "gluteus")
+    assert squat.regions() == ("hamstring", "quadriceps", "calves", "inner_thigh", "gluteus")
+    strict = [m.slug for m, on in zip(load_muscles(), squat.strict, strict=True) if on]
+    assert strict == ["quadriceps", "gluteus"]
+    assert squat.grades[12:15] == (0.34, 1.0, 0.34)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("lower abs", "lower_abdominis"),
+        ("ankles and feet", "feet_ankles"),
+        ("Feet-ankles", "feet_ankles"),
+        ("glutes", "gluteus"),
+        ("LATS", "latissimus"),
+    ],
+)
+def test_regions_are_found_by_the_names_people_use(name: str, slug: str) -> None:
+    found = find_muscle(name)
+    assert found is not None and found.slug == slug
+
+
+def test_a_name_of_several_regions_or_of_none_is_not_found() -> None:
+    assert find_muscle("abdominals") is None
+    assert find_muscle("tail") is None
+
+
+def test_plain_names_are_unique_and_lead_back() -> None:
+    for muscle in load_muscles():
+        assert find_muscle(muscle.plain) == muscle
+
+
+def test_a_table_may_carry_grades_in_its_cells(tmp_path: Path) -> None:
+    def edit(rows: list[dict[str, str]]) -> None:
+        rows[0].update({"chest": "0.34", "biceps": "0.67"})
+
+    activity = next(iter(load_activities(edited_table(tmp_path, edit)).values()))
+    assert activity.grades[1:4] == (0.34, 1.0, 0.67)
+    assert activity.muscles[1:4] == (True, True, True)
+    assert activity.strict[1:4] == (False, True, True)
+
+
+def test_grades_that_contradict_the_labels_beside_them_are_refused(tmp_path: Path) -> None:
+    path = edited_table(tmp_path, _set(0, "chest", "1"))
+    cells = (annotations_dir() / "grades.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "grades.csv").write_text("\n".join(cells[:61]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="arm_circle: its grades are not those of the labels"):
+        load_activities(path)
 
 
 def test_the_unedited_rows_are_accepted(tmp_path: Path) -> None:
@@ -103,7 +150,7 @@ def _alias_is_a_slug(rows: list[dict[str, str]]) -> None:
     ("edit", "message"),
     [
         (_set(0, "slug", "Push Up"), "line 2: slug 'Push Up'"),
-        (_set(1, "chest", "yes"), "line 3: chest is 'yes', allowed: 0, 1"),
+        (_set(1, "chest", "yes"), "line 3: chest is 'yes', allowed: 0, 0.34, 0.67, 1"),
         (_set(1, "new", ""), "line 3: new is ''"),
         (_set(2, "confidence", "sure"), "line 4: confidence is 'sure'"),
         (_set(2, "sources", ""), "line 4: sources is empty"),

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musclemap_data.catalog import NEW_SPLITS, SPLITS
-from musclemap_data.splits import SHARES_PERCENT, SPLIT_VERSION, partition_of, split_of
+from musclemap_data.errors import UserError
+from musclemap_data.splits import (
+    SHARES_PERCENT,
+    SIDES_NAME,
+    SPLIT_VERSION,
+    Side,
+    held_out,
+    partition_of,
+    split_of,
+)
 
 Row = tuple[str, bool]
 rows_strategy = st.lists(st.tuples(st.text(min_size=1, max_size=12), st.booleans()), max_size=40)
@@ -21,8 +30,8 @@ def assign(rows: list[Row]) -> dict[Row, str | None]:
 
 
 def test_the_assignment_of_this_version_is_fixed() -> None:
-    # Written down once: if this fails, every published split has changed. Raise SPLIT_VERSION.
-    assert SPLIT_VERSION == "open-1"
+    # Written down once: if this fails, every published split has changed. Raise both names.
+    assert (SPLIT_VERSION, SIDES_NAME) == ("open-2", "open-1")
     expected = {
         "dQw4w9WgXcQ": "test",
         "-3Ck7V6iqPk": "train",
@@ -78,3 +87,22 @@ def test_case_counts_and_versions_are_unrelated() -> None:
 def test_an_empty_id_is_refused() -> None:
     with pytest.raises(ValueError, match="video_key is empty"):
         partition_of("")
+
+
+@given(st.text(min_size=1), st.sampled_from(["val", "test"]))
+def test_a_new_activity_is_scored_on_its_own_side_or_not_at_all(key: str, side: Side) -> None:
+    split = split_of(key, new=True, side=side)
+    assert split == (None if partition_of(key) == "train" else f"{side}_new")
+
+
+def test_known_activities_have_no_side_of_their_own() -> None:
+    for i in range(50):
+        assert split_of(f"v{i}", new=False, side="val") == split_of(f"v{i}", new=False)
+
+
+def test_versions_of_the_list_of_new_activities() -> None:
+    assert set(held_out().values()) == {"val", "test"}
+    assert set(held_out("open-1").values()) == {None}
+    assert set(held_out()) < set(held_out(videos=True))
+    with pytest.raises(UserError, match=r"no split 'open-9'; there are open-1, open-2"):
+        held_out("open-9")
