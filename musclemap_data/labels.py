@@ -200,15 +200,28 @@ def _is_number(text: str) -> bool:
 
 
 def changes(old: Labels, new: Labels) -> list[tuple[Cell, float, float]]:
-    """The cells that both judge and grade differently: (cell, old grade, new grade)."""
-    return [(cell, old[cell], new[cell]) for cell in old if cell in new and old[cell] != new[cell]]
+    """The cells that both judge and answer differently: (cell, old grade, new grade).
+
+    If one of them knows no grades, only 0 and 1, active or not is what counts.
+    """
+    binary = _knows_no_grades(old) or _knows_no_grades(new)
+    found = [(cell, old[cell], new[cell]) for cell in old if cell in new]
+    return [
+        (cell, was, now)
+        for cell, was, now in found
+        if (bool(was) != bool(now) if binary else was != now)
+    ]
+
+
+def _knows_no_grades(labels: Labels) -> bool:
+    return set(labels.values()) <= {0.0, 1.0}
 
 
 def doubts(labels: Labels) -> list[str]:
     """What speaks against a label table: one line each cell that our evidence contradicts.
 
     A cell is doubtful where at least two sources name a region that is not active, and where EMG
-    says the opposite. Wrists without forearms are told where our labels have neither.
+    says the opposite.
     """
     lines = []
     for (activity, region), grade in labels.items():
@@ -267,9 +280,10 @@ class Agreement:
     Attributes:
         cells: how many.
         same: share with the same answer to "active or not".
-        kappa, strict_kappa: Cohen's kappa of active, and of synergist or more; None where one of
-            them gave everything the same answer.
-        alpha: Krippendorff's alpha of the grades, interval distances; None likewise.
+        kappa: Cohen's kappa of active or not; None where both gave everything the same answer.
+        strict_kappa: the same of synergist or more; None also if one of them knows no grades.
+        alpha: Krippendorff's alpha of the grades, interval distances, or of active or not if one
+            of them knows no grades; None as for kappa.
     """
 
     cells: int
@@ -291,12 +305,13 @@ def agreement(a: Labels, b: Labels, regions: Sequence[Muscle] | None = None) -> 
         raise UserError("there is no cell that both tables judge")
     grades = np.array([[table[cell] for cell in cells] for table in (a, b)])
     active, strict = grades > 0, grades >= STRICT_FROM
+    graded = not (_knows_no_grades(a) or _knows_no_grades(b))
     return Agreement(
         cells=len(cells),
         same=float((active[0] == active[1]).mean()),
         kappa=cohen_kappa(active[0], active[1]),
-        strict_kappa=cohen_kappa(strict[0], strict[1]),
-        alpha=krippendorff_alpha(grades),
+        strict_kappa=cohen_kappa(strict[0], strict[1]) if graded else None,
+        alpha=krippendorff_alpha(grades if graded else active.astype(float)),
     )
 
 
