@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musclemap_data.commands.shared import EXIT_SOME_FAILED, AsJson
+from musclemap_data.commands.shared import EXIT_SOME_FAILED, LOOK, AsJson, examples
 
 if TYPE_CHECKING:
     from musclemap_data.catalog import Muscle
@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Look at the muscle labels, check your own, measure agreement.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    rich_help_panel="Look at it, share it",
+    rich_help_panel=LOOK,
 )
 
 
@@ -38,9 +38,10 @@ NamesOption = Annotated[
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "`musclemap labels show squat`\n\n"
-    "`musclemap labels show push-up --names plain --svg push_up.svg`",
+    epilog=examples(
+        "`musclemap labels show squat`",
+        "`musclemap labels show push-up --names plain --svg push_up.svg`",
+    ),
 )
 def show(
     activity: Annotated[str, typer.Argument(help="Slug, name or alias, in any spelling.")],
@@ -86,9 +87,10 @@ def show(
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "`musclemap labels diff open-1 musclemap` (what the last correction changed)\n\n"
-    "`musclemap labels diff musclemap my_labels.csv --json`",
+    epilog=examples(
+        "`musclemap labels diff open-1 musclemap` (what the last correction changed)",
+        "`musclemap labels diff musclemap my_labels.csv --json`",
+    ),
 )
 def diff(
     old: Annotated[str, typer.Argument(help="A label table: a CSV, or `musclemap`, `open-1`.")],
@@ -118,7 +120,11 @@ def diff(
     typer.echo(f"{len(found)} of {both} cells that both tables judge differ")
 
 
-@app.command(epilog="Example:\n\n`musclemap labels check my_labels.csv`")
+@app.command(
+    epilog=examples(
+        "`musclemap labels check my_labels.csv`",
+    ),
+)
 def check(
     table: Annotated[Path, typer.Argument(help="Your label table, or a filled-in sheet.")],
     as_json: AsJson = False,
@@ -146,9 +152,10 @@ def check(
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "`musclemap labels sheet --out sheet.csv`\n\n"
-    "`musclemap labels sheet --out all.csv --activities 135`",
+    epilog=examples(
+        "`musclemap labels sheet --out sheet.csv`",
+        "`musclemap labels sheet --out all.csv --activities 135`",
+    ),
 )
 def sheet(
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV to write; must not exist.")],
@@ -175,9 +182,10 @@ def sheet(
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "`musclemap labels agreement anna.csv ben.csv`\n\n"
-    "`musclemap labels agreement anna.csv musclemap --names plain`",
+    epilog=examples(
+        "`musclemap labels agreement anna.csv ben.csv`",
+        "`musclemap labels agreement anna.csv musclemap --names plain`",
+    ),
 )
 def agreement(
     a: Annotated[str, typer.Argument(help="A filled-in sheet or label table, or `musclemap`.")],
