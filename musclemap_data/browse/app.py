@@ -56,24 +56,23 @@ _NO_PICTURE = (
 )
 
 
-def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
-    """The application for one data directory.
-
-    Args:
-        data_dir: a data set, or one that is being built.
-        host_names: names besides ``localhost`` under which it may be asked.
+class _Answers:
+    """What the routes answer, one method each.
 
     Raises:
         UserError: there is no data set here.
     """
-    live = LiveIndex(data_dir)
-    pictures = rows.PictureCache()
 
-    def dataset(request: Request) -> Response:
-        return JSONResponse(_describe_dataset(data_dir, live.get()))
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.live = LiveIndex(data_dir)
+        self.pictures = rows.PictureCache()
 
-    def clips(request: Request) -> Response:
-        index = live.get()
+    def dataset(self, request: Request) -> Response:
+        return JSONResponse(_describe_dataset(self.data_dir, self.live.get()))
+
+    def clips(self, request: Request) -> Response:
+        index = self.live.get()
         filters = _filters(request, index)
         offset = _integer(request, "offset", 0, 10**9)
         limit = _integer(request, "limit", 48, LARGEST_PAGE)
@@ -90,40 +89,43 @@ def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
             }
         )
 
-    def statistics(request: Request) -> Response:
-        index = live.get()
+    def statistics(self, request: Request) -> Response:
+        index = self.live.get()
         filters = _filters(request, index)
         return JSONResponse(
             {**index.statistics(filters), "region_shares": index.region_shares(filters)}
         )
 
-    def clip(request: Request) -> Response:
-        index = live.get()
+    def clip(self, request: Request) -> Response:
+        index = self.live.get()
         found = _find(request, index)
         return JSONResponse(
-            _details(found, index, pictures) | _neighbours(found, index, _filters(request, index))
+            _details(found, index, self.pictures)
+            | _neighbours(found, index, _filters(request, index))
         )
 
-    def frame(request: Request) -> Response:
+    def frame(self, request: Request) -> Response:
         column = request.path_params["column"]
         if column not in modalities.pictures():
             raise HTTPException(404, f"there is no modality {column[:60]!r}")
-        images = pictures.pictures(_find(request, live.get()), column)
+        images = self.pictures.pictures(_find(request, self.live.get()), column)
         number = request.path_params["number"]
         if images is None or number >= len(images):
             raise HTTPException(404, "there is no such frame")
         return _cached(bytes(images[number].as_buffer()), "image/jpeg")
 
-    def skeleton(request: Request) -> Response:
-        return _cached(rows.skeleton_bytes(_find(request, live.get())), "application/octet-stream")
+    def skeleton(self, request: Request) -> Response:
+        return _cached(
+            rows.skeleton_bytes(_find(request, self.live.get())), "application/octet-stream"
+        )
 
-    def thumbnail(request: Request) -> Response:
-        image = rows.thumbnail(_find(request, live.get()))
+    def thumbnail(self, request: Request) -> Response:
+        image = rows.thumbnail(_find(request, self.live.get()))
         if image is None:
             return _cached(_NO_PICTURE.encode(), "image/svg+xml")
         return _cached(image, "image/jpeg")
 
-    def body_map(request: Request) -> Response:
+    def body_map(self, request: Request) -> Response:
         text = request.query_params.get("values", "")
         if not re.fullmatch(r"[01](\.\d{1,4})?(,[01](\.\d{1,4})?){19}", text):
             raise HTTPException(400, "values must be 20 numbers from 0 to 1")
@@ -135,16 +137,28 @@ def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
 
+
+def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
+    """The application for one data directory.
+
+    Args:
+        data_dir: a data set, or one that is being built.
+        host_names: names besides ``localhost`` under which it may be asked.
+
+    Raises:
+        UserError: there is no data set here.
+    """
+    answers = _Answers(data_dir)
     routes = [
         Route("/", lambda request: FileResponse(STATIC / "index.html")),
-        Route("/api/dataset", dataset),
-        Route("/api/clips", clips),
-        Route("/api/statistics", statistics),
-        Route("/api/clips/{clip_id}", clip),
-        Route("/api/clips/{clip_id}/thumbnail", thumbnail),
-        Route("/api/clips/{clip_id}/skeleton", skeleton),
-        Route("/api/clips/{clip_id}/{column}/{number:int}", frame),
-        Route("/api/body-map", body_map),
+        Route("/api/dataset", answers.dataset),
+        Route("/api/clips", answers.clips),
+        Route("/api/statistics", answers.statistics),
+        Route("/api/clips/{clip_id}", answers.clip),
+        Route("/api/clips/{clip_id}/thumbnail", answers.thumbnail),
+        Route("/api/clips/{clip_id}/skeleton", answers.skeleton),
+        Route("/api/clips/{clip_id}/{column}/{number:int}", answers.frame),
+        Route("/api/body-map", answers.body_map),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Callable[..., Response]] = {
