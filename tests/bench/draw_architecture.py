@@ -53,6 +53,7 @@ PURPOSE = {
     "musclemap_data.ffmpeg": "one list of arguments",
     "musclemap_data.files": "write, then rename",
     "musclemap_data.importers": "other data sets",
+    "musclemap_data.labels": "grades and evidence",
     "musclemap_data.ledger": "what happened",
     "musclemap_data.manifest": "clips to build",
     "musclemap_data.modalities": "one file a modality",
