@@ -43,7 +43,8 @@ NEXT_STEP: dict[FailureClass, str] = {
     "rate-limited` after it",
     FailureClass.NETWORK: "the connection failed: run `musclemap retry --class network`",
     FailureClass.NOT_A_VIDEO: "the url leads to no video: correct it in the manifest",
-    FailureClass.TOO_SHORT: "the video ends before the clip does: correct start_s and end_s",
+    FailureClass.TOO_SHORT: "the video has no picture for a part of the clip: correct "
+    "start_s and end_s",
     FailureClass.TOO_LONG: "a row cannot hold so many frames: divide the clip in the manifest",
     FailureClass.DECODE: "the file is damaged: delete it from videos/ and download it again",
     FailureClass.TOO_LARGE: "more bytes or pixels than allowed: for bytes, run `musclemap retry "

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from musclemap_data.catalog import DEFAULT_TABLE
@@ -192,12 +193,21 @@ class Ledger:
                     for statement in _TABLES.read_text(encoding="utf-8").split(";\n"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
+            elif version == LEDGER_VERSION and not read_only:
+                self._add_missing_columns()
             elif version != LEDGER_VERSION:
                 raise UserError(
                     f"{self.path} has version {version}; this MuscleMap reads {LEDGER_VERSION}."
                 )
         except sqlite3.Error as error:
             raise UserError(f"{self.path} cannot be used as a ledger: {error}") from error
+
+    def _add_missing_columns(self) -> None:
+        """Bring an older ledger of this version up: it lacks what was not recorded then."""
+        columns = {row["name"] for row in self._db.execute("PRAGMA table_info (clips)")}
+        if "damaged_frames" not in columns:
+            with self._transaction():
+                self._db.execute("ALTER TABLE clips ADD COLUMN damaged_frames INTEGER")
 
     def __enter__(self) -> Ledger:
         return self
@@ -498,6 +508,7 @@ class Ledger:
         number: int,
         sources: Mapping[str, str],
         timings: Mapping[str, Mapping[str, float]],
+        damaged_frames: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Record which clips are the rows of a shard.
 
@@ -506,6 +517,7 @@ class Ledger:
             sources: clip id -> SHA-256 of the video that its row was made from, in the order of
                 the rows.
             timings: clip id -> stage -> seconds, of those that were extracted for it.
+            damaged_frames: clip id -> frames that the decoder complained of, of the same.
         """
         with self._transaction():
             self._db.execute(
@@ -517,10 +529,12 @@ class Ledger:
                 self._db.execute(
                     """UPDATE clips SET state = 'built', shard_row = ?, source_sha256 = ?,
                     failure_class = NULL, failure_stage = NULL, failure_reason = NULL,
-                    attempts = attempts + ?, timings = COALESCE(?, timings), updated_at = ?
+                    attempts = attempts + ?, timings = COALESCE(?, timings),
+                    damaged_frames = COALESCE(?, damaged_frames), updated_at = ?
                     WHERE clip_id = ?""",
                     (row, sha256, int(spent is not None))
-                    + (json.dumps(spent) if spent is not None else None, _now(), clip_id),
+                    + (json.dumps(spent) if spent is not None else None,)
+                    + (damaged_frames.get(clip_id), _now(), clip_id),
                 )
 
 

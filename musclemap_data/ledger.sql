@@ -29,6 +29,7 @@ CREATE TABLE clips (
     source_sha256 TEXT,           -- of the video it was built from
     failure_class TEXT, failure_stage TEXT, failure_reason TEXT,
     timings TEXT,                 -- JSON: stage -> seconds
+    damaged_frames INTEGER,       -- at which the decoder complained of the video
     updated_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX clips_by_video ON clips (video_id);

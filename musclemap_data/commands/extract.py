@@ -185,6 +185,12 @@ def run_extraction(
     report_failures(report.failed, "clips")
     for clip_id, share in sorted(report.clipped.items()):
         warn(f"{clip_id}: {share:.2%} of the flow is beyond ±{settings.flow_bound_px:g} px")
+    if report.damaged:
+        worst = max(report.damaged, key=lambda clip_id: report.damaged[clip_id])
+        warn(
+            f"{len(report.damaged)} clips are of damaged videos: ffmpeg complained at some frames, "
+            f"at most {report.damaged[worst]} of one clip ({worst}); the ledger has the counts"
+        )
     if empty := sorted(report.without_person):
         some = ", ".join(empty[:5]) + (" ..." if len(empty) > 5 else "")
         warn(

@@ -19,7 +19,7 @@ from musclemap_data.download.hosts import Hosts, VideoTask, host_of, is_youtube,
 from musclemap_data.download.process import OwnProcesses
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError
-from musclemap_data.extract.decode import probe
+from musclemap_data.extract.source import probe
 from musclemap_data.files import file_sha256, lock_data_dir
 from musclemap_data.ledger import Ledger, Rest, VideoFacts, VideoRow
 from musclemap_data.manifest import Clip

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -30,8 +31,9 @@ from musclemap_data.draw.colours import (
 from musclemap_data.draw.skeleton import draw_skeleton
 from musclemap_data.draw.timeline import clock, over_time
 from musclemap_data.errors import StageError, UserError
-from musclemap_data.extract.cut import cut_clip
-from musclemap_data.extract.decode import iterate_frames, probe
+from musclemap_data.extract.cut import copy_as_played
+from musclemap_data.extract.decode import iterate_frames
+from musclemap_data.extract.source import probe
 from musclemap_data.extract.windows import WindowedVideo
 from musclemap_data.ffmpeg import ffmpeg_command
 from musclemap_data.files import replacing
@@ -80,10 +82,10 @@ def write_overlay(
     import cv2
 
     copy = work_dir / "overlay-source.mp4"
-    # The same rate and the same first frame as the windows had, so frames can be matched by count.
-    largest = CutSettings(short_side=LARGEST_SIDE)
+    # The rate of the windows from 0 s on, so that frames can be matched by count.
+    largest, fps = CutSettings(short_side=LARGEST_SIDE), Fraction(found.fps).limit_denominator(1001)
     try:
-        fps = cut_clip(video, copy, 0.0, None, largest)
+        copy_as_played(video, copy, fps, largest)
     except StageError as error:
         raise UserError(f"{video} cannot be drawn on: {error.failure.reason}") from error
     skeletons = _skeleton_of_frames(found)
@@ -247,7 +249,7 @@ def _encoder(path: Path, height: int, width: int, fps: float) -> Iterator[IO[byt
     with replacing(path) as temporary:
         command = ffmpeg_command(
             "pipe:",
-            temporary,
+            f"file:{temporary}",
             reading={
                 "format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}",
                 "r": f"{fps:.6f}",

@@ -26,6 +26,7 @@ from musclemap_data.extract.clip import (
     ClipJob,
     Extracted,
     Outcome,
+    asked_provenance,
     make_job,
     tool_versions,
 )
@@ -73,6 +74,7 @@ class BuildReport:
         clipped: clip id -> share of flow values beyond the bound, where above 0.1%.
         skeletons: clips whose skeleton this run made.
         without_person: of these, the ids of those that show nobody in any frame.
+        damaged: clip id -> frames at which the decoder complained of the video, if any.
     """
 
     built: int = 0
@@ -84,6 +86,7 @@ class BuildReport:
     clipped: dict[str, float] = field(default_factory=dict)
     skeletons: int = 0
     without_person: list[str] = field(default_factory=list)
+    damaged: dict[str, int] = field(default_factory=dict)
 
 
 def extract_modalities(
@@ -199,8 +202,8 @@ def _staged_rows(work_dir: Path) -> dict[str, StagedRow]:
     for path in work_dir.glob("[!.]*.arrow"):
         with read_staged(path) as row:
             if row is not None:
-                columns = (row[name][0].as_py() for name in ("source_sha256", "provenance"))
-                found[path.stem] = StagedRow(*columns)
+                sha256, made = (row[name][0].as_py() for name in ("source_sha256", "provenance"))
+                found[path.stem] = StagedRow(sha256, asked_provenance(made))
     return found
 
 
@@ -231,6 +234,7 @@ class _Build:
         self.pending = {place: len(shard.todo) for place, shard in plan.shards.items()}
         self.made: dict[Place, list[str]] = defaultdict(list)
         self.timings: dict[str, dict[str, float]] = {}
+        self.damaged_frames: dict[str, int] = {}
         self.ledger_uploaded = time.monotonic()
         earlier = read_dataset_info(data_dir) if (data_dir / "dataset.json").exists() else {}
         self.shard_hashes: dict[str, dict[str, object]] = earlier.get("shards", {})
@@ -285,6 +289,9 @@ class _Build:
         self.report.built += 1
         self.report.frames += outcome.frames
         self.timings[clip_id] = outcome.seconds
+        self.damaged_frames[clip_id] = outcome.damaged_frames
+        if outcome.damaged_frames:
+            self.report.damaged[clip_id] = outcome.damaged_frames
         for stage, seconds in outcome.seconds.items():
             self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + seconds
         if outcome.clipped_share > CLIPPED_SHARE_WARNING:
@@ -313,10 +320,11 @@ class _Build:
             with Shard(path) as written:
                 rows = written.table(["clip_id", "source_sha256"]).to_pydict()
             sources = dict(zip(*rows.values(), strict=True))
-            self.ledger.shard_written(*place, sources, self.timings)
+            self.ledger.shard_written(*place, sources, self.timings, self.damaged_frames)
         for clip_id in fresh:
             (self.data_dir / "work" / f"{clip_id}.arrow").unlink(missing_ok=True)
             self.timings.pop(clip_id, None)
+            self.damaged_frames.pop(clip_id, None)
         if changed:
             self._write_info()
             self._upload()

@@ -34,11 +34,13 @@ class Extracted:
         frames: in its row.
         clipped_share: share of flow values beyond the bound, in [0, 1].
         seconds: stage -> seconds.
+        damaged_frames: frames at which the decoder complained of the video.
     """
 
     frames: int
     clipped_share: float
     seconds: dict[str, float]
+    damaged_frames: int = 0
 
 
 Outcome = Extracted | Failure
@@ -100,6 +102,13 @@ def describe_cut(
     return {"start_s": times[0], "end_s": times[1], **asdict(settings.cut)}
 
 
+def asked_provenance(provenance: str) -> str:
+    """The provenance that a job asked for, from that of its row, which says more of the source."""
+    made = json.loads(provenance)
+    made.pop("source", None)
+    return json.dumps(made, sort_keys=True)
+
+
 @cache
 def tool_versions() -> dict[str, str]:
     """What the content of a row depends on besides its settings: package -> version."""
@@ -134,7 +143,7 @@ def _extract_clip(job: ClipJob) -> Extracted:
     video, cut = Path(job.video), Path(job.cut)
     if not video.is_file():
         raise StageError("cut", FailureClass.GONE, f"{video.name} is no longer in videos/")
-    fps = cut_clip(video, cut, job.start_s, job.end_s, job.settings.cut)
+    made = cut_clip(video, cut, job.start_s, job.end_s, job.settings.cut)
     clock.lap("cut")
     chosen = [MODALITIES[name] for name in job.modalities]
     makers = [(modality, modality.maker(job.settings)) for modality in chosen]
@@ -158,19 +167,22 @@ def _extract_clip(job: ClipJob) -> Extracted:
             raise StageError("decode", FailureClass.DECODE, "no frame could be decoded")
         for _, maker in makers:
             columns |= maker.finish()
+        provenance = json.loads(job.fixed["provenance"]) | {"source": made.facts}
         row = {
             **job.fixed,
             **columns,
             **{key: stack.enter_context(spool.to_arrow()) for key, spool in spools.items()},
+            "provenance": json.dumps(provenance, sort_keys=True),
             "frames": frames,
             "start_s": job.start_s,
-            "end_s": round(job.start_s + float(frames / fps), 6),
-            "fps": float(fps),
+            "end_s": round(job.start_s + float(frames / made.fps), 6),
+            "fps": float(made.fps),
         }
         write_staged(Path(job.staged), row)
     clock.lap("write")
     clipped = columns.get("flow_clipped_share")
-    return Extracted(frames, clipped if isinstance(clipped, float) else 0.0, clock.seconds)
+    share = clipped if isinstance(clipped, float) else 0.0
+    return Extracted(frames, share, clock.seconds, made.damaged_frames)
 
 
 def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:

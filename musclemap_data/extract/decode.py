@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -52,65 +51,6 @@ class Limits:
 LIMITS = Limits()
 
 
-@dataclass(frozen=True)
-class VideoFacts:
-    """What a video file says of itself.
-
-    Attributes:
-        duration_s: seconds, None where the container does not say, or says nonsense.
-        fps: average frame rate, frames a second.
-        width: pixels, as stored (before rotation).
-        height: pixels, as stored (before rotation).
-    """
-
-    duration_s: float | None
-    fps: Fraction
-    width: int
-    height: int
-
-
-def probe(path: Path, *, stage: str, limits: Limits = LIMITS) -> VideoFacts:
-    """Open a file, decode its first frame and report on it.
-
-    Args:
-        path: a local file.
-        stage: named in the error.
-        limits: a larger frame is not decoded.
-
-    Raises:
-        StageError: class ``not-a-video`` (no video stream, or a still picture), ``too-large`` or
-            ``decode``.
-    """
-    import av
-
-    try:
-        with open_video(path) as container:
-            # The cover of a song is a video stream of one picture.
-            cover = av.stream.Disposition.attached_pic
-            streams = [s for s in container.streams.video if not s.disposition & cover]
-            if not streams:
-                raise StageError(stage, FailureClass.NOT_A_VIDEO, "no video stream in the file")
-            stream = streams[0]
-            codec = stream.codec_context
-            if codec is None:
-                raise StageError(stage, FailureClass.DECODE, "there is no decoder for its codec")
-            if codec.width * codec.height > limits.most_pixels:
-                reason = f"{codec.width} x {codec.height} pixels; {limits.most_pixels} may be"
-                raise StageError(stage, FailureClass.TOO_LARGE, reason)
-            # The frames may be larger than the container says.
-            codec.options = {"max_pixels": str(limits.most_pixels)}
-            frame = next(container.decode(stream), None)
-            if frame is None:
-                raise StageError(stage, FailureClass.DECODE, "the video stream holds no frame")
-            duration = (container.duration or 0) / av.time_base
-            rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-            return VideoFacts(duration if duration > 0 else None, rate, frame.width, frame.height)
-    except av.FFmpegError as error:
-        what = _what_it_is(path)
-        kind = FailureClass.NOT_A_VIDEO if what else FailureClass.DECODE
-        raise StageError(stage, kind, what or _reason(error)) from error
-
-
 def open_video(path: Path) -> Any:
     """A video file, opened by PyAV as a plain container only; to be used in a ``with`` block.
 
@@ -139,6 +79,13 @@ def iterate_frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
                 yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except (av.FFmpegError, IndexError) as error:
         raise StageError("decode", FailureClass.DECODE, _reason(error)) from error
+
+
+def failure_of(path: Path, stage: str, error: Exception) -> StageError:
+    """Why a file could not be read: what it is instead of a video, or what FFmpeg says."""
+    what = _what_it_is(path)
+    kind = FailureClass.NOT_A_VIDEO if what else FailureClass.DECODE
+    return StageError(stage, kind, what or _reason(error))
 
 
 def _reason(error: Exception) -> str:

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from musclemap_data.errors import Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.clip import make_job
-from musclemap_data.extract.decode import open_video, probe
 from musclemap_data.extract.engines import run_jobs
+from musclemap_data.extract.source import frame_times, probe
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import file_sha256
 from musclemap_data.modalities import MODALITIES
@@ -46,6 +46,7 @@ class Video:
 
     Attributes:
         path: the file.
+        begin_s: when its picture begins, seconds from the start of the file (sound may be earlier).
         seconds: from its first frame to the end of its last one.
         fps: average frame rate, frames a second.
         width: pixels, as stored (before rotation).
@@ -54,6 +55,7 @@ class Video:
     """
 
     path: Path
+    begin_s: float
     seconds: float
     fps: float
     width: int
@@ -115,40 +117,24 @@ def read_video(path: Path) -> Video:
     if not path.is_file():
         raise UserError(f"{path} is not a file. Give the path of one video.")
     try:
-        facts = probe(path, stage="open")
-        frames, seconds = _frames_and_seconds(path)
+        source = probe(path, stage="open")
+        shown_s = frame_times(source).seconds
     except StageError as error:
         raise _user_error(path, error.failure) from error
-    if frames < 2:
+    if len(shown_s) < 2:
         raise UserError(
             f"{path} holds a single picture, not a video. {_WHAT_TO_DO[FailureClass.NOT_A_VIDEO]}"
         )
-    seconds = seconds or frames / float(facts.fps)
-    return Video(path, seconds, frames / seconds, facts.width, facts.height, file_sha256(path))
-
-
-def _frames_and_seconds(path: Path) -> tuple[int, float]:
-    """Count of frames and length of the video stream, from its packets.
-
-    Not from the container's header, which includes the sound, and which a recording in a browser
-    or one that was broken off gets wrong.
-    """
-    import av
-
-    frames, first, last = 0, None, 0.0
-    try:
-        with open_video(path) as container:
-            for packet in container.demux(video=0):
-                if not packet.size:
-                    continue
-                frames += 1
-                if packet.pts is not None and packet.time_base is not None:
-                    start = float(packet.pts * packet.time_base)
-                    first = start if first is None else min(first, start)
-                    last = max(last, start + float((packet.duration or 0) * packet.time_base))
-    except av.FFmpegError:
-        pass  # a broken end: what was read before it counts
-    return frames, max(0.0, last - (first or 0.0))
+    seconds = float(shown_s[-1] - shown_s[0] + np.median(np.diff(shown_s)))
+    return Video(
+        path=path,
+        begin_s=float(shown_s[0]),
+        seconds=seconds,
+        fps=len(shown_s) / seconds,
+        width=source.width,
+        height=source.height,
+        sha256=file_sha256(path),
+    )
 
 
 def plan_windows(
@@ -180,6 +166,15 @@ def plan_windows(
     if seconds - (count - 1) * step_s - window_s > step_s / 2:
         return [*windows, (round(seconds - window_s, 6), None)]
     return [*windows[:-1], (windows[-1][0], None)]
+
+
+def _on_the_clock(
+    video: Video, window_s: float, step_s: float
+) -> Iterator[tuple[float, float | None]]:
+    """The planned windows, from where the picture begins."""
+    begin_s = round(max(0.0, video.begin_s), 6)
+    for start_s, end_s in plan_windows(video.seconds, window_s, step_s):
+        yield start_s + begin_s, None if end_s is None else end_s + begin_s
 
 
 def extract_windows(
@@ -234,7 +229,7 @@ def extract_windows(
             made,
             settings,
         )
-        for number, times in enumerate(plan_windows(video.seconds, window_s, step_s))
+        for number, times in enumerate(_on_the_clock(video, window_s, step_s))
     ]
     if on_total:
         on_total(len(jobs))
@@ -242,7 +237,9 @@ def extract_windows(
     for job, outcome in run_jobs(jobs, workers):
         Path(job.cut).unlink(missing_ok=True)
         if isinstance(outcome, Failure):
-            failed[f"{job.start_s:.2f}-{job.end_s or video.seconds:.2f} s"] = outcome
+            failed[f"{job.start_s:.2f}-{job.end_s or video.begin_s + video.seconds:.2f} s"] = (
+                outcome
+            )
         if on_window:
             on_window()
     staged = [Path(job.staged) for job in jobs if Path(job.staged).exists()]

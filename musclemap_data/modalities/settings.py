@@ -11,6 +11,9 @@ from typing import Any
 
 from musclemap_data.errors import UserError
 
+CUT_VERSION = 2
+"""Rises when the same settings give other frames, so that older rows are made again."""
+
 
 @dataclass(frozen=True)
 class CutSettings:
@@ -18,13 +21,15 @@ class CutSettings:
 
     Attributes:
         short_side: the shorter side of the frames, pixels; smaller videos are never enlarged.
-        max_fps: frames a second; slower videos keep their own rate.
+        max_fps: frames a second; slower videos keep their own rate, faster ones are thinned evenly.
         crf: constant rate factor of x264 (18 is visually lossless).
+        version: of the way of cutting.
     """
 
     short_side: int = 256
     max_fps: int = 30
     crf: int = 18
+    version: int = field(default=CUT_VERSION, init=False)
 
 
 @dataclass(frozen=True)
