@@ -13,7 +13,8 @@ from pathlib import Path
 
 from musclemap_data.errors import StageError
 from musclemap_data.extract.cut import cut_clip
-from musclemap_data.extract.decode import Limits, iterate_frames, probe
+from musclemap_data.extract.decode import Limits, iterate_frames
+from musclemap_data.extract.source import probe
 from musclemap_data.modalities.settings import CutSettings
 
 MOST_BYTES_OF_MEMORY = 3 * 2**30

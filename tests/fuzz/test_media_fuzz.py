@@ -18,7 +18,8 @@ import pytest
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.extract.cut import cut_clip
-from musclemap_data.extract.decode import Limits, iterate_frames, probe
+from musclemap_data.extract.decode import Limits, iterate_frames
+from musclemap_data.extract.source import probe
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities.settings import CutSettings
@@ -150,11 +151,10 @@ EXPECTED = {
     ),
     "good.h264": "not-a-video",
     **dict.fromkeys(["header_only.mp4", "no_frames.mp4", "zeros.mp4", "noise.mkv"], "decode"),
-    "day_long_gap.mkv": "too-long",
-    "fast.mkv": "decode",
+    "day_long_gap.mkv": "too-short",
     **dict.fromkeys(["one_frame.mp4", "wrong_ending.avi", "-i.mp4", "a:b|c.mp4"], "frames"),
     **dict.fromkeys(["8k.mp4", "a_line.mkv", "one_pixel.mkv", "title.mkv"], "frames"),
-    **dict.fromkeys(["slow.mkv", "variable_rate.mp4", "size_changes.ts"], "frames"),
+    **dict.fromkeys(["slow.mkv", "fast.mkv", "variable_rate.mp4", "size_changes.ts"], "frames"),
     **dict.fromkeys(["huge_duration.mp4", "no_timescale.mp4", "huge_rate.avi"], "frames"),
 }
 

@@ -89,7 +89,7 @@ def test_rows_hold_what_the_cut_shows(built):
     assert np.abs(stored - flow.compute_flow(frames)[0]).mean() < 0.15
     assert row["skeleton"] is None
     assert row["muscles"][13]  # a squat works the quadriceps
-    assert set(json.loads(row["provenance"])) == {"cut", *FAST}
+    assert set(json.loads(row["provenance"])) == {"cut", "source", *FAST}
     info = read_dataset_info(data)
     assert info["splits"]["train"] == {"planned": 3, "built": 3}
     assert not (data / "work").exists()
