@@ -9,7 +9,7 @@ from musclemap_data.sample.write import write_video
 
 
 def render_person(folder: Path) -> Path:
-    """The first video of the tiny synthetic sample: 4.5 s, 160 x 120 px, 15 frames/s."""
+    """The first video of the tiny synthetic sample: a few seconds, 160 x 120 px, 15 frames/s."""
     size = SAMPLE_SIZES["tiny"]
     plan = plan_sample(size, 0)[0]
     (folder / "videos").mkdir(parents=True)

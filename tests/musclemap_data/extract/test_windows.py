@@ -152,10 +152,11 @@ def test_a_window_holds_what_a_clip_of_the_same_times_holds(person, tmp_path):
 
 def test_windows_beyond_what_can_be_read_are_named_and_the_others_kept(person, tmp_path):
     video = read_video(person)
-    longer = replace(video, seconds=video.seconds + 4)
-    found = extract_windows(longer, tmp_path, (), window_s=2.0, step_s=2.0, workers=2)
+    half = video.seconds / 2
+    longer = replace(video, seconds=4 * half)
+    found = extract_windows(longer, tmp_path, (), window_s=half, step_s=half, workers=2)
     assert len(found.windows) == 2
-    assert list(found.failed) == ["4.00-6.00 s", "6.00-8.47 s"]
+    assert list(found.failed) == [f"{n * half:.2f}-{(n + 1) * half:.2f} s" for n in (2, 3)]
 
 
 def test_a_video_without_a_person_is_refused(tmp_path):
