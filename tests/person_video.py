@@ -9,9 +9,10 @@ from musclemap_data.sample.write import write_video
 
 
 def render_person(folder: Path) -> Path:
-    """The first video of the tiny synthetic sample: a few seconds, 160 x 120 px, 15 frames/s."""
+    """A video of the tiny synthetic sample that shows a person standing first: 4.4 s, 160 x 120 px,
+    15 frames/s."""
     size = SAMPLE_SIZES["tiny"]
-    plan = plan_sample(size, 0)[0]
+    plan = next(plan for plan in plan_sample(size, 0) if plan.video_id == "synthetic_val_00")
     (folder / "videos").mkdir(parents=True)
     write_video(plan, size, folder, truth=False)
     return folder / "videos" / f"{plan.video_id}.mp4"
