@@ -96,7 +96,7 @@ class ClipDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def labels(self) -> np.ndarray:
+    def labels(self) -> npt.NDArray[np.bool_]:
         """``bool [clips, 20]``."""
         return np.array([clip.muscles for clip in self.clips], dtype=bool).reshape(-1, 20)
 
@@ -279,7 +279,7 @@ class ClipDataset(Dataset[Batch]):
             raise ValueError("no frames were asked for")
         return frames
 
-    def _frame_buffer(self, *shape: int) -> np.ndarray:
+    def _frame_buffer(self, *shape: int) -> npt.NDArray[np.uint8]:
         size = math.prod(shape)
         if self._buffer.size < size:
             self._buffer = np.empty(size, np.uint8)
@@ -311,7 +311,9 @@ def normalise_batch(batch: Batch) -> Batch:
     }
 
 
-def normalise_skeleton(skeleton: np.ndarray, min_score: float) -> np.ndarray:
+def normalise_skeleton(
+    skeleton: npt.NDArray[np.float32], min_score: float
+) -> npt.NDArray[np.float32]:
     """Joints relative to the body, so that neither place nor size in the frame matters.
 
     For each person one centre and one scale serve the whole clip: movement over the ground (a
@@ -355,10 +357,9 @@ def normalise_skeleton(skeleton: np.ndarray, min_score: float) -> np.ndarray:
     return result
 
 
-def _middle(points: np.ndarray, first: int, second: int) -> np.ndarray:
+def _middle(points: npt.NDArray[np.float32], first: int, second: int) -> npt.NDArray[np.float32]:
     """Middle of two joints, ``[T, 2]``; NaN where either is hidden."""
-    middle: np.ndarray = (points[:, first] + points[:, second]) / 2
-    return middle
+    return np.asarray((points[:, first] + points[:, second]) / 2, np.float32)
 
 
 def collate(items: Sequence[Batch]) -> Batch:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -46,8 +47,8 @@ class Predictions:
     """A model's scores: ``scores`` ``float32 [N, 20]``, probabilities, one row a clip."""
 
     clips: Sequence[Clip]
-    scores: np.ndarray
-    views: np.ndarray
+    scores: npt.NDArray[np.float32]
+    views: npt.NDArray[np.int64]
 
     def of_split(self, split: str) -> Predictions:
         """The rows of one split."""
@@ -55,7 +56,7 @@ class Predictions:
         return Predictions([self.clips[row] for row in rows], self.scores[rows], self.views[rows])
 
     @property
-    def labels(self) -> np.ndarray:
+    def labels(self) -> npt.NDArray[np.bool_]:
         """``bool [N, 20]``."""
         return np.array([clip.muscles for clip in self.clips], dtype=bool).reshape(-1, REGIONS)
 
@@ -117,7 +118,9 @@ def predict(
     return Predictions(dataset.clips, scores, views)
 
 
-def average_views(probabilities: np.ndarray, clip_indices: np.ndarray, clips: int) -> np.ndarray:
+def average_views(
+    probabilities: npt.NDArray[np.float64], clip_indices: npt.NDArray[np.int64], clips: int
+) -> npt.NDArray[np.float32]:
     """Mean over the views of each clip, ``float32 [clips, 20]``.
 
     The mean is taken of the differences to the clip's first view: equal views give exactly their
@@ -132,7 +135,7 @@ def average_views(probabilities: np.ndarray, clip_indices: np.ndarray, clips: in
     total = np.zeros_like(base)
     np.add.at(total, clip_indices, probabilities - base[clip_indices])
     counts = np.bincount(clip_indices, minlength=clips)[:, None]
-    mean: np.ndarray = (base + total / np.maximum(counts, 1)).astype(np.float32)
+    mean: npt.NDArray[np.float32] = (base + total / np.maximum(counts, 1)).astype(np.float32)
     return mean
 
 
@@ -205,7 +208,7 @@ def compare_predictions(
     order = [rows[1][clip.clip_id][0] for clip in first.clips]
     aligned = Predictions(first.clips, second.scores[order], second.views[order])
     points: dict[str, float] = {}
-    resampled: dict[str, np.ndarray] = {}
+    resampled: dict[str, npt.NDArray[np.float64]] = {}
     for split in EVALUATION_SPLITS:
         both = [each.of_split(split) for each in (first, aligned)]
         if not both[0].clips:
@@ -233,7 +236,7 @@ def compare_predictions(
     }
 
 
-def _share_above_0(replicates: np.ndarray) -> float | None:
+def _share_above_0(replicates: npt.NDArray[np.float64]) -> float | None:
     """Of the replicates that are defined."""
     return _none_if_nan(_mean(np.where(np.isfinite(replicates), replicates > 0, np.nan)))
 
@@ -321,7 +324,7 @@ def score_predictions(
     return Scores(splits, means, threshold)
 
 
-def bootstrap_groups(split: str, clips: Sequence[Clip]) -> np.ndarray:
+def bootstrap_groups(split: str, clips: Sequence[Clip]) -> npt.NDArray[np.object_]:
     """What the bootstrap of a split resamples: activities where they are new, else videos."""
     new = split.endswith("_new")
     return np.array([clip.activity if new else clip.video_id for clip in clips], dtype=object)
@@ -376,7 +379,7 @@ def _score_split(
     )
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: npt.NDArray[np.float64]) -> float:
     """Mean of the defined values."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")

@@ -25,7 +25,7 @@ def ffmpeg_binary() -> str:
     """The ffmpeg of the wheel ``imageio-ffmpeg``, or of ``IMAGEIO_FFMPEG_EXE``."""
     import imageio_ffmpeg
 
-    return imageio_ffmpeg.get_ffmpeg_exe()
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def ffmpeg_command(

@@ -206,7 +206,7 @@ class Shard:
         Raises:
             UserError: the row cannot be read; the message holds its address.
         """
-        return self.row_table(index, columns).to_pylist()[0]
+        return dict(self.row_table(index, columns).to_pylist()[0])
 
     def row_table(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One clip as an Arrow table of one row, its bytes still in the memory map.

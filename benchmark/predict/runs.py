@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -52,7 +53,7 @@ class TrainedRun:
     device: torch.device
     record: RunRecord
     synthetic: bool
-    training_clips: np.ndarray | None
+    training_clips: npt.NDArray[np.int64] | None
     made: Mapping[str, object]
 
     @property
@@ -116,7 +117,7 @@ def _is_synthetic(predictions: Path) -> bool:
 
 def _training_data(
     folder: Path, data: DataRecord
-) -> tuple[np.ndarray | None, Mapping[str, object]]:
+) -> tuple[npt.NDArray[np.int64] | None, Mapping[str, object]]:
     """Positives by region, and how modalities were made, of the data set around a run folder."""
     data_dir = folder.resolve().parent.parent
     try:
@@ -136,7 +137,7 @@ def _training_data(
 
 def score_windows(
     run: TrainedRun, windows_dir: Path, split: str, *, progress_bar: bool = False
-) -> np.ndarray:
+) -> npt.NDArray[np.float32]:
     """Probabilities of every window, ``float32 [windows, 20]``, in the order of the shard.
 
     Args:

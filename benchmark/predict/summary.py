@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmark.predict.runs import TrainedRun
 from benchmark.record import DEFAULT_THRESHOLD
@@ -35,7 +36,7 @@ SYNTHETIC_NOTE = (
 
 def describe_prediction(
     run: TrainedRun,
-    scores: np.ndarray,
+    scores: npt.NDArray[np.float32],
     windows: Sequence[tuple[float, float]],
     person_shares: Sequence[float],
     video: Mapping[str, Any],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmark.predict import STEP_S, WINDOW_S
@@ -110,7 +111,7 @@ def _draw(
     video: Path,
     run: TrainedRun,
     found: windows.WindowedVideo,
-    scores: np.ndarray,
+    scores: npt.NDArray[np.float32],
     prediction: Mapping[str, Any],
     folder: Path,
     work: Path,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmark import metrics
 from benchmark.cells import aligned, interval, percent
@@ -207,14 +208,16 @@ def _none_if_nan(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _draws(predictions: Predictions) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def _draws(
+    predictions: Predictions,
+) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float64]]]:
     """mAP of each column, and its bootstrap replicates.
 
     The replicates of two models on the same clips resample these alike: sorted by name, the groups
     get the same weights.
     """
     points: dict[str, float] = {}
-    draws: dict[str, np.ndarray] = {}
+    draws: dict[str, npt.NDArray[np.float64]] = {}
     for split in EVALUATION_SPLITS:
         each = predictions.of_split(split)
         order = sorted(range(len(each.clips)), key=lambda index: each.clips[index].clip_id)
@@ -227,7 +230,9 @@ def _draws(predictions: Predictions) -> tuple[dict[str, float], dict[str, np.nda
     return points, draws
 
 
-def over_seeds(points: Sequence[float], draws: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
+def over_seeds(
+    points: Sequence[float], draws: Sequence[npt.NDArray[np.float64]]
+) -> tuple[float, npt.NDArray[np.float64]]:
     """Mean over seeds, and its replicates; see the top of this file for the term of the seeds."""
     mean = np.mean(draws, axis=0)
     if len(points) > 1:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmark import metrics
 from benchmark.score import Predictions
@@ -64,9 +65,9 @@ class RegionScores:
         clips: clips of the split.
     """
 
-    average_precision: np.ndarray
-    constant: np.ndarray
-    positives: np.ndarray
+    average_precision: npt.NDArray[np.float64]
+    constant: npt.NDArray[np.float64]
+    positives: npt.NDArray[np.int64]
     clips: int
 
 
@@ -98,8 +99,8 @@ class Confusion:
 
     names: Sequence[str]
     new: Sequence[bool]
-    share: np.ndarray
-    clips: np.ndarray
+    share: npt.NDArray[np.float64]
+    clips: npt.NDArray[np.int64]
     activities: int
     correct: float
     median_place: float
@@ -153,7 +154,9 @@ def activity_confusion(predictions: Predictions) -> Confusion:
     )
 
 
-def _log_likelihood(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _log_likelihood(
+    scores: npt.NDArray[np.float32], labels: metrics.Labels | metrics.Floats
+) -> npt.NDArray[np.float64]:
     """Of labels under scores, summed over the regions (the last axis)."""
     p = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
     return np.asarray(np.log(np.where(labels > 0.5, p, 1 - p)).sum(axis=-1))
@@ -178,9 +181,9 @@ class Reliability:
         error: the expected calibration error, ``benchmark.metrics.calibration_error``.
     """
 
-    predicted: np.ndarray
-    observed: np.ndarray
-    count: np.ndarray
+    predicted: npt.NDArray[np.float64]
+    observed: npt.NDArray[np.float64]
+    count: npt.NDArray[np.int64]
     error: float
 
 
@@ -197,7 +200,7 @@ def reliability(predictions: Predictions, bins: int = metrics.CALIBRATION_BINS) 
     return Reliability(predicted, observed, count, error)
 
 
-def read_log(run_dir: Path) -> dict[str, np.ndarray]:
+def read_log(run_dir: Path) -> dict[str, npt.NDArray[np.float64]]:
     """A run's ``log.jsonl`` as one array a column, ``[steps]``; empty where nothing was trained.
 
     Raises:
@@ -216,7 +219,9 @@ def read_log(run_dir: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read as a training log: {error}") from error
 
 
-def clip_order(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+def clip_order(
+    predictions: Predictions,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Clips from the best ranked to the worst, and the ranking score of each clip.
 
     The score is the label ranking average precision; between equal ones the clip with the higher
@@ -265,7 +270,7 @@ def clips_to_explain(predictions: Predictions, region: int, count: int = 4) -> l
 
 
 def region_lists(
-    labels: Sequence[bool], scores: np.ndarray, threshold: float
+    labels: Sequence[bool], scores: npt.NDArray[np.float32], threshold: float
 ) -> Mapping[str, list[tuple[str, float]]]:
     """A clip's regions: ``right``, ``missed`` and ``extra``, each (name, score), highest first."""
     lists: dict[str, list[tuple[str, float]]] = {"right": [], "missed": [], "extra": []}

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,9 +51,9 @@ class Explanation:
     """
 
     clip: Clip
-    frames: np.ndarray
-    frame_numbers: np.ndarray
-    heat: np.ndarray
+    frames: npt.NDArray[np.uint8]
+    frame_numbers: npt.NDArray[np.int64]
+    heat: npt.NDArray[np.float32]
 
 
 def grad_cam(model: nn.Module, batch: Batch, region: int) -> Tensor:
@@ -120,7 +121,7 @@ def _explained_layer(model: nn.Module) -> tuple[str, nn.Module]:
     )
 
 
-def fit_map(maps: Tensor, size: tuple[int, int, int]) -> np.ndarray:
+def fit_map(maps: Tensor, size: tuple[int, int, int]) -> npt.NDArray[np.float32]:
     """Maps brought to the size of the pictures, each divided by its largest value.
 
     Args:
@@ -132,11 +133,13 @@ def fit_map(maps: Tensor, size: tuple[int, int, int]) -> np.ndarray:
     """
     fitted = F.interpolate(maps[:, None].float(), size, mode="trilinear", align_corners=False)[:, 0]
     largest = fitted.amax((1, 2, 3), keepdim=True)
-    scaled: np.ndarray = (fitted / torch.where(largest > 0, largest, 1.0)).cpu().numpy()
+    scaled: npt.NDArray[np.float32] = (
+        (fitted / torch.where(largest > 0, largest, 1.0)).cpu().numpy()
+    )
     return scaled
 
 
-def overlay(frames: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def overlay(frames: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Heat over pictures: the hotter, the less of the picture shows.
 
     Args:
@@ -151,7 +154,9 @@ def overlay(frames: np.ndarray, heat: np.ndarray) -> np.ndarray:
         [cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1] for level in levels]
     )
     opacity = LARGEST_OPACITY * heat[..., None]
-    mixed: np.ndarray = np.rint(colours * opacity + frames * (1 - opacity)).astype(np.uint8)
+    mixed: npt.NDArray[np.uint8] = np.rint(colours * opacity + frames * (1 - opacity)).astype(
+        np.uint8
+    )
     return mixed
 
 

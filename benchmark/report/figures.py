@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from benchmark.protocols.dropped import with_dropped
@@ -149,7 +150,9 @@ def training_figure(material: Material) -> Figure:
     return plots.training_curves(log)
 
 
-def shown_frames(explanation: Explanation) -> tuple[np.ndarray, list[np.ndarray]]:
+def shown_frames(
+    explanation: Explanation,
+) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.uint8]]]:
     """A few places of the view, evenly spread, and the frames there under their heat."""
     from benchmark.report.explain import overlay
 
@@ -164,7 +167,7 @@ def gradcam_figure(material: Material) -> Figure:
     Raises:
         UserError: see :attr:`Material.explanations`.
     """
-    rows: list[Sequence[np.ndarray]] = []
+    rows: list[Sequence[npt.NDArray[np.uint8]]] = []
     captions, notes = [], []
     numbers = {clip.clip_id: number for number, clip in enumerate(material.scored.clips)}
     name = load_muscles()[material.region].name

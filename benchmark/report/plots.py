@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -211,7 +212,7 @@ def confusion_plot(confusion: Confusion) -> Figure:
 
 
 @rc_context(_STYLE)
-def training_curves(log: Mapping[str, np.ndarray]) -> Figure:
+def training_curves(log: Mapping[str, npt.NDArray[np.float64]]) -> Figure:
     """Loss, learning rate and gradient norm over the optimiser steps of a run."""
     figure, rows = _figure(COLUMN_IN, 4.4, nrows=3, sharex=True, height_ratios=[2, 1, 1])
     step, loss = log["step"], log["loss"]
@@ -238,7 +239,7 @@ def training_curves(log: Mapping[str, np.ndarray]) -> Figure:
 
 @rc_context(_STYLE)
 def picture_rows(
-    rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], notes: Sequence[str]
+    rows: Sequence[Sequence[npt.NDArray[np.uint8]]], captions: Sequence[str], notes: Sequence[str]
 ) -> Figure:
     """Rows of pictures over the whole page, each with a caption above and lines at its right.
 

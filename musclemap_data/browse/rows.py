@@ -58,7 +58,7 @@ def facts(clip: ListedClip) -> dict[str, object]:
     """
     of_modalities = [column.name for each in MODALITIES.values() for column in each.columns[1:]]
     row = _row(clip, [*of_modalities, "source_sha256", "provenance"]).to_pylist()[0]
-    return row | {"provenance": json.loads(row["provenance"])}
+    return {**row, "provenance": json.loads(row["provenance"])}
 
 
 def skeleton_bytes(clip: ListedClip) -> bytes:

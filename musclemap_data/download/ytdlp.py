@@ -256,7 +256,7 @@ def _extract(
             if download:
                 info = session.process_ie_result(info, download=True)
             then(session, info)
-            return info
+            return dict(info)
     except yt_dlp.utils.YoutubeDLError as error:
         reason = messages.errors[-1] if messages.errors else str(error)
         failure_class, wait_s = classify(error, reason), retry_after_s(error)

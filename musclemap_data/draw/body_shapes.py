@@ -26,7 +26,8 @@ MIRROR = np.array([-1.0, 1.0])
 
 @cache
 def _drawing() -> dict[str, Any]:
-    return json.loads((annotations_dir() / "body" / "shapes.json").read_text(encoding="utf-8"))
+    text = (annotations_dir() / "body" / "shapes.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
 
 
 @cache
@@ -100,4 +101,5 @@ def polygon(points: Curve) -> npt.NDArray[np.float64]:
     """Points on the closed curve, ``[N, 2]``, eight to a piece."""
     t = np.linspace(0, 1, 8, endpoint=False)[:, None]
     weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
-    return np.einsum("sk,pkd->psd", weights, bezier(points)).reshape(-1, 2)
+    curve: npt.NDArray[np.float64] = np.einsum("sk,pkd->psd", weights, bezier(points))
+    return curve.reshape(-1, 2)

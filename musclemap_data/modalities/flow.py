@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from musclemap_data.modalities import tvl1
@@ -26,6 +27,7 @@ from musclemap_data.modalities.modality import (
     encode_jpeg,
 )
 from musclemap_data.modalities.settings import ExtractionSettings
+from musclemap_data.modalities.tvl1.schedule import resolve_schedule
 
 BOUND_PX = ExtractionSettings.flow_bound_px  # flow beyond this is clipped when stored
 CLIPPED_SHARE_WARNING = 0.001  # share of clipped values in a clip above which a build warns
@@ -35,8 +37,8 @@ FRAMES_AT_ONCE = 32  # frames whose flow is in memory at the same time
 
 
 def compute_flow(
-    frames_rgb: np.ndarray, schedule: str | tvl1.Schedule = "default", threads: int = 1
-) -> np.ndarray:
+    frames_rgb: npt.NDArray[np.uint8], schedule: str | tvl1.Schedule = "default", threads: int = 1
+) -> npt.NDArray[np.float32]:
     """TV-L1 flow between neighbouring frames of a clip.
 
     Frames are turned to gray by Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as ``cv2.cvtColor``
@@ -56,7 +58,7 @@ def compute_flow(
     return tvl1.flow_clip(gray_frames(frames_rgb), schedule, threads)
 
 
-def gray_frames(frames_rgb: np.ndarray) -> np.ndarray:
+def gray_frames(frames_rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """BT.601 luma of uint8 RGB frames [T, H, W, 3] as uint8 [T, H, W]."""
     import cv2
 
@@ -73,34 +75,36 @@ def gray_frames(frames_rgb: np.ndarray) -> np.ndarray:
     return gray
 
 
-def quantise(flow: np.ndarray, bound_px: float = BOUND_PX) -> np.ndarray:
+def quantise(flow: npt.NDArray[np.float32], bound_px: float = BOUND_PX) -> npt.NDArray[np.uint8]:
     """Flow in pixels to uint8 of the same shape, rounded to the nearest of 256 steps."""
     _check_bound(bound_px)
-    return np.rint((np.clip(flow, -bound_px, bound_px) + bound_px) * (127.5 / bound_px)).astype(
-        np.uint8
-    )
+    steps = (np.clip(flow, -bound_px, bound_px) + bound_px) * (127.5 / bound_px)
+    quantised: npt.NDArray[np.uint8] = np.rint(steps).astype(np.uint8)
+    return quantised
 
 
-def dequantise(values: np.ndarray, bound_px: float = BOUND_PX) -> np.ndarray:
+def dequantise(
+    values: npt.NDArray[np.uint8], bound_px: float = BOUND_PX
+) -> npt.NDArray[np.float32]:
     """uint8 values back to float32 pixels: the centre of each step, 127.5 being no motion."""
     _check_bound(bound_px)
     return values.astype(np.float32) * np.float32(bound_px / 127.5) - np.float32(bound_px)
 
 
-def clipped_share(flow: np.ndarray, bound_px: float = BOUND_PX) -> float:
+def clipped_share(flow: npt.NDArray[np.float32], bound_px: float = BOUND_PX) -> float:
     """Share of flow values, in [0, 1], that lie beyond the bound and are cut to it when stored."""
     _check_bound(bound_px)
     return float(np.mean(np.abs(flow) > bound_px)) if flow.size else 0.0
 
 
-def to_image(flow: np.ndarray, bound_px: float = BOUND_PX) -> np.ndarray:
+def to_image(flow: npt.NDArray[np.float32], bound_px: float = BOUND_PX) -> npt.NDArray[np.uint8]:
     """One flow field [H, W, 2] as the gray image that is stored: uint8 [2H, W], u over v."""
     if flow.ndim != 3 or flow.shape[2] != 2:
         raise ValueError(f"flow must be [H, W, 2]; got {list(flow.shape)}")
     return np.concatenate([quantise(flow[..., 0], bound_px), quantise(flow[..., 1], bound_px)])
 
 
-def from_image(image: np.ndarray, bound_px: float = BOUND_PX) -> np.ndarray:
+def from_image(image: npt.NDArray[np.uint8], bound_px: float = BOUND_PX) -> npt.NDArray[np.float32]:
     """A stored uint8 image [2H, W] back to float32 [H, W, 2], pixels."""
     if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] % 2:
         raise ValueError(
@@ -152,7 +156,7 @@ def _describe(settings: ExtractionSettings) -> Mapping[str, object]:
         "version": VERSION,
         "settings": {
             "schedule": settings.flow_schedule,
-            **asdict(tvl1.resolve_schedule(settings.flow_schedule)),
+            **asdict(resolve_schedule(settings.flow_schedule)),
             "gray": "BT.601",
             "bound_px": settings.flow_bound_px,
             "jpeg_quality": settings.jpeg_quality,

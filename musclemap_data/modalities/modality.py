@@ -68,13 +68,14 @@ def encode_jpeg(picture: Frames, settings: ExtractionSettings) -> bytes:
     import simplejpeg
 
     coloured = picture.shape[-1] == 3
-    return simplejpeg.encode_jpeg(
+    jpeg: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(picture),
         quality=settings.jpeg_quality,
         colorspace="RGB" if coloured else "GRAY",
         colorsubsampling="420" if coloured else "Gray",
         fastdct=False,
     )
+    return jpeg
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class Pictures:
         """
         import simplejpeg
 
-        return simplejpeg.decode_jpeg(jpeg, colorspace=self.colorspace)
+        picture: Frames = simplejpeg.decode_jpeg(jpeg, colorspace=self.colorspace)
+        return picture
 
     def problems(self, column: str, row: Row) -> list[str]:
         """What is wrong with the pictures of a row; every one of them is decoded."""
