@@ -112,6 +112,7 @@ def test_ten_mistakes_give_ten_errors_and_touch_nothing(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -133,6 +134,7 @@ def test_a_users_mistake_is_a_message_and_exit_code_2(tmp_path, words, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_one_bad_video_does_not_stop_the_others(tmp_path, make_video, serve):
     site = tmp_path / "site"
     good = make_video(site / "good.mp4")

@@ -27,6 +27,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(cases())
 def test_map_equals_scikit_learn_with_ties_and_empty_regions(case):
@@ -47,6 +48,7 @@ def test_map_equals_scikit_learn_with_ties_and_empty_regions(case):
         assert np.isnan(mean)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(cases(), st.integers(0, 2**32 - 1))
 def test_weighted_ap_equals_scikit_learn_and_repeated_clips(case, seed):
@@ -66,6 +68,7 @@ def test_weighted_ap_equals_scikit_learn_and_repeated_clips(case, seed):
             assert constant[replicate, region] == pytest.approx(labels[repeated, region].mean())
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(cases())
 def test_label_ranking_equals_scikit_learn(case):
@@ -78,6 +81,7 @@ def test_label_ranking_equals_scikit_learn(case):
         assert ours[kept].mean() == pytest.approx(theirs, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(cases(), SCORES)
 def test_f1_equals_scikit_learn_and_the_threshold_is_the_best(case, threshold):

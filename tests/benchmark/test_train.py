@@ -89,6 +89,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stop_after", "every_steps", "workers"),
     [(3, 0, 0), (4, 0, 0), (4, 1, 0), (5, 2, 2), (1, 0, 0)],

@@ -70,6 +70,7 @@ def test_ten_kills_lose_and_double_nothing(tmp_path):
     assert tally.clean, tally
 
 
+@pytest.mark.slow
 def test_a_second_run_on_the_same_folder_says_so_and_stops(calm, tmp_path):
     data = shutil.copytree(calm / "data", tmp_path / "data")
     before = shard_bytes(data)
@@ -84,6 +85,7 @@ def test_a_second_run_on_the_same_folder_says_so_and_stops(calm, tmp_path):
     assert_resumes(calm, data)
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_set_back_changes_nothing(calm, tmp_path, monkeypatch):
     data = tmp_path / "data"
     assert run("download", calm, data).returncode == 0
@@ -98,6 +100,7 @@ def test_a_clock_that_was_set_back_changes_nothing(calm, tmp_path, monkeypatch):
     assert_resumes(calm, data)
 
 
+@pytest.mark.slow
 def test_files_that_may_not_grow_are_a_message_and_the_build_goes_on_later(calm, tmp_path):
     """A full disk that needs no rights: no file over 60 kB. Rows fit, the shard does not."""
     data = tmp_path / "data"

@@ -232,6 +232,7 @@ ENDS = {  # column -> (some that are taken, some that are refused)
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", COLUMNS)
 def test_every_hostile_cell_once(folder, column):
     accepted, refused = set(), set()
@@ -244,6 +245,7 @@ def test_every_hostile_cell_once(folder, column):
     assert must_fail <= refused
 
 
+@pytest.mark.slow
 @many(2600)
 @given(content=csv_bytes())
 def test_hostile_cells(folder, content):
@@ -291,12 +293,14 @@ def test_the_originals_of_the_mutations_are_good(folder):
     assert check(folder, "m.parquet", good_parquet()) == 1
 
 
+@pytest.mark.slow
 @many(1300)
 @given(content=mutated(good_csv()))
 def test_a_csv_with_changed_bytes(folder, content):
     check(folder, "m.csv", content)
 
 
+@pytest.mark.slow
 @many(500)
 @given(content=mutated(good_parquet()))
 def test_a_parquet_with_changed_bytes(folder, content):
@@ -337,6 +341,7 @@ def _encodes(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+@pytest.mark.slow
 @many(500)
 @given(columns=typed_columns())
 def test_a_parquet_of_any_types(folder, columns):

@@ -129,6 +129,7 @@ def run_worker(work: Path, files: list[Path]) -> dict[str, dict]:
     return {line["name"]: line for line in lines}
 
 
+@pytest.mark.slow
 def test_every_file_ends_in_frames_or_in_a_class(outcomes):
     for name, found in outcomes.items():
         assert "traceback" not in found, f"{name}: {found.get('traceback')}"
@@ -159,11 +160,13 @@ EXPECTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_file_of_a_known_kind_ends_as_it_should(outcomes, name):
     assert outcomes[name].get("class", "frames") == EXPECTED[name], outcomes[name]
 
 
+@pytest.mark.slow
 def test_no_playlist_is_played(outcomes):
     names = [name for name in outcomes if name.startswith(("hls", "ffconcat", "dash", "sdp"))]
     assert len(names) >= 20
@@ -171,6 +174,7 @@ def test_no_playlist_is_played(outcomes):
         assert outcomes[name].get("class") == "not-a-video", outcomes[name]
 
 
+@pytest.mark.slow
 def test_a_good_video_of_each_container_has_its_frames(outcomes):
     for ending in ("mp4", "mov", "mkv", "webm", "avi", "ts", "flv", "nut"):
         found = outcomes[f"good.{ending}"]

@@ -164,6 +164,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({name: text for name in COLUMNS}), max_size=4))
 def test_any_table_is_either_read_or_refused_with_reasons(tmp_path_factory, rows):

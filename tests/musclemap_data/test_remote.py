@@ -95,6 +95,7 @@ def build(data: Path, modalities=("rgb",)) -> None:
     assert not report.failed
 
 
+@pytest.mark.slow
 def test_the_commands_work_on_a_remote_data_set(files, local, tmp_path):
     clips, folder = local
     write_manifest(folder.parent / "manifest.csv", clips)
@@ -117,6 +118,7 @@ def test_the_commands_work_on_a_remote_data_set(files, local, tmp_path):
     assert left == {"dataset.json", "ledger.sqlite", "shards", "videos"}
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_from_an_empty_copy(files, uploaded, tmp_path):
     command = [sys.executable, "-m", "cli", "extract-modalities", "--modalities", "rgb"]
     process = subprocess.Popen(
@@ -140,6 +142,7 @@ def test_killed_it_goes_on_from_an_empty_copy(files, uploaded, tmp_path):
     assert not files.exists(f"{ROOT}/musclemap.lock")
 
 
+@pytest.mark.slow
 def test_an_upload_that_fails_is_made_up_for(files, uploaded, monkeypatch):
     data = remote.local_copy(URL)
     put_file = files.put_file
@@ -159,6 +162,7 @@ def test_an_upload_that_fails_is_made_up_for(files, uploaded, monkeypatch):
     assert remote_shards(files) == shard_bytes(uploaded[1])
 
 
+@pytest.mark.slow
 def test_an_emptied_storage_does_not_empty_the_copy(files, uploaded):
     data = remote.local_copy(URL)
     build(data)
@@ -169,6 +173,7 @@ def test_an_emptied_storage_does_not_empty_the_copy(files, uploaded):
     assert shard_bytes(data) == before
 
 
+@pytest.mark.slow
 def test_two_machines_in_turn(files, uploaded, tmp_path, monkeypatch):
     first = remote.local_copy(URL)
     build(first)
@@ -190,6 +195,7 @@ def test_two_machines_in_turn(files, uploaded, tmp_path, monkeypatch):
         assert len(ledger.clips()) == 4
 
 
+@pytest.mark.slow
 def test_the_remote_wins_over_a_copy_that_was_left_behind(files, uploaded, tmp_path, monkeypatch):
     first = remote.local_copy(URL)
     build(first)
@@ -218,6 +224,7 @@ def test_what_is_there_is_not_sent_again(files, uploaded):
     assert {entry["name"]: entry["LastModified"] for entry in again} == shards | videos
 
 
+@pytest.mark.slow
 def test_changed_bytes_are_found(files, uploaded, tmp_path):
     build(remote.local_copy(URL))
     key = f"{ROOT}/shards/train-00000.parquet"
@@ -234,6 +241,7 @@ def test_a_shards_name_is_no_path(files, tmp_path):
         remote.local_copy(URL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("age_s", "host", "free"),
     [(30, "elsewhere", False), (700, "elsewhere", True), (30, None, False)],

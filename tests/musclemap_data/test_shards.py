@@ -107,6 +107,7 @@ def test_a_shard_that_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_a_long_clip_is_staged_and_written_without_holding_it():
     """400 MB of pictures on their way from spool to shard: the same memory as 40 MB."""

@@ -147,6 +147,7 @@ def test_present_joints_do_have_influence(name):
     assert (model({"skeleton": skeleton}) - before).abs().max() > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SKELETON_MODELS)
 def test_a_few_steps_fit_a_few_clips(name):
     torch.manual_seed(0)

@@ -242,6 +242,7 @@ def test_pretrained_weights_come_from_a_file(tmp_path):
         load_pretrained(backbone, path)
 
 
+@pytest.mark.slow
 def test_the_graph_compiles_in_one_piece():
     torch.manual_seed(0)
     model = MViT(frames=4, crop_size=32, width=8, depth=3, tokens=2).eval()

@@ -21,7 +21,7 @@ from benchmark.models.transm3e import (
     token_divergence,
     transm3e_teacher,
 )
-from benchmark.protocols.ablation import ABLATIONS, FULL
+from benchmark.protocols.ablation import ABLATIONS
 from musclemap_data.errors import UserError
 from tests.benchmark.models.overfit import QUICK, TINY, fits, random_batch
 from tests.conftest import REPOSITORY
@@ -182,6 +182,7 @@ def test_mctf_keeps_the_mean_when_both_branches_drop():
 # --- the model -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_trains_every_parameter_and_scores(name):
     torch.manual_seed(0)
@@ -208,9 +209,8 @@ def test_overfits_eight_clips_in_preset_tiny():
     assert fits(TINY, steps=40)
 
 
-@pytest.mark.parametrize(
-    "name", [FULL, *(pytest.param(row, marks=pytest.mark.slow) for row in ABLATIONS if row != FULL)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_overfits_eight_small_clips(name):
     assert fits(replace(TINY, **QUICK, **ABLATIONS[name]), steps=60)
 

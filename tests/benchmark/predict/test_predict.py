@@ -275,6 +275,7 @@ def test_undecided_is_a_matter_of_odds():
 # -- the verb -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_predict_from_a_video_to_everything_it_writes(data, person, tmp_path):
     done = musclemap(
         "predict", person, "--data", data, "--out", tmp_path / "out", "--window-s", "2",

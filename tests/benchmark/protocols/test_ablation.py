@@ -28,6 +28,7 @@ from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_record, make_row, make_split, write_dataset
 
 
+@pytest.mark.slow
 def test_the_ablation_runs_resumes_and_is_paired(dataset_dir, tiny, tmp_path):
     settings = tiny(model_width=8, joint_channels=4, test_views=1)
     result = run_ablation(dataset_dir, settings, [3], runs_dir=tmp_path)
@@ -80,6 +81,7 @@ def made_up(quality: float, seed: int, *, groups: int = 30) -> Predictions:
     return Predictions(clips, scores, np.ones(len(clips), np.int32))
 
 
+@pytest.mark.slow
 def test_equal_models_are_not_separated_and_a_clear_difference_is():
     same = compare_with_full([made_up(1.0, 0)], [made_up(1.0, 0)])
     for cell in same.values():
@@ -95,6 +97,7 @@ def test_equal_models_are_not_separated_and_a_clear_difference_is():
             assert low < cell.difference < high < 0
 
 
+@pytest.mark.slow
 def test_seeds_that_disagree_do_not_separate():
     full = [made_up(1.0, seed) for seed in range(3)]
     others = [made_up(quality, 10 + seed) for seed, quality in enumerate((1.6, 1.3, 0.6))]

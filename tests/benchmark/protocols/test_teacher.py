@@ -50,6 +50,7 @@ def test_no_teacher_is_trained_for_clips_without_rgb(smallest, tmp_path):
     assert not teachers(data / "runs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["skeleton", "rgb-diff"])
 def test_the_teacher_is_trained_kept_and_the_model_starts_from_it(
     dataset_dir, smallest, tmp_path, variant
@@ -77,6 +78,7 @@ def test_the_teacher_is_trained_kept_and_the_model_starts_from_it(
     assert [run.run for run in read_runs(tmp_path)] == [result.run]
 
 
+@pytest.mark.slow
 def test_a_teacher_is_used_again_where_settings_and_clips_match(dataset_dir, smallest, tmp_path):
     def run(on_step=None, subset=None, **changes) -> RunRecord:
         settings = smallest(variant="rgb-diff", pretrain_teacher=True, **changes)
@@ -154,6 +156,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_stopped_teacher_goes_on_to_the_same_result(dataset_dir, smallest, tmp_path):
     settings = smallest(variant="rgb-diff", pretrain_teacher=True, epochs=2)
     straight = complete_run(Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path / "a"))
@@ -175,6 +178,7 @@ def test_a_stopped_teacher_goes_on_to_the_same_result(dataset_dir, smallest, tmp
     assert resumed.scores == straight.scores
 
 
+@pytest.mark.slow
 def test_the_score_without_the_skeleton(dataset_dir, smallest, tmp_path):
     settings = smallest(epochs=2, learning_rate=0.01)
     whole = complete_run(Run(dataset_dir, "transm3e", settings, runs_dir=tmp_path))

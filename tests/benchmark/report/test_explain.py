@@ -70,6 +70,7 @@ def written_out(model: nn.Module, name: str, batch, region: int) -> np.ndarray:
     return np.maximum(result, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*INPUT_OF, *OUTPUT_OF])
 def test_is_the_formula_written_out(name, tiny):
     model, batch = make_model(name, tiny), random_batch()
@@ -121,6 +122,7 @@ def squares(clips: int, generator) -> tuple[torch.Tensor, torch.Tensor, torch.Te
     return video, there.float(), corners
 
 
+@pytest.mark.slow
 def test_a_network_that_finds_squares_looks_at_them():
     torch.manual_seed(0)
     backbone = MViT(frames=FRAMES, crop_size=SMALL, width=16, depth=2, tokens=20, drop_path=0.0)

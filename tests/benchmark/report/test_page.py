@@ -58,6 +58,7 @@ def small_run(folder: Path, **row: str) -> tuple[Path, Path]:
 # -- the page in a browser ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_log_of_a_page_sees_requests_and_errors(chromium_page, tmp_path):
     page, log = chromium_page
     path = tmp_path / "page.html"
@@ -73,6 +74,7 @@ def test_the_log_of_a_page_sees_requests_and_errors(chromium_page, tmp_path):
     assert "exception: boo" in log
 
 
+@pytest.mark.slow
 def test_the_report_in_a_browser(runs, dataset_dir, tmp_path, chromium_page):
     page, log = chromium_page
     out = write_report(runs / "transm3e", dataset_dir, tmp_path / "page" / "report.html")
@@ -112,6 +114,7 @@ def test_the_report_in_a_browser(runs, dataset_dir, tmp_path, chromium_page):
     assert log == []
 
 
+@pytest.mark.slow
 def test_a_hostile_name_does_nothing(tmp_path, chromium_page):
     page, log = chromium_page
     bad = "<img src=x onerror=alert(1)>\"'&$\\frac$"
@@ -131,6 +134,7 @@ def section(page: str, name: str) -> str:
     return page.split(f'<section id="{name}">')[1].split("</section>")[0]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_is_said_in_its_place(runs, dataset_dir, tmp_path):
     page = write_report(runs / "stgcn", dataset_dir, tmp_path / "stgcn.html").read_text()
     assert "needs a video model" in section(page, "gradcam")
@@ -147,6 +151,7 @@ def test_what_cannot_be_made_is_said_in_its_place(runs, dataset_dir, tmp_path):
     assert "<svg" in section(page, "calibration")
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else_and_repeats(runs, dataset_dir, tmp_path):
     first = write_report(runs / "transm3e", dataset_dir, tmp_path / "a.html", region="glutes")
     second = write_report(runs / "transm3e", dataset_dir, tmp_path / "b.html", region="glutes")
@@ -181,6 +186,7 @@ def test_mistakes_are_explained(runs, dataset_dir, tmp_path):
 # -- figures --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_figures_are_of_a_columns_width_with_their_fonts(runs, dataset_dir, tmp_path):
     written, left_out = write_figures(runs / "transm3e", dataset_dir, tmp_path / "a")
     assert left_out == {}
@@ -201,6 +207,7 @@ def test_figures_are_of_a_columns_width_with_their_fonts(runs, dataset_dir, tmp_
     assert [p.read_bytes() for p in written] == [p.read_bytes() for p in again]
 
 
+@pytest.mark.slow
 def test_the_verbs(runs, dataset_dir, tmp_path):
     data = tmp_path / "data"
     data.mkdir()

@@ -90,6 +90,7 @@ def test_a_lift_is_marked_only_where_its_interval_is_above_zero(run):
         assert cells[-2] == f"{100 * lift + 1e-6:+.1f}{'*' * marked}"
 
 
+@pytest.mark.slow
 def test_folds_share_a_row(run):
     runs = [run("toy", fold=(fold, 2), seed=seed) for fold in (1, 2) for seed in (0, 1)]
     runs.append(run("random", fold=(1, 2)))

@@ -298,6 +298,7 @@ def test_the_verb_serves_until_it_is_interrupted(data):
     assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_users_mistake_ends_the_verb_with_2(tmp_path, data):
     process = musclemap_browse("--data", tmp_path / "none")
     assert "There is no data set" in process.communicate(timeout=60)[1]
@@ -330,6 +331,7 @@ def drawn(page) -> int:
     return int(page.locator(".player").get_attribute("data-drawn"))
 
 
+@pytest.mark.slow
 def test_a_reader_filters_opens_and_plays_a_clip(data, serve_data, chromium_page, tmp_path):
     page, log = chromium_page
     address = f"http://{serve_data(data)}/"
@@ -416,6 +418,7 @@ def test_a_reader_filters_opens_and_plays_a_clip(data, serve_data, chromium_page
     assert log == []
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone_and_the_dark(data, serve_data, chromium_page, tmp_path):
     page, log = chromium_page
     address = f"http://{serve_data(data)}/"
@@ -438,6 +441,7 @@ def test_it_fits_a_phone_and_the_dark(data, serve_data, chromium_page, tmp_path)
     assert log == []
 
 
+@pytest.mark.slow
 def test_new_clips_appear_in_an_open_page(tmp_path, serve_data, chromium_page):
     page, log = chromium_page
     data = write_dataset(tmp_path / "data", plan=PLAN[:2])

@@ -140,6 +140,7 @@ def test_every_fault_ends_in_its_class_and_retry_gets_the_rest(tmp_path, video):
     assert list((data / "videos/.partial").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_host_that_refuses_is_left_alone_and_the_others_go_on(tmp_path, video):
     data = tmp_path / "data"
     settings = DownloadSettings(per_host=1, rate_limited_tries=1, rest_s=1800)
@@ -258,6 +259,7 @@ def test_a_dry_run_lists_sizes_and_failures_and_writes_nothing(tmp_path, video):
 COOKIES = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tlogin\tsecret-of-mine\n"
 
 
+@pytest.mark.slow
 def test_cookies_are_sent_and_kept_nowhere(tmp_path, video):
     cookies = tmp_path / "cookies.txt"
     cookies.write_text(COOKIES)

@@ -164,6 +164,7 @@ def test_wrong_values_are_refused() -> None:
     assert region_values({})["chest"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height", [160, 480])
 def test_png_shows_each_region_where_the_svg_does(height: int) -> None:
     blank = body_map_png(np.zeros(20), height)

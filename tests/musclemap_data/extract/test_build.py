@@ -68,6 +68,7 @@ def built(built_once, tmp_path):
     return tmp_path / "copy", clips
 
 
+@pytest.mark.slow
 def test_rows_hold_what_the_cut_shows(built):
     folder, _ = built
     data = folder / "data"
@@ -103,6 +104,7 @@ def test_a_second_run_has_nothing_to_do(built):
     assert shard_bytes(folder / "data") == before
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_bytes(built, tmp_path_factory, make_video):
     folder, _ = built
     other = tmp_path_factory.mktemp("other")
@@ -111,6 +113,7 @@ def test_workers_do_not_change_the_bytes(built, tmp_path_factory, make_video):
     assert shard_bytes(other / "data") == shard_bytes(folder / "data")
 
 
+@pytest.mark.slow
 def test_other_modalities_are_added_to_the_rows(built):
     folder, _ = built
     data = folder / "data"
@@ -124,6 +127,7 @@ def test_other_modalities_are_added_to_the_rows(built):
     assert shard_bytes(data) == complete
 
 
+@pytest.mark.slow
 def test_changed_settings_redo_their_modality_only(built):
     folder, _ = built
     data = folder / "data"
@@ -142,6 +146,7 @@ def test_changed_settings_redo_their_modality_only(built):
     assert {row["height"] for row in rows(data, "height")} == {32}
 
 
+@pytest.mark.slow
 def test_new_clips_extend_and_removed_ones_leave(built, make_video):
     folder, clips = built
     data = folder / "data"
@@ -163,6 +168,7 @@ def test_new_clips_extend_and_removed_ones_leave(built, make_video):
     assert shard_bytes(data) == before
 
 
+@pytest.mark.slow
 def test_a_relabelled_clip_moves_without_being_extracted_again(built):
     folder, clips = built
     data = folder / "data"
@@ -207,6 +213,7 @@ def test_failures_are_recorded_and_the_rest_is_built(tmp_path, make_video):
     assert (again.built, again.present, set(again.failed)) == (0, 1, {"c1", "c2", "gone"})
 
 
+@pytest.mark.slow
 def test_a_clip_that_fails_anew_keeps_what_it_had(built):
     folder, _ = built
     data = folder / "data"
@@ -224,6 +231,7 @@ def test_a_clip_that_fails_anew_keeps_what_it_had(built):
     assert validate_dataset(data)[1] == []
 
 
+@pytest.mark.slow
 def test_only_the_clips_asked_for_are_extracted(tmp_path, make_video):
     clips = make_clips(tmp_path, make_video)
     data = tmp_path / "data"
@@ -262,6 +270,7 @@ def test_bad_arguments_are_named(tmp_path):
         extract_modalities(tmp_path, modalities=["depth"])
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_built_anew(built):
     folder, _ = built
     data = folder / "data"
@@ -273,6 +282,7 @@ def test_a_damaged_shard_is_built_anew(built):
     assert shard_bytes(data) == before
 
 
+@pytest.mark.slow
 def test_a_data_set_of_another_format_version_is_refused_and_can_be_brought_up(built):
     """The version policy of docs/format.md."""
     folder, _ = built
@@ -304,6 +314,7 @@ def test_validate_finds_a_changed_byte_and_a_leak(built):
     assert any("sha256 differs" in text for text in problems)
 
 
+@pytest.mark.slow
 def test_validate_finds_the_same_video_under_two_names(tmp_path, make_video):
     make_video(tmp_path / "a.mp4")
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())

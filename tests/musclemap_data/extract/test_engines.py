@@ -65,6 +65,7 @@ def some_jobs(count: int) -> list[ClipJob]:
 # -- processes ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_clip_that_kills_its_worker_fails_alone(monkeypatch, workers):
     monkeypatch.setattr(local, "run_job", end_at_c2)

@@ -150,6 +150,7 @@ def test_a_window_holds_what_a_clip_of_the_same_times_holds(person, tmp_path):
     assert made[:2] == wanted
 
 
+@pytest.mark.slow
 def test_windows_beyond_what_can_be_read_are_named_and_the_others_kept(person, tmp_path):
     video = read_video(person)
     half = video.seconds / 2

@@ -273,6 +273,7 @@ def test_penn_action_repeats_its_bytes_and_respects_other_data(tmp_path: Path) -
         import_penn_action(tmp_path / "built", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_penn_action_on_the_whole_copy(shared_dir: Path, tmp_path: Path) -> None:
     report = import_penn_action(shared_dir / "skeletons" / "penn_action", tmp_path)
     assert report.clips == 2326 and len(report.activities) == 15 and not report.failed
@@ -518,6 +519,7 @@ def test_the_second_lock_holds_without_the_first(
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_deeply_nested_and_self_containing_lists_end(tmp_path: Path) -> None:
     path = tmp_path / "x.pkl"
     path.write_bytes(b"]" * 200_000 + b"a" * 199_999 + b".")
@@ -550,6 +552,7 @@ def test_plain_values_come_back(tmp_path: Path, value: Any, protocol: int, optim
     assert read_plain_pickle(path) == value
 
 
+@pytest.mark.slow
 @settings(
     deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -103,6 +103,7 @@ def rows(data: Path) -> Iterator[dict]:
         yield row
 
 
+@pytest.mark.slow
 def test_worker_processes_extract_it_into_rows_that_are_there(added, data):
     assert schema().names.index("edges") == schema().names.index("skeleton_people") + 1
     for row in rows(data):
@@ -116,6 +117,7 @@ def test_worker_processes_extract_it_into_rows_that_are_there(added, data):
         assert ((stored > 127) == (edges > 127)).mean() > 0.98
 
 
+@pytest.mark.slow
 def test_validate_finds_a_damaged_one(added, data, tmp_path):
     assert validate_dataset(data) == (2, [])
     path = shard_path(data, "train", 0)
@@ -136,6 +138,7 @@ def test_validate_finds_a_damaged_one(added, data, tmp_path):
     assert validate_dataset(data) == (2, [])
 
 
+@pytest.mark.slow
 def test_the_loader_the_models_and_the_report_read_it(added, data):
     sizes = {"crop_size": 32, "jitter_min": 36, "jitter_max": 44, "test_short_side": 36}
     settings = Settings.from_preset("tiny", frames=4, rate=2, modality="edges", **sizes)
@@ -173,6 +176,7 @@ def test_without_it_the_data_set_is_as_before(data):
         extract_modalities(data, modalities=("edges",))
 
 
+@pytest.mark.slow
 def test_a_shard_older_than_a_modality_reads_as_not_extracted(added, tmp_path, monkeypatch):
     with monkeypatch.context() as before:
         before.delitem(MODALITIES, "edges")

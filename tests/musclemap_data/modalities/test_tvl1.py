@@ -123,6 +123,7 @@ def test_torch_engine_agrees_with_numba(schedule: str) -> None:
     assert end_point_error(ours, theirs).max() < 0.1
 
 
+@pytest.mark.slow
 def test_torch_engine_follows_the_stop_rule_of_each_pair() -> None:
     moving, still = rendered_pair((1.0, 0.5), 1), rendered_pair((0, 0), 2)
     frames0, frames1 = (np.stack(frames) for frames in zip(moving, still, strict=True))

@@ -363,6 +363,7 @@ def _fetch_in_process(cache: str, log: str) -> None:
         assert path.read_bytes() == b"good"
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_fetch_once(tmp_path, monkeypatch):
     monkeypatch.delenv("MUSCLEMAP_BLAZEPOSE_DIR", raising=False)
     log = tmp_path / "log"
@@ -490,6 +491,7 @@ def real_frames(shared_dir: Path, name: str, count: int, step: int = 3) -> np.nd
     return np.stack(frames)
 
 
+@pytest.mark.slow
 def test_a_clip_s_skeleton_does_not_depend_on_what_came_before(shared_dir, real_weights):
     squat = real_frames(shared_dir, "squat_06.mp4", 12)
     push_up = real_frames(shared_dir, "push_up_02.mp4", 12)

@@ -371,6 +371,7 @@ def built_rows(data: Path) -> list[dict]:
     return [row | {"provenance": json.loads(row["provenance"])} for row in found]
 
 
+@pytest.mark.slow
 def test_another_backend_or_other_weights_redo_the_skeleton_only(downloaded, detector, model):
     def extract(**options):
         settings = ExtractionSettings(pose="rtmpose", pose_options=options)
@@ -403,6 +404,7 @@ def test_another_backend_or_other_weights_redo_the_skeleton_only(downloaded, det
         assert extract(**changed)[0].present == 2
 
 
+@pytest.mark.slow
 def test_clips_without_a_person_are_built_unless_a_person_is_required(
     downloaded, detector, model, tmp_path
 ):

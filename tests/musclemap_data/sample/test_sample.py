@@ -119,6 +119,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte(rendered: Path, tmp_path: Path) -> None:
     render_sample(tmp_path / "two", size=MINI, workers=2, truth=True)
     one, two = contents(rendered), contents(tmp_path / "two")
@@ -238,6 +239,7 @@ def test_hidden_joints_are_marked() -> None:
     assert set(np.unique(joints[:, 2])) <= {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_true_flow_explains_the_next_frame(moving: SyntheticVideo) -> None:
     gains = []
     for start, end in moving.clip_frames:
@@ -260,6 +262,7 @@ def test_true_flow_explains_the_next_frame(moving: SyntheticVideo) -> None:
     assert max(gains) < 0.95
 
 
+@pytest.mark.slow
 def test_true_flow_agrees_with_an_estimator(moving: SyntheticVideo) -> None:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     errors, sizes = [], []
@@ -277,6 +280,7 @@ def test_true_flow_agrees_with_an_estimator(moving: SyntheticVideo) -> None:
     assert np.mean(errors) < 0.6 * np.mean(sizes)
 
 
+@pytest.mark.slow
 def test_tvl1_against_the_true_flow(moving: SyntheticVideo) -> None:
     """The tool's own TV-L1 on the sample; the printed error is the figure of the README."""
     from musclemap_data.modalities.flow import compute_flow
@@ -300,6 +304,7 @@ def test_tvl1_against_the_true_flow(moving: SyntheticVideo) -> None:
     assert error[person].mean() < 0.6 * zero[person].mean()
 
 
+@pytest.mark.slow
 def test_blazepose_finds_the_synthetic_person() -> None:
     """The printed PCK is the figure of the README: 0.1 of the diagonal of the torso."""
     from musclemap_data.errors import UserError
@@ -352,6 +357,7 @@ def test_no_flow_across_a_cut(moving: SyntheticVideo) -> None:
 # --- motion ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activity", sorted(EXERCISES))
 def test_what_is_planted_stays_and_nothing_jerks(activity: str) -> None:
     size = sk.Dimensions(height=1.7, leg_ratio=0.98, arm_ratio=1.02)
