@@ -105,6 +105,9 @@ class Settings:
         "second", "the stream that MCTKD takes knowledge from (paper: the second)"
     )
     gradient_to_sender: bool = _documented(False, "let MCTKD also move the sender (paper: silent)")
+    skeleton_drop: float = _documented(
+        0.25, "share of training clips that are fused without the skeleton, as scoring without one"
+    )
     freeze_teacher: bool | None = _documented(
         None, "the second stream does not learn; none = only in variant rgb-diff (early code)"
     )

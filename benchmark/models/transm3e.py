@@ -106,6 +106,9 @@ class MCTKD(nn.Module):
     def forward(self, receivers: list[Tensor], senders: list[Tensor], present: Tensor) -> Tensor:
         """Mean divergence over batch, tokens and paired blocks: a float32 scalar.
 
+        A clip that is left out counts as 0 in the mean. So every clip weighs the same however
+        the batch is shared out among parts and processes.
+
         Args:
             receivers: receiver tokens after every block, ``[batch, tokens, width]``.
             senders: sender tokens after every block, ``[batch, tokens, width]``.
@@ -118,7 +121,7 @@ class MCTKD(nn.Module):
             if not self.gradient_to_sender:
                 target = target.detach()
             divergence = token_divergence(project(receivers[index]), target, self.temperature)
-            total = total + (divergence * weight).sum() / weight.sum().clamp(min=1)
+            total = total + (divergence * weight).mean()
         return total / max(len(self.pairs), 1)
 
 
@@ -365,6 +368,8 @@ class TransM3E(nn.Module):
         fusion: MCTF; without it the two token sets are averaged.
         freeze_teacher: the second stream neither learns nor normalises by batch statistics.
         gradient_to_sender: let MCTKD also move the sender.
+        skeleton_drop: share of training clips that are fused as if the second stream had seen
+            nothing, so that scoring without it is a path that training takes.
         temperature: MCTKD's T.
         distillation_weight: MCTKD's weight, multiplied by T^2.
         classes: number of logits.
@@ -382,6 +387,7 @@ class TransM3E(nn.Module):
         fusion: bool = True,
         freeze_teacher: bool = False,
         gradient_to_sender: bool = False,
+        skeleton_drop: float = 0.0,
         temperature: float = 10.0,
         distillation_weight: float = 0.9,
         classes: int = REGIONS,
@@ -397,6 +403,7 @@ class TransM3E(nn.Module):
         self.video = video
         self.teacher = teacher
         self.sender = sender
+        self.skeleton_drop = skeleton_drop
         self.freeze_teacher = freeze_teacher
         self.weight = distillation_weight * temperature**2
         widths = (video.widths, teacher.stream.widths)
@@ -436,8 +443,10 @@ class TransM3E(nn.Module):
         other = video.distillation
         if self.teacher_fuses and second is not None:
             matched = self.match_width(second.classification)
-            here = second.present[:, None, None]
-            other = torch.where(here, (other + matched) / 2, other)
+            here = second.present
+            if self.training and self.skeleton_drop > 0:
+                here = here & (torch.rand(here.shape, device=here.device) >= self.skeleton_drop)
+            other = torch.where(here[:, None, None], (other + matched) / 2, other)
         tokens = self._fuse(video.classification, other)
         logits: Tensor = self.head(self.dropout(tokens.mean(1)))
         if not self.training:
@@ -523,6 +532,7 @@ def transm3e(settings: Settings) -> TransM3E:
         fusion=settings.fusion,
         freeze_teacher=teacher_is_frozen(settings),
         gradient_to_sender=settings.gradient_to_sender,
+        skeleton_drop=settings.skeleton_drop,
         temperature=settings.temperature,
         distillation_weight=settings.distillation_weight,
         dropout=settings.dropout,

@@ -28,8 +28,8 @@ FOLDER = "teachers"
 
 # What only the fused model reads: teachers that differ in nothing else are one and the same.
 _OF_THE_FUSED_MODEL = (
-    "distillation", "fusion", "sender", "gradient_to_sender", "freeze_teacher", "temperature",
-    "distillation_weight", "pretrain_teacher", "teacher_weights",
+    "distillation", "fusion", "sender", "gradient_to_sender", "skeleton_drop", "freeze_teacher",
+    "temperature", "distillation_weight", "pretrain_teacher", "teacher_weights",
 )  # fmt: skip
 
 

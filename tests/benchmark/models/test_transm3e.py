@@ -89,8 +89,33 @@ def test_mctkd_leaves_out_clips_without_the_second_modality():
     mctkd = MCTKD([8], [8])
     got = mctkd(receivers, senders, torch.tensor([False, True]))
     alone = mctkd([receivers[0][1:]], [senders[0][1:]], torch.tensor([True]))
-    torch.testing.assert_close(got, alone)
+    torch.testing.assert_close(got, alone / 2)  # the mean over both clips
     assert mctkd(receivers, senders, torch.tensor([False, False])).item() == 0
+
+
+def test_mctkd_gives_every_clip_its_gradient_however_the_batch_is_parted():
+    """Each part divided by its own count once: a clip among absent ones weighed more."""
+    torch.manual_seed(0)
+    mctkd = MCTKD([8, 12], [4, 12])
+    receivers, senders = _states([8, 12], 8), _states([4, 12], 8)
+    present = torch.tensor([True, False, False, True, False, False, True, True])
+    gradients = []
+    for accumulate in (1, 4, 8):
+        mctkd.zero_grad()
+        for state in receivers:
+            state.grad = None
+        total = 0.0
+        for rows in torch.arange(8).chunk(accumulate):
+            parts = [[state[rows] for state in states] for states in (receivers, senders)]
+            loss = mctkd(*parts, present[rows]) * len(rows) / 8
+            loss.backward()
+            total += loss.item()
+        found = [state.grad.clone() for state in receivers]
+        found += [each.grad.clone() for each in mctkd.parameters()]
+        gradients.append([torch.tensor(total), *found])
+    for others in gradients[1:]:
+        torch.testing.assert_close(others, gradients[0], atol=1e-7, rtol=1e-5)
+    assert all(state[~present].eq(0).all() for state in gradients[0][1:3])
 
 
 @pytest.mark.parametrize("blocks, others", [(4, 10), (16, 10), (16, 16), (3, 1)])
@@ -243,6 +268,44 @@ def test_training_survives_a_batch_without_any_skeleton():
         assert parameter.grad is not None and parameter.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("drop", [0.0, 0.5, 1.0])
+def test_the_skeleton_is_left_out_of_the_fusion_for_a_share_of_the_clips(drop):
+    """So scoring without a skeleton is a path that training takes."""
+    torch.manual_seed(0)
+    settings = replace(SMALLEST, dropout=0.0, drop_path=0.0, skeleton_drop=drop)
+    model = MODELS["transm3e"](settings).train()
+    batch = random_batch(settings, 16)
+    batch["skeleton"][3].zero_()
+    reached = []
+    model.match_width.register_forward_hook(lambda _, __, out: reached.append(out))
+    output = model(batch)
+    (gradient,) = torch.autograd.grad(output.logits.sum(), reached[0], retain_graph=True)
+    fused = gradient.flatten(1).abs().amax(1) > 0
+    assert not fused[3]
+    expected = {0.0: 15, 1.0: 0}
+    assert fused.sum() == expected[drop] if drop in expected else 2 < fused.sum() < 13
+    # The skeleton is left out of the fusion alone: it still teaches, and learns.
+    assert output.distillation.item() > 0
+    training_loss(output, batch["muscles"]).backward()
+    weight = model.match_width.weight.grad
+    assert weight is not None and (weight.abs().max() > 0) == (drop < 1)
+    assert model.teacher.head.weight.grad.abs().max() > 0
+    # Scoring draws nothing.
+    model.eval()
+    assert torch.equal(model(batch), model(batch))
+    assert not torch.equal(model(batch), model({"rgb": batch["rgb"]}))
+
+
+def test_dropping_the_skeleton_in_training_is_the_path_without_it():
+    """The same numbers as from the video alone, apart from batch statistics that it has none of."""
+    torch.manual_seed(0)
+    settings = replace(SMALLEST, dropout=0.0, drop_path=0.0, skeleton_drop=1.0)
+    model = MODELS["transm3e"](settings)
+    batch = random_batch(settings, 3)
+    dropped = model.train()(batch).logits
+    torch.testing.assert_close(dropped, model.eval()({"rgb": batch["rgb"]}))
+
+
 def test_absent_joints_have_no_influence():
     torch.manual_seed(0)
     model = MODELS["transm3e"](SMALLEST).eval()
@@ -337,6 +400,8 @@ def test_settings_reach_the_model():
     assert not build().mctkd.gradient_to_sender
     assert build(gradient_to_sender=True).mctkd.gradient_to_sender
     assert build(checkpointing=True).video.backbone.checkpointing
+    assert build(skeleton_drop=0.4).skeleton_drop == 0.4
+    assert build().skeleton_drop == 0.25
     for refused in ({"freeze_teacher": True}, {"variant": "rgb-diff"}):
         with pytest.raises(UserError, match="freeze_teacher=false, or sender=second"):
             build(sender="video", **refused)
@@ -358,7 +423,7 @@ def test_checkpointing_changes_no_gradient():
 @pytest.mark.slow
 def test_the_training_graph_compiles_in_one_piece():
     torch.manual_seed(0)
-    model = MODELS["transm3e"](replace(SMALLEST, dropout=0.0)).train()
+    model = MODELS["transm3e"](replace(SMALLEST, dropout=0.0, skeleton_drop=0.0)).train()
     batch = random_batch(SMALLEST, 2)
     compiled = torch.compile(model, backend="eager", fullgraph=True)  # a graph break is an error
     for got, expected in zip(compiled(batch), model(batch), strict=True):
