@@ -36,6 +36,7 @@ from benchmark.data import (
 )
 from benchmark.losses import training_loss
 from benchmark.machine import Processes, autocast, to_device
+from benchmark.models.norm import share_batch_statistics
 from benchmark.record import TrainingRecord
 from benchmark.sampling import TrainingBatches
 from benchmark.settings import Settings
@@ -217,10 +218,7 @@ def _wrap(
     """What the loop calls: the model, compiled and shared among processes where asked for."""
     forward = model
     if processes.count > 1:
-        if device.type == "cuda":
-            # Batch statistics over all processes. PyTorch has this for GPUs only: on CPUs models
-            # with batch normalisation take those of each process.
-            forward = nn.SyncBatchNorm.convert_sync_batchnorm(forward)
+        forward = share_batch_statistics(forward, device)
         forward = nn.parallel.DistributedDataParallel(
             forward, device_ids=[device.index] if device.type == "cuda" else None
         )
@@ -245,7 +243,9 @@ def _step(
         group["lr"] = rate
     torch.manual_seed(_step_seed(settings.seed, state.step, processes.rank))
     optimizer.zero_grad(set_to_none=True)
-    parts = split_batch(to_device(batch, device), settings.accumulate)
+    # As many parts in every process: they meet in each part, where statistics are shared.
+    most = max(1, batch_clips // processes.count)
+    parts = split_batch(to_device(batch, device), min(settings.accumulate, most))
     total = torch.zeros((), device=device)
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
@@ -279,10 +279,10 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
 
 
 def split_batch(batch: Batch, parts: int) -> list[Batch]:
-    """At most ``parts`` batches of about the same size, in order; none is empty."""
-    chunks = {name: tensor.chunk(parts) for name, tensor in batch.items()}
-    count = len(next(iter(chunks.values())))
-    return [{name: chunk[number] for name, chunk in chunks.items()} for number in range(count)]
+    """``parts`` batches of about the same size, in order; fewer where one would be empty."""
+    parts = min(parts, len(next(iter(batch.values()))))
+    chunks = {name: tensor.tensor_split(parts) for name, tensor in batch.items()}
+    return [{name: chunk[number] for name, chunk in chunks.items()} for number in range(parts)]
 
 
 @dataclass

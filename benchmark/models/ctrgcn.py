@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from benchmark.models.graph import (
     GraphNetwork,
-    MaskedBatchNorm,
     TemporalConv,
     spatial_adjacency,
     strided_mask,
 )
+from benchmark.models.norm import MaskedBatchNorm
 from benchmark.models.weights import start_from
 from benchmark.settings import Settings
 

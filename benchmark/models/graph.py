@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.models.norm import MaskedBatchNorm
 from musclemap_data.skeleton import JOINT_COUNT
 
 # Parent of each joint on the tree with its root at the nose; the root is its own parent.
@@ -122,37 +123,6 @@ def mean_over_people(features: Tensor, mask: Tensor, batch_size: int) -> Tensor:
     seen = mask.amax((1, 2, 3)).view(batch_size, -1, 1)
     features = features.view(batch_size, seen.shape[1], -1)
     return (features * seen).sum(1) / seen.sum(1).clamp(min=1)
-
-
-class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of ``[people, channels, frames, joints]`` over present joints only.
-
-    Same parameters, buffers and evaluation as ``nn.BatchNorm2d``; in training the mean and variance
-    leave absent joints out. Absent joints come out as zero.
-    """
-
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalises ``features`` ``[people, channels, frames, joints]`` under ``mask``."""
-        assert self.running_mean is not None and self.running_var is not None  # noqa: S101
-        if self.training:
-            # In float32: sums over thousands of positions lose too much in bf16 autocast.
-            wide, count = features.float() * mask, mask.sum().clamp(min=1)
-            mean = wide.sum((0, 2, 3)) / count
-            centred = (wide - mean[:, None, None]) * mask
-            variance = centred.square().sum((0, 2, 3)) / count
-            with torch.no_grad():
-                present = (mask.sum() > 0).to(mean.dtype)
-                momentum = (self.momentum or 0.1) * present  # nobody in the batch: keep the past
-                unbiased = variance * count / (count - 1).clamp(min=1)
-                self.running_mean.lerp_(mean, momentum)
-                self.running_var.lerp_(unbiased, momentum)
-        else:
-            mean, variance = self.running_mean, self.running_var
-        scale = self.weight * (variance + self.eps).rsqrt()
-        shift = self.bias - mean * scale
-        # An affine map a channel; one fused multiply-add, then the mask.
-        out = torch.addcmul(shift[:, None, None], features, scale[:, None, None])
-        return (out * mask).to(features.dtype)
 
 
 class SpatialGraphConv(nn.Module):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.models.ctrgcn import MultiScaleBlock
-from benchmark.models.graph import PARENTS, GraphNetwork, MaskedBatchNorm, TemporalConv
+from benchmark.models.graph import PARENTS, GraphNetwork, TemporalConv
+from benchmark.models.norm import MaskedBatchNorm
 from benchmark.models.weights import start_from
 from benchmark.settings import Settings
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from benchmark.models.graph import (
     GraphNetwork,
-    MaskedBatchNorm,
     SpatialGraphConv,
     TemporalConv,
     strided_mask,
 )
+from benchmark.models.norm import MaskedBatchNorm
 from benchmark.models.weights import start_from
 from benchmark.settings import Settings
 

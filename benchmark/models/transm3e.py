@@ -23,11 +23,11 @@ from benchmark.models.ctrgcn import ChannelTopologyConv, MultiScaleBlock
 from benchmark.models.graph import (
     BLOCKS,
     STREAM_CHANNELS,
-    MaskedBatchNorm,
     skeleton_features,
     skeleton_mask,
 )
 from benchmark.models.mvit import DropPath, MViT, add_branch, load_pretrained
+from benchmark.models.norm import MaskedBatchNorm
 from benchmark.models.weights import load_exactly, read_weights
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError

@@ -18,11 +18,13 @@ from benchmark.checkpoint import latest_checkpoint, load_weights, save_weights
 from benchmark.data import ClipDataset
 from benchmark.losses import TrainingOutput
 from benchmark.machine import Processes, autocast, choose_device, join_processes, prepare_torch
+from benchmark.models import MODELS
 from benchmark.record import TrainingRecord
 from benchmark.score import predict
 from benchmark.settings import Settings
 from benchmark.train import learning_rate, make_optimizer, split_batch, train
 from musclemap_data.errors import UserError
+from tests.benchmark.conftest import make_row, write_dataset
 
 CPU = torch.device("cpu")
 
@@ -338,3 +340,59 @@ def test_two_processes_follow_the_curve_of_one(dataset_dir, tiny, tmp_path):
         load_weights(out / parts / "model.safetensors", together)
         torch.testing.assert_close(together.head.weight, alone.head.weight, atol=1e-4, rtol=1e-3)
         np.testing.assert_allclose(np.load(out / parts / "scores.npy"), scores, atol=1e-4)
+
+
+SHARED_MODELS = ("stgcn", "ctrgcn", "hdgcn", "c2d", "slow", "transm3e")
+
+
+@pytest.fixture
+def gappy_dir(tmp_path) -> Path:
+    """Ten training clips; half of them have no skeleton, the others miss joints."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(10):
+        row = make_row(f"t{number}", ("hop", "bend", "press")[number % 3], "train")
+        skeleton = row["skeleton"].reshape(-1, 1, 17, 3).copy()
+        skeleton[..., 2] *= rng.random(skeleton.shape[:-1]) > 0.3
+        row["skeleton"] = (skeleton * (number % 2)).ravel()
+        rows.append(row)
+    return write_dataset(tmp_path / "gappy", {"train": rows})
+
+
+def _curves(directory: Path, settings: Settings, out: Path, processes: Processes) -> None:
+    torch.set_num_threads(1)
+    for name in SHARED_MODELS:
+        torch.manual_seed(0)
+        run(directory, settings, out / name, model=MODELS[name](settings), processes=processes)
+
+
+def _share_every_model(
+    rank: int, port: int, directory: Path, settings: Settings, out: Path
+) -> None:
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    with join_processes("cpu") as processes:
+        _curves(directory, settings, out, processes)
+
+
+@pytest.mark.slow
+def test_two_processes_follow_the_curve_of_one_with_batch_norm_and_missing_skeletons(
+    gappy_dir, tiny, tmp_path
+):
+    """Three clips for one process and two for the other, each with other gaps."""
+    settings = tiny(
+        epochs=2, batch_size=5, crop_size=32, frames=4, model_width=16, model_depth=4,
+        joint_channels=8, dropout=0.0, drop_path=0.0, skeleton_drop=0.0,
+    )  # fmt: skip
+    _curves(gappy_dir, settings, tmp_path / "one", Processes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(
+        _share_every_model, (port, gappy_dir, settings, tmp_path / "two"), nprocs=2, join=True
+    )
+    for name in SHARED_MODELS:
+        one, two = (losses(tmp_path / side / name) for side in ("one", "two"))
+        assert len(one) == 4
+        assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-5), name

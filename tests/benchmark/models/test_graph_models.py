@@ -10,11 +10,11 @@ from benchmark.losses import training_loss
 from benchmark.models import MODELS
 from benchmark.models.graph import (
     PARENTS,
-    MaskedBatchNorm,
     skeleton_features,
     skeleton_mask,
     spatial_adjacency,
 )
+from benchmark.models.norm import MaskedBatchNorm
 from benchmark.settings import Settings
 from musclemap_data.skeleton import JOINTS
 
