@@ -27,6 +27,13 @@ def interval(ends: Sequence[float] | None, *, sign: str = "") -> str:
     return f"[{percent(ends[0], sign=sign)}, {percent(ends[1], sign=sign)}]"
 
 
+def p_value(p: float | None) -> str:
+    """``.012``; ``< .001`` for less; ``n/a`` for None."""
+    if p is None or not math.isfinite(p):
+        return NOT_THERE
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """Lines of cells as text: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
@@ -37,6 +38,11 @@ class Clip:
 
 
 _LIGHT_COLUMNS = [each.name for each in fields(Clip) if each.name not in ("shard", "row")]
+
+
+def activity_number(name: str) -> int:
+    """A number that stands for an activity in a batch: the same in every data set and process."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big")
 
 
 def read_clips(

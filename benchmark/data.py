@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmark import augment
-from benchmark.clips import Clip, read_clips
+from benchmark.clips import Clip, activity_number, read_clips
 from benchmark.sampling import TrainingBatches, view_indices, view_starts
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
@@ -140,6 +140,7 @@ class ClipDataset(Dataset[Batch]):
             item[name] = augment.planes(images)
         item["muscles"] = torch.tensor(clip.muscles, dtype=torch.float32)
         item["clip"] = torch.tensor(clip_index)
+        item["activity"] = torch.tensor(activity_number(clip.activity))
         return item
 
     def _read(self, clip: Clip) -> dict[str, pa.Scalar]:

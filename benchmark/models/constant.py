@@ -16,24 +16,28 @@ def _batch_size(batch: dict[str, Tensor]) -> int:
 
 
 class RandomScores(nn.Module):
-    """Independent scores from a seeded generator: what chance gives.
+    """A scorer that knows nothing, but says the same of all clips of an activity.
 
-    The generator runs on between calls, so two batches differ; a new model with the same seed
-    repeats the same sequence.
+    Labels belong to activities, so this, and not independent noise, is what a model without any
+    idea of muscles looks like. The scores of an activity are drawn from its name and the seed.
     """
 
     modalities: tuple[str, ...] = ()
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
-        # Carries the device, so that ``model.to(device)`` also moves the scores.
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)
+        self.seed = seed
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Returns logits ``[batch, 20]`` from a normal distribution."""
-        scores = torch.randn(_batch_size(batch), REGIONS, generator=self.generator)
-        return scores.to(self.get_buffer("anchor").device)
+        """Logits ``[batch, 20]`` from a normal distribution; ``batch["activity"]`` ``[batch]``."""
+        numbers = batch["activity"].tolist()
+        return torch.stack([self._of_activity(number) for number in numbers]).to(
+            batch["activity"].device
+        )
+
+    def _of_activity(self, number: int) -> Tensor:
+        generator = torch.Generator().manual_seed((number + self.seed * 1_000_003) % 2**63)
+        return torch.randn(REGIONS, generator=generator)
 
 
 class ConstantScores(nn.Module):

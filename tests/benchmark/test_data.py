@@ -63,13 +63,18 @@ def test_items_have_the_contracts_shapes(dataset_dir, tiny):
     assert item["skeleton"].shape == (1, 4, 17, 3)
     assert item["muscles"].shape == (20,)
     normalised = data.normalise_batch(item)
-    assert all(v.dtype == torch.float32 for name, v in normalised.items() if name != "clip")
+    names = {"clip", "activity"}
+    assert all(v.dtype == torch.float32 for name, v in normalised.items() if name not in names)
     assert item["muscles"].bool().tolist() == list(dataset.clips[0].muscles)
     batch = next(iter(make_loader(dataset, evaluation_batches(12, 4), workers=0)))
     assert batch["rgb"].shape == (4, 3, 4, 32, 32)
     assert batch["skeleton"].shape == (4, 1, 4, 17, 3)
     only = ClipDataset(dataset_dir, ["train"], ["skeleton"], tiny(), train=True)[0]
-    assert set(only) == {"skeleton", "muscles", "clip"}
+    assert set(only) == {"skeleton", "muscles", "clip", "activity"}
+    # One number an activity, in every process and data set; whole in int64.
+    numbers = {clip.activity: dataset[n]["activity"].item() for n, clip in enumerate(dataset.clips)}
+    assert len(set(numbers.values())) == len(numbers) == 4
+    assert numbers["hop"] == 15743707774018705
 
 
 def test_values_are_normalised(tmp_path, tiny):
