@@ -15,12 +15,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from benchmark.chance import ChanceLevel
 from benchmark.clips import Clip
 from benchmark.settings import MACHINE_SETTINGS, Settings, SettingValue, nearest_name
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
 
-VERSION = 1
+VERSION = 2
 """Of ``metrics.json``. A file of another version is refused."""
 
 DEFAULT_THRESHOLD = 0.5
@@ -45,11 +46,16 @@ class SplitScores:
     Attributes:
         planned: clips that the manifest lists for the split; None where that is not known.
         coverage: ``clips / planned``.
-        resampled: what the bootstrap of the intervals draws: ``videos`` or ``activities``.
+        left_out: what the intervals leave out in turn: ``videos`` or ``activities``.
         regions: how many regions have a positive clip, and so an average precision.
         trivial_regions: how many are active in every clip.
-        constant_map: the mAP of a constant score; ``lift`` is ``map - constant_map``.
+        skeletons: share of the clips that were scored with a skeleton, the others by the path
+            without one; None where the model reads no skeletons.
+        constant_map: the mAP of a constant score.
+        chance: what a scorer that knows nothing gets (:mod:`benchmark.chance`); None where clips
+            of one activity have different labels.
         per_region_ap: slug of a region -> its average precision.
+        per_region_chance: slug of a region -> its chance level.
         per_activity: slug of an activity -> its scores.
     """
 
@@ -58,25 +64,36 @@ class SplitScores:
     coverage: float | None
     videos: int
     activities: int
-    resampled: str
+    skeletons: float | None
+    left_out: str
     regions: int
     trivial_regions: int
     map: float | None
     map_interval: Interval | None
     constant_map: float | None
-    lift: float | None
-    lift_interval: Interval | None
+    chance: ChanceLevel | None
     f1_micro: float | None
     f1_macro: float | None
     label_ranking_ap: float | None
     calibration_error: float | None
     per_region_ap: Mapping[str, float | None]
+    per_region_chance: Mapping[str, ChanceLevel | None]
     per_activity: Mapping[str, ActivityScores]
 
     @property
     def groups(self) -> int:
-        """How many videos or activities the bootstrap draws from."""
-        return self.activities if self.resampled == "activities" else self.videos
+        """How many videos or activities the intervals rest on."""
+        return self.activities if self.left_out == "activities" else self.videos
+
+    @property
+    def excess(self) -> float | None:
+        """The mAP above its chance level."""
+        return excess(self.map, self.chance)
+
+
+def excess(mean_ap: float | None, chance: ChanceLevel | None) -> float | None:
+    """A score above its chance level; None where either is undefined."""
+    return None if mean_ap is None or chance is None else mean_ap - chance.mean
 
 
 @dataclass(frozen=True)
@@ -84,10 +101,14 @@ class MeanScores:
     """The mean of a split of known activities and one of new ones."""
 
     map: float | None
-    constant_map: float | None
-    lift: float | None
     map_interval: Interval | None
-    lift_interval: Interval | None
+    constant_map: float | None
+    chance: ChanceLevel | None
+
+    @property
+    def excess(self) -> float | None:
+        """The mAP above its chance level."""
+        return excess(self.map, self.chance)
 
 
 @dataclass(frozen=True)
@@ -121,17 +142,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference in mAP: is the first of two better on the same resampled clips?
+    """A paired difference in mAP: is the first of two better on the same clips?
 
     Attributes:
         difference: first - second.
         interval: its 95% interval.
-        share_better: of the replicates in which the first is better.
+        p: one-sided p value that the first is better by chance alone.
     """
 
     difference: float | None
     interval: Interval | None
-    share_better: float | None
+    p: float | None
 
 
 @dataclass(frozen=True)
@@ -262,7 +283,7 @@ class RunRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunRecord:
-        """From the content of a ``metrics.json`` of version 1.
+        """From the content of a ``metrics.json`` of version ``VERSION``.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError: something is missing, unknown or of
@@ -270,7 +291,6 @@ class RunRecord:
         """
         parts = {name: each for name, each in _nested(values).items() if name != "version"}
         parts["training"] = parts["training"] or None
-        parts.setdefault("teacher")  # the first files of version 1 have none
         dropped = parts.get("dropped", {})
         parts["dropped"] = {modality: _nested(each) for modality, each in dropped.items()}
         record: RunRecord = _from_json(cls, parts)
@@ -338,7 +358,10 @@ def read_record(run_dir: Path) -> RunRecord | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(values, dict) or values.get("version") != VERSION:
-        raise UserError(f"{path} is not of version {VERSION}; run the benchmark again")
+        raise UserError(
+            f"{path} is not of version {VERSION}: another MuscleMap wrote it, whose scores mean "
+            "something else. Run the benchmark again with --fresh, or move the run's folder away"
+        )
     try:
         return RunRecord.from_dict(values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -21,6 +21,12 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmark import metrics
+from benchmark.chance import (
+    PERMUTATIONS,
+    chance_level,
+    map_permutations,
+    permuted_average_precision,
+)
 from benchmark.clips import Clip
 from benchmark.data import (
     Batch,
@@ -30,6 +36,7 @@ from benchmark.data import (
     read_batches,
 )
 from benchmark.machine import Processes, autocast, to_device
+from benchmark.models.graph import skeleton_mask
 from benchmark.record import ActivityScores, Cost, Difference, MeanScores, Scores, SplitScores
 from benchmark.sampling import evaluation_batches
 from benchmark.settings import Settings
@@ -44,16 +51,25 @@ REGIONS = 20
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's scores: ``scores`` ``float32 [N, 20]``, probabilities, one row a clip."""
+    """A model's scores: ``scores`` ``float32 [N, 20]``, probabilities, one row a clip.
+
+    Attributes:
+        views: ``int [N]``, how many views were averaged.
+        skeletons: ``bool [N]``, whether any view of the clip had a skeleton; None where the model
+            reads none.
+    """
 
     clips: Sequence[Clip]
     scores: npt.NDArray[np.float32]
     views: npt.NDArray[np.int64]
+    skeletons: npt.NDArray[np.bool_] | None = None
 
     def of_split(self, split: str) -> Predictions:
         """The rows of one split."""
         rows = [index for index, clip in enumerate(self.clips) if clip.split == split]
-        return Predictions([self.clips[row] for row in rows], self.scores[rows], self.views[rows])
+        skeletons = None if self.skeletons is None else self.skeletons[rows]
+        clips = [self.clips[row] for row in rows]
+        return Predictions(clips, self.scores[rows], self.views[rows], skeletons)
 
     @property
     def labels(self) -> npt.NDArray[np.bool_]:
@@ -82,6 +98,7 @@ def predict(
     processes = processes or Processes()
     model.eval()
     logits = torch.zeros(len(dataset), REGIONS, dtype=torch.float64)
+    seen = torch.zeros(len(dataset), 1, dtype=torch.float64)
     batches = evaluation_batches(
         len(dataset), settings.batch_size, rank=processes.rank, processes=processes.count
     )
@@ -102,9 +119,12 @@ def predict(
                 output = model(to_device(batch, device))
             rows = torch.tensor([index for _, index in items])
             logits[rows] = output.detach().to("cpu", torch.float64)
+            if "skeleton" in batch:
+                mask = skeleton_mask(batch["skeleton"]).view(len(rows), -1)
+                seen[rows, 0] = mask.amax(1).to("cpu", torch.float64)
     if processes.count > 1:
-        shared = logits.to(device)
-        logits = processes.sum(shared).cpu()
+        shared = torch.cat([logits, seen], 1).to(device)
+        logits, seen = processes.sum(shared).cpu().split([REGIONS, 1], 1)
     if not bool(torch.isfinite(logits).all()):
         bad = int(torch.nonzero(~torch.isfinite(logits))[0, 0])
         clip = dataset.clips[dataset.items[bad][0]]
@@ -115,7 +135,10 @@ def predict(
     clip_indices = np.array([clip for clip, _ in dataset.items], dtype=np.int64)
     scores = average_views(torch.sigmoid(logits).numpy(), clip_indices, len(dataset.clips))
     views = np.bincount(clip_indices, minlength=len(dataset.clips))
-    return Predictions(dataset.clips, scores, views)
+    skeletons = None
+    if "skeleton" in dataset.modalities:
+        skeletons = np.bincount(clip_indices, seen[:, 0].numpy(), minlength=len(views)) > 0
+    return Predictions(dataset.clips, scores, views, skeletons)
 
 
 def average_views(
@@ -140,7 +163,7 @@ def average_views(
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """One row a clip: identity, the 20 labels, the 20 scores and the number of views averaged."""
+    """One row a clip: identity, views averaged, whether with a skeleton, 20 labels, 20 scores."""
     regions = [muscle.slug for muscle in load_muscles()]
     clips = predictions.clips
     columns: dict[str, pa.Array] = {
@@ -148,6 +171,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         for name in ("clip_id", "video_id", "activity", "split")
     }
     columns["views"] = pa.array(predictions.views, pa.int32())
+    if predictions.skeletons is not None:
+        columns["skeleton"] = pa.array(predictions.skeletons, pa.bool_())
     columns["muscles"] = pa.FixedSizeListArray.from_arrays(
         pa.array(predictions.labels.ravel(), pa.bool_()), REGIONS
     )
@@ -177,15 +202,14 @@ def read_predictions(path: Path) -> Predictions:
             for number, row in enumerate(rows)
         ]  # fmt: skip
         scores = np.array(table["scores"].to_pylist(), dtype=np.float32).reshape(-1, REGIONS)
-        return Predictions(clips, scores, table["views"].to_numpy())
+        skeletons = table["skeleton"].to_numpy() if "skeleton" in table.column_names else None
+        return Predictions(clips, scores, table["views"].to_numpy(), skeletons)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} cannot be read as predictions: {error}") from error
 
 
-def compare_predictions(
-    first: Predictions, second: Predictions, *, replicates: int = metrics.REPLICATES
-) -> dict[str, Difference]:
-    """Is the first better? Differences of mAP, each replicate on the same resampled clips.
+def compare_predictions(first: Predictions, second: Predictions) -> dict[str, Difference]:
+    """Is the first better? Differences of mAP on the same clips, the same groups left out.
 
     Returns:
         The difference of each split that both scored, and of ``val`` and ``test`` (the mean of
@@ -207,38 +231,27 @@ def compare_predictions(
         )
     order = [rows[1][clip.clip_id][0] for clip in first.clips]
     aligned = Predictions(first.clips, second.scores[order], second.views[order])
-    points: dict[str, float] = {}
-    resampled: dict[str, npt.NDArray[np.float64]] = {}
+    spreads: dict[str, metrics.Spread] = {}
     for split in EVALUATION_SPLITS:
         both = [each.of_split(split) for each in (first, aligned)]
-        if not both[0].clips:
-            continue
-        values = [
-            float(metrics.mean_over_regions(metrics.average_precision(each.scores, each.labels)))
-            for each in both
-        ]
-        groups = bootstrap_groups(split, both[0].clips)
-        draws = [
-            metrics.bootstrap(each.scores, each.labels, groups, replicates=replicates).mean_ap
-            for each in both
-        ]
-        points[split] = values[0] - values[1]
-        resampled[split] = draws[0] - draws[1]
+        if both[0].clips:
+            (one, one_left), (two, two_left) = (map_and_left_out(each, split) for each in both)
+            spreads[split] = metrics.spread(one - two, one_left - two_left)
     for half in ("val", "test"):
-        if f"{half}_known" in points and f"{half}_new" in points:
-            points[half] = (points[f"{half}_known"] + points[f"{half}_new"]) / 2
-            resampled[half] = (resampled[f"{half}_known"] + resampled[f"{half}_new"]) / 2
+        if f"{half}_known" in spreads and f"{half}_new" in spreads:
+            spreads[half] = metrics.mean_spread(spreads[f"{half}_known"], spreads[f"{half}_new"])
     return {
-        name: Difference(
-            _none_if_nan(point), metrics.interval(resampled[name]), _share_above_0(resampled[name])
-        )
-        for name, point in points.items()
+        name: Difference(_none_if_nan(each.value), each.interval(), each.p_above(0.0))
+        for name, each in spreads.items()
     }
 
 
-def _share_above_0(replicates: npt.NDArray[np.float64]) -> float | None:
-    """Of the replicates that are defined."""
-    return _none_if_nan(_mean(np.where(np.isfinite(replicates), replicates > 0, np.nan)))
+def map_and_left_out(predictions: Predictions, split: str) -> tuple[float, npt.NDArray[np.float64]]:
+    """The mAP of a split, and without each of its groups in turn."""
+    scores, labels = predictions.scores, predictions.labels
+    value = metrics.mean_over_regions(metrics.average_precision(scores, labels))
+    groups = interval_groups(split, predictions.clips)
+    return float(value), metrics.leave_groups_out(scores, labels, groups)
 
 
 def score_model(
@@ -284,10 +297,7 @@ def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.de
 
 
 def score_predictions(
-    predictions: Predictions,
-    planned: Mapping[str, int | None] | None = None,
-    *,
-    replicates: int = metrics.REPLICATES,
+    predictions: Predictions, planned: Mapping[str, int | None] | None = None
 ) -> Scores:
     """All metrics of a run; what is undefined is None.
 
@@ -301,38 +311,49 @@ def score_predictions(
         np.concatenate([each.labels for each in validation]),
     )
     splits: dict[str, SplitScores] = {}
-    resampled: dict[str, metrics.Bootstrap] = {}
-    for split, each in by_split.items():
-        resampled[split] = metrics.bootstrap(
-            each.scores, each.labels, bootstrap_groups(split, each.clips), replicates=replicates
-        )
+    spreads: dict[str, metrics.Spread] = {}
+    dealt: dict[str, npt.NDArray[np.float64]] = {}
+    for number, (split, each) in enumerate(by_split.items()):
+        spreads[split] = metrics.spread(*map_and_left_out(each, split))
+        # Known and new activities are dealt their labels independently of each other.
+        aps = _dealt_average_precision(each, seed=number)
+        dealt[split] = map_permutations(aps)
         splits[split] = _score_split(
-            each, resampled[split], threshold, split, (planned or {}).get(split)
+            each, spreads[split], aps, threshold, split, (planned or {}).get(split)
         )
     means: dict[str, MeanScores] = {}
     for half in ("val", "test"):
         known, new = f"{half}_known", f"{half}_new"
-        pair = splits[known], splits[new]
-        # Known and new clips are resampled independently of each other.
+        spread = metrics.mean_spread(spreads[known], spreads[new])
         means[half] = MeanScores(
-            map=_middle(*(each.map for each in pair)),
-            constant_map=_middle(*(each.constant_map for each in pair)),
-            lift=_middle(*(each.lift for each in pair)),
-            map_interval=metrics.interval((resampled[known].mean_ap + resampled[new].mean_ap) / 2),
-            lift_interval=metrics.interval((resampled[known].lift + resampled[new].lift) / 2),
+            map=_none_if_nan(spread.value),
+            map_interval=spread.interval(),
+            constant_map=_middle(splits[known].constant_map, splits[new].constant_map),
+            chance=chance_level((dealt[known] + dealt[new]) / 2),
         )
     return Scores(splits, means, threshold)
 
 
-def bootstrap_groups(split: str, clips: Sequence[Clip]) -> npt.NDArray[np.object_]:
-    """What the bootstrap of a split resamples: activities where they are new, else videos."""
+def interval_groups(split: str, clips: Sequence[Clip]) -> npt.NDArray[np.object_]:
+    """What the intervals of a split leave out: activities where they are new, else videos."""
     new = split.endswith("_new")
     return np.array([clip.activity if new else clip.video_id for clip in clips], dtype=object)
 
 
+def _dealt_average_precision(predictions: Predictions, seed: int) -> npt.NDArray[np.float64]:
+    """AP of each region under permuted label sets; NaN where labels are not of activities."""
+    labels, clips = predictions.labels, predictions.clips
+    sets = {(clip.activity, clip.muscles) for clip in clips}
+    if len(sets) > len({activity for activity, _ in sets}):
+        return np.full((1 + PERMUTATIONS, REGIONS), np.nan)
+    activities = [clip.activity for clip in clips]
+    return permuted_average_precision(predictions.scores, labels, activities, seed=seed)
+
+
 def _score_split(
     predictions: Predictions,
-    resampled: metrics.Bootstrap,
+    spread: metrics.Spread,
+    dealt: npt.NDArray[np.float64],
     threshold: float | None,
     split: str,
     planned: int | None,
@@ -340,7 +361,6 @@ def _score_split(
     scores, labels, clips = predictions.scores, predictions.labels, predictions.clips
     regions = [muscle.slug for muscle in load_muscles()]
     average_precision = metrics.average_precision(scores, labels)
-    mean_ap = float(metrics.mean_over_regions(average_precision))
     constant = float("nan")
     if clips:
         constant = float(metrics.mean_over_regions(metrics.constant_average_precision(labels)))
@@ -356,14 +376,18 @@ def _score_split(
         coverage=len(clips) / planned if planned else None,
         videos=len({clip.video_id for clip in clips}),
         activities=len(activities),
-        resampled="activities" if split.endswith("_new") else "videos",
+        skeletons=(
+            float(predictions.skeletons.mean())
+            if predictions.skeletons is not None and clips
+            else None
+        ),
+        left_out="activities" if split.endswith("_new") else "videos",
         regions=int(np.isfinite(average_precision).sum()),
         trivial_regions=int(labels.all(axis=0).sum()) if clips else 0,
-        map=_none_if_nan(mean_ap),
-        map_interval=metrics.interval(resampled.mean_ap),
+        map=_none_if_nan(spread.value),
+        map_interval=spread.interval(),
         constant_map=_none_if_nan(constant),
-        lift=_none_if_nan(mean_ap - constant),
-        lift_interval=metrics.interval(resampled.lift),
+        chance=chance_level(map_permutations(dealt)),
         f1_micro=_none_if_nan(micro),
         f1_macro=_none_if_nan(macro),
         label_ranking_ap=_none_if_nan(_mean(ranking)),
@@ -371,6 +395,9 @@ def _score_split(
         per_region_ap={
             region: _none_if_nan(float(value))
             for region, value in zip(regions, average_precision, strict=True)
+        },
+        per_region_chance={
+            region: chance_level(dealt[:, number]) for number, region in enumerate(regions)
         },
         per_activity={
             name: ActivityScores(int(np.sum(rows)), _none_if_nan(_mean(ranking[np.array(rows)])))

@@ -32,9 +32,7 @@ def results(
     ] = None,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option(
-            metavar="RUN RUN", help="Is the first better? Paired: on the same resampled clips."
-        ),
+        typer.Option(metavar="RUN RUN", help="Is the first better? Paired: on the same clips."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.cells import p_value
 from benchmark.predict.runs import TrainedRun
-from benchmark.record import DEFAULT_THRESHOLD
+from benchmark.record import DEFAULT_THRESHOLD, SplitScores
 from musclemap_data.catalog import load_muscles
 
 PREDICTION_VERSION = 1
@@ -191,6 +192,12 @@ def _doubts_of_regions(run: TrainedRun, regions: Mapping[str, Mapping[str, Any]]
     return doubts
 
 
+def _chance(scores: SplitScores) -> str:
+    if scores.chance is None:
+        return "no chance level is known"
+    return f"chance: {scores.chance.mean:.0%}, p {p_value(scores.chance.p)}"
+
+
 def _doubts_of_run(run: TrainedRun, prediction: Mapping[str, Any]) -> list[str]:
     doubts = []
     for kind in ("known", "new"):
@@ -198,7 +205,7 @@ def _doubts_of_run(run: TrainedRun, prediction: Mapping[str, Any]) -> list[str]:
         if scores.map is not None and scores.calibration_error is not None:
             doubts.append(
                 f"On {scores.clips} test clips of {kind} activities its mAP is {scores.map:.0%} "
-                f"(a constant score: {scores.constant_map:.0%}), and its probabilities are off by "
+                f"({_chance(scores)}), and its probabilities are off by "
                 f"{scores.calibration_error:.0%} on average."
             )
     if not doubts:

@@ -1,13 +1,12 @@
 """TransM3E with one part left out or replaced at a time, each against the full model.
 
-The differences are paired: both models score the same clips, and every replicate of the bootstrap
-resamples them alike (videos where activities are known, whole activities where they are new). A
+The differences are paired: both models score the same clips, and the intervals leave out the same
+groups in turn (videos where activities are known, whole activities where they are new). A
 difference whose 95% interval holds 0 is called *not separated*.
 
-With k > 1 seeds the interval covers the choice of seeds, too: ``s / sqrt(k) * t`` is added to each
-replicate of the mean difference, where s is the standard deviation of the k differences on the
-clips as they are, and t is drawn from Student's distribution with k - 1 degrees of freedom. One
-seed says nothing of what training itself varies; its interval is about these two sets of weights.
+With k > 1 seeds the interval covers the choice of seeds, too: the variance of the mean over seeds,
+with k - 1 degrees of freedom, is added to that over the groups. One seed says nothing of what
+training itself varies; its interval is about these two sets of weights.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ from benchmark.protocols.teacher import MODEL, check_teacher, complete_run
 from benchmark.record import DataRecord, Interval, RunRecord
 from benchmark.run import Run
 from benchmark.score import (
-    EVALUATION_SPLITS,
     Predictions,
-    bootstrap_groups,
+    map_and_left_out,
     read_predictions,
 )
 from benchmark.settings import Settings
@@ -48,7 +46,6 @@ ABLATIONS: dict[str, Mapping[str, Any]] = {
 """Row of the table -> the settings that differ from the full model's."""
 
 COLUMNS = ("test_known", "test_new", "test")
-_SEED_OF_T = 0
 
 
 @dataclass(frozen=True)
@@ -178,25 +175,24 @@ def compare_with_full(
     runs: Sequence[Predictions], full: Sequence[Predictions] | None
 ) -> dict[str, Cell]:
     """One row of the result: its scores, and the differences to the full model's."""
-    own = [_draws(each) for each in runs]
-    base = None if full is None else [_draws(each) for each in full]
+    own = [_scores(each) for each in runs]
+    base = None if full is None else [_scores(each) for each in full]
     row = {}
     for column in COLUMNS:
-        point, drawn = over_seeds(
-            [points[column] for points, _ in own], [draws[column] for _, draws in own]
-        )
-        cell = Cell(_none_if_nan(point), metrics.interval(drawn.clip(0, 1)))
+        spread = over_seeds(own, column)
+        cell = Cell(_none_if_nan(spread.value), spread.interval())
         if base is not None:
-            point, drawn = over_seeds(
-                [a[0][column] - b[0][column] for a, b in zip(own, base, strict=True)],
-                [a[1][column] - b[1][column] for a, b in zip(own, base, strict=True)],
-            )
-            ends = metrics.interval(drawn.clip(-1, 1))
+            differences = [
+                {split: (a[split][0] - b[split][0], a[split][1] - b[split][1]) for split in a}
+                for a, b in zip(own, base, strict=True)
+            ]
+            spread = over_seeds(differences, column)
+            ends = spread.interval()
             # No interval, no claim; and an end that is 0 is no distance from 0.
             separated = ends is not None and (ends[0] > 0 or ends[1] < 0)
             cell = replace(
                 cell,
-                difference=_none_if_nan(point),
+                difference=_none_if_nan(spread.value),
                 difference_interval=ends,
                 separated=separated,
             )
@@ -208,38 +204,33 @@ def _none_if_nan(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _draws(
-    predictions: Predictions,
-) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float64]]]:
-    """mAP of each column, and its bootstrap replicates.
-
-    The replicates of two models on the same clips resample these alike: sorted by name, the groups
-    get the same weights.
-    """
-    points: dict[str, float] = {}
-    draws: dict[str, npt.NDArray[np.float64]] = {}
-    for split in EVALUATION_SPLITS:
-        each = predictions.of_split(split)
-        order = sorted(range(len(each.clips)), key=lambda index: each.clips[index].clip_id)
-        clips = [each.clips[index] for index in order]
-        scores, labels = each.scores[order], each.labels[order]
-        points[split] = float(metrics.mean_over_regions(metrics.average_precision(scores, labels)))
-        draws[split] = metrics.bootstrap(scores, labels, bootstrap_groups(split, clips)).mean_ap
-    points["test"] = (points["test_known"] + points["test_new"]) / 2
-    draws["test"] = (draws["test_known"] + draws["test_new"]) / 2
-    return points, draws
+_SplitValues = Mapping[str, tuple[float, npt.NDArray[np.float64]]]
+"""Split -> a value, and it without each group in turn."""
 
 
-def over_seeds(
-    points: Sequence[float], draws: Sequence[npt.NDArray[np.float64]]
-) -> tuple[float, npt.NDArray[np.float64]]:
-    """Mean over seeds, and its replicates; see the top of this file for the term of the seeds."""
-    mean = np.mean(draws, axis=0)
-    if len(points) > 1:
-        error = np.std(points, ddof=1) / np.sqrt(len(points))
-        rng = np.random.default_rng(_SEED_OF_T)
-        mean = mean + error * rng.standard_t(len(points) - 1, size=mean.shape)
-    return float(np.mean(points)), mean
+def _scores(predictions: Predictions) -> _SplitValues:
+    return {
+        split: map_and_left_out(predictions.of_split(split), split)
+        for split in ("test_known", "test_new")
+    }
+
+
+def over_seeds(seeds: Sequence[_SplitValues], column: str) -> metrics.Spread:
+    """The mean over seeds in one column; see the top of this file for the term of the seeds."""
+    splits = ("test_known", "test_new") if column == "test" else (column,)
+    parts = [
+        metrics.spread(
+            float(np.mean([each[split][0] for each in seeds])),
+            np.mean([each[split][1] for each in seeds], axis=0),
+        )
+        for split in splits
+    ]
+    whole = parts[0] if len(parts) == 1 else metrics.mean_spread(*parts)
+    if len(seeds) == 1:
+        return whole
+    values = [float(np.mean([each[split][0] for split in splits])) for each in seeds]
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    return metrics.with_error(whole, error, len(values) - 1)
 
 
 def format_ablation(result: Ablation) -> str:
@@ -278,10 +269,10 @@ def _notes(result: Ablation) -> list[str]:
     ]
     full = result.runs[FULL][0]
     counts = [
-        f"{full.scores.splits[name].groups} {full.scores.splits[name].resampled}"
+        f"{full.scores.splits[name].groups} {full.scores.splits[name].left_out}"
         for name in COLUMNS[:2]
     ]
-    notes.append(f"Resampled: {counts[0]} of known activities and {counts[1]} of the new.")
+    notes.append(f"Intervals over {counts[0]} of known activities and {counts[1]} of the new.")
     if len(result.seeds) == 1:
         notes.append(
             "One seed: the intervals cover the choice of clips, not the chance in training, so a "

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import metrics
+from benchmark.record import SplitScores
 from benchmark.score import Predictions
 from musclemap_data.catalog import load_activities, load_muscles, normalise_name
 from musclemap_data.errors import UserError
@@ -60,24 +61,27 @@ class RegionScores:
 
     Attributes:
         average_precision: in 0..1.
-        constant: what a constant score would get: the share of positives.
+        chance: what a scorer that knows nothing gets (:mod:`benchmark.chance`).
+        p: of the average precision above it.
         positives: clips in which the region is active.
         clips: clips of the split.
     """
 
     average_precision: npt.NDArray[np.float64]
-    constant: npt.NDArray[np.float64]
+    chance: npt.NDArray[np.float64]
+    p: npt.NDArray[np.float64]
     positives: npt.NDArray[np.int64]
     clips: int
 
 
-def region_scores(predictions: Predictions) -> RegionScores:
+def region_scores(predictions: Predictions, scores: SplitScores) -> RegionScores:
     """Average precision of every region, with what is needed to judge it."""
     labels = predictions.labels
-    nothing = np.full(labels.shape[1], np.nan)
+    levels = [scores.per_region_chance[muscle.slug] for muscle in load_muscles()]
     return RegionScores(
         metrics.average_precision(predictions.scores, labels),
-        metrics.constant_average_precision(labels) if len(labels) else nothing,
+        np.array([level.mean if level else np.nan for level in levels]),
+        np.array([level.p if level else np.nan for level in levels]),
         labels.sum(axis=0),
         len(labels),
     )

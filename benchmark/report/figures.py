@@ -58,6 +58,15 @@ class Material:
         return analysis.of_half(self.predictions, self.half)
 
     @property
+    def regions(self) -> dict[str, tuple[str, analysis.RegionScores]]:
+        """Of the same: heading -> (colour, scores of each region)."""
+        parts = self.record.scores.splits
+        return {
+            name: (colour, analysis.region_scores(clips, parts[name.replace(" ", "_")]))
+            for name, (colour, clips) in self.splits.items()
+        }
+
+    @property
     def splits(self) -> dict[str, tuple[str, Predictions]]:
         """Known and new: heading -> (colour, clips), where there are clips."""
         found = {}
@@ -120,7 +129,7 @@ def regions_figure(material: Material) -> Figure:
     """Average precision of each region, known against new."""
     return plots.region_bars(
         [muscle.name for muscle in load_muscles()],
-        {name: (c, analysis.region_scores(clips)) for name, (c, clips) in material.splits.items()},
+        material.regions,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.cells import NOT_THERE, percent
+from benchmark.cells import NOT_THERE, p_value, percent
 from benchmark.clips import Clip, read_clips
 from benchmark.record import read_identity
 from benchmark.report import analysis, figures, plots
@@ -90,16 +90,16 @@ def _results(material: Material) -> Found:
 
 
 def _regions(material: Material) -> Found:
-    scores = {name: analysis.region_scores(c) for name, (_, c) in material.splits.items()}
+    scores = {name: regions for name, (_, regions) in material.regions.items()}
     header = ["muscle region"]
     for name in scores:
-        header += [f"{name}: AP in %", "constant in %", "active in clips"]
+        header += [f"{name}: AP in %", "chance in %", "p", "active in clips"]
     rows = []
     for muscle in load_muscles():
         line = [muscle.name]
         for each in scores.values():
             line += [percent(each.average_precision[muscle.index])]
-            line += [percent(each.constant[muscle.index])]
+            line += [percent(each.chance[muscle.index]), p_value(each.p[muscle.index])]
             line += [f"{each.positives[muscle.index]} of {each.clips}"]
         rows.append(line)
     svg = plots.to_svg(figures.regions_figure(material), "Average precision of each muscle region")

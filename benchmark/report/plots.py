@@ -81,7 +81,7 @@ def save_pdf(figure: Figure, path: Path) -> None:
 def interval_plot(
     labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[SplitScores]]]
 ) -> Figure:
-    """mAP of runs: a dot, its interval as a bar, and a tick at the constant score.
+    """mAP of runs: a dot, its interval as a bar, and a tick at its chance level.
 
     Args:
         labels: one a row.
@@ -92,14 +92,14 @@ def interval_plot(
         axes.plot([], [], "o", color=colour, markersize=4, label=name)
         for row, each in enumerate(scores):
             y = row + (number - (len(series) - 1) / 2) * 0.36
-            if each.constant_map is not None:
-                axes.vlines(100 * each.constant_map, y - 0.16, y + 0.16, color=_INK, linewidth=1)
+            if each.chance is not None:
+                axes.vlines(100 * each.chance.mean, y - 0.16, y + 0.16, color=_INK, linewidth=1)
             if each.map_interval is not None:
                 low, high = each.map_interval
                 axes.hlines(y, 100 * low, 100 * high, color=colour, linewidth=2.5, alpha=0.5)
             if each.map is not None:
                 axes.plot(100 * each.map, y, "o", color=colour, markersize=4, clip_on=False)
-    axes.plot([], [], "|", color=_INK, label="constant score")
+    axes.plot([], [], "|", color=_INK, label="chance level")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 100)
@@ -112,7 +112,7 @@ def interval_plot(
 
 @rc_context(_STYLE)
 def region_bars(regions: Sequence[str], series: Mapping[str, tuple[str, RegionScores]]) -> Figure:
-    """Average precision of every region: one bar a split, a tick at the constant score.
+    """Average precision of every region: one bar a split, a tick at its chance level.
 
     Behind each bar stands the number of clips in which the region is active.
 
@@ -132,10 +132,10 @@ def region_bars(regions: Sequence[str], series: Mapping[str, tuple[str, RegionSc
         for row in rows:
             text = str(scores.positives[row])
             axes.text(101.5, y[row], text, va="center", fontsize=5.5, color=colour)
-        constant = 100 * scores.constant[defined]
-        axes.vlines(constant, y[defined] - 0.44 * thickness, y[defined] + 0.44 * thickness,
+        chance = 100 * scores.chance[defined]
+        axes.vlines(chance, y[defined] - 0.44 * thickness, y[defined] + 0.44 * thickness,
                     color=_INK, linewidth=1.0,
-                    label="constant score" if number == len(series) - 1 else None)  # fmt: skip
+                    label="chance level" if number == len(series) - 1 else None)  # fmt: skip
     axes.set_yticks(rows, regions)
     axes.set_ylim(len(regions) - 0.5, -0.5)
     axes.set_xlim(0, 100)

@@ -1,7 +1,7 @@
 """The table that compares finished runs, as text, CSV, Markdown, LaTeX and HTML.
 
 A row is a model; its columns are known activities, new ones and their mean, on validation and on
-test. Beside each mAP stand its 95% interval and the lift over a constant score. Runs that differ
+test. Beside each mAP stand its 95% interval, its chance level and its p. Runs that differ
 in the seed alone share a row (mean, and spread over seeds); so do the folds of the protocol
 activity-folds (mean, and spread over folds).
 """
@@ -14,10 +14,11 @@ import io
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from benchmark.cells import NOT_THERE, aligned, interval, percent
+from benchmark.cells import NOT_THERE, aligned, interval, p_value, percent
+from benchmark.chance import SIGNIFICANT, ChanceLevel
 from benchmark.record import Difference, MeanScores, RunRecord, SplitScores
 from benchmark.report import plots
 from benchmark.report.templates import render
@@ -54,7 +55,7 @@ class Table:
 
 
 def make_tables(runs: Sequence[RunRecord]) -> list[Table]:
-    """The comparison: mAP in percent, its 95% interval, the lift over a constant score.
+    """The comparison: mAP in percent, its 95% interval, its chance level, its p.
 
     Runs on different clips are not comparable and get tables of their own.
     """
@@ -107,7 +108,7 @@ def _setting(name: str, value: SettingValue) -> str:
 
 
 def _model_rows(label: str, runs: Sequence[RunRecord]) -> list[list[str]]:
-    """Three lines of a model: mAP; its interval or spread; the lift."""
+    """The lines of a model: mAP; its interval or spread; chance; the excess over it; p."""
     cells = [[run.scores.of(part) for run in runs] for part in COLUMNS]
     reasons = [_reason(runs[0], part) for part in COLUMNS]
     blank = [""] * (len(_FIXED_COLUMNS) - 1)
@@ -123,8 +124,10 @@ def _model_rows(label: str, runs: Sequence[RunRecord]) -> list[list[str]]:
     if len(runs) > 1:
         kind = "± over folds" if runs[0].data.folds else "± over seeds"
     second = [f"  {kind}", *blank, *(_range(runs, part) for part in COLUMNS)]
-    third = ["  lift over constant", *blank, *map(_lift, cells)]
-    return [first, second, third]
+    chance = ["  chance (95th perc.)", *blank, *map(_chance, cells)]
+    above = ["  above chance", *blank, *map(_excess, cells)]
+    p = ["  p", *blank, *map(_p, cells)]
+    return [first, second, chance, above, p]
 
 
 def _repeats(runs: Sequence[RunRecord]) -> str:
@@ -148,7 +151,7 @@ def _split_facts(run: RunRecord) -> list[list[str]]:
         "coverage": of_splits(_coverage),
         "regions in the mean": of_splits(lambda s: f"{s.regions} of {len(s.per_region_ap)}"),
         "regions always on": of_splits(lambda split: str(split.trivial_regions)),
-        "resampled": of_splits(lambda split: f"{split.groups} {split.resampled}"),
+        "intervals over": of_splits(lambda split: f"{split.groups} {split.left_out}"),
     }
     return [[name, "", "", "", *cells] for name, cells in facts.items()]
 
@@ -181,10 +184,12 @@ def _span(values: Sequence[int]) -> str:
 def _notes(runs: Sequence[RunRecord]) -> list[str]:
     devices = sorted({run.machine.device for run in runs})
     notes = [
-        f"{_SURE} The 95% interval of the lift lies above 0, in every run of the row. "
-        "GMACs: 10^9 multiply-adds of one "
-        f"view. clips/s: scoring, all views, on {', '.join(devices)}.",
-        "On few clips even random scores lie above a constant: compare with the row of random.",
+        "Chance: what the same scores get when the label sets are dealt anew to the activities; "
+        "mean and 95th percentile. With few activities it is high, and so is any mAP.",
+        f"{_SURE} p < {SIGNIFICANT} in every run of the row; p: share of the deals that score at "
+        "least as high (the largest of the runs).",
+        f"GMACs: 10^9 multiply-adds of one view. clips/s: scoring, all views, on "
+        f"{', '.join(devices)}.",
     ]
     if runs[0].data.folds:
         notes.append(
@@ -198,8 +203,7 @@ def _notes(runs: Sequence[RunRecord]) -> list[str]:
     )
     if any(each.trivial_regions for each in runs[0].scores.splits.values()):
         notes.append(
-            "Regions always on: active in every clip, so any score has average precision 1; "
-            "judge by the lift."
+            "Regions always on: active in every clip, so any score has average precision 1."
         )
     return notes
 
@@ -264,12 +268,11 @@ def format_csv(runs: Sequence[RunRecord]) -> str:
     """One line a run and split, all numbers as shares (not percent), empty where undefined."""
     numbers = (
         "clips", "planned", "coverage", "videos", "activities", "regions", "trivial_regions", "map",
-        "constant_map", "lift", "f1_micro", "f1_macro", "label_ranking_ap", "calibration_error",
+        "constant_map", "excess", "f1_micro", "f1_macro", "label_ranking_ap", "calibration_error",
     )  # fmt: skip
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    intervals = ("map_interval", "lift_interval")
-    ends = [f"{name}_{end}" for name in intervals for end in ("low", "high")]
+    ends = ["map_interval_low", "map_interval_high", "chance", "chance_95th", "p"]
     who = ["run", "model", "preset", "seed", "data", "fold", "folds", "parameters"]
     cost = ["multiply_adds_per_view", "clips_per_s"]
     writer.writerow([*who, *cost, "split", *numbers, *ends])
@@ -279,7 +282,8 @@ def format_csv(runs: Sequence[RunRecord]) -> str:
         first += [run.cost.multiply_adds_per_view, run.cost.clips_per_s]
         for part in COLUMNS:
             values = run.scores.of(part)
-            pairs = [end for name in intervals for end in getattr(values, name) or ("", "")]
+            pairs = [*(values.map_interval or ("", ""))]
+            pairs += astuple(values.chance) if values.chance else ("", "", "")
             rest = [getattr(values, name, None) for name in numbers]  # a mean has but a few
             writer.writerow([*first, part, *rest, *pairs])
     return text.getvalue()
@@ -314,18 +318,17 @@ def write_table(path: Path, runs: Sequence[RunRecord]) -> None:
 
 def format_comparison(first: str, second: str, differences: Mapping[str, Difference]) -> str:
     """What :func:`benchmark.run.compare_runs` found, as plain text."""
-    rows = [["mAP in %", "difference", "95% interval", "better in"]]
+    rows = [["mAP in %", "difference", "95% interval", "p"]]
     for part, heading in COLUMNS.items():
         if part in differences:
             each = differences[part]
-            share = NOT_THERE if each.share_better is None else f"{each.share_better:.0%}"
             numbers = [percent(each.difference, sign="+"), interval(each.interval, sign="+")]
-            rows.append([heading, *numbers, share])
+            rows.append([heading, *numbers, p_value(each.p)])
     return "\n".join(
         [
-            f"{first} minus {second}, on the same resampled clips",
+            f"{first} minus {second}, on the same clips",
             *aligned(rows),
-            "better in: the share of the replicates in which the first has the higher mAP.",
+            "p: one-sided, that the first is better by chance alone.",
         ]
     )
 
@@ -342,7 +345,7 @@ def _mean(values: Sequence[float | None], reason: str) -> str:
 
 
 def _range(runs: Sequence[RunRecord], part: str) -> str:
-    """The bootstrap interval of one run, or the standard deviation over seeds or folds."""
+    """The interval of one run, or the standard deviation over seeds or folds."""
     if len(runs) == 1:
         return interval(runs[0].scores.of(part).map_interval)
     groups: dict[int, list[float]] = {}
@@ -354,13 +357,33 @@ def _range(runs: Sequence[RunRecord], part: str) -> str:
     return f"± {percent(statistics.stdev(means))}" if len(means) > 1 else NOT_THERE
 
 
-def _lift(cells: Sequence[SplitScores | MeanScores]) -> str:
-    values = [each.lift for each in cells if each.lift is not None]
-    if not values:
+def _levels(cells: Sequence[SplitScores | MeanScores]) -> list[ChanceLevel]:
+    """The chance levels of a cell's runs; none where one of them has none."""
+    levels = [each.chance for each in cells if each.chance is not None]
+    return levels if len(levels) == len(cells) else []
+
+
+def _chance(cells: Sequence[SplitScores | MeanScores]) -> str:
+    levels = _levels(cells)
+    if not levels:
         return NOT_THERE
-    intervals = [each.lift_interval for each in cells]
-    sure = all(each is not None and each[0] > 0 for each in intervals)
+    mean, high = (
+        statistics.fmean(each) for each in zip(*((c.mean, c.high) for c in levels), strict=True)
+    )
+    return f"{percent(mean)} ({percent(high)})"
+
+
+def _excess(cells: Sequence[SplitScores | MeanScores]) -> str:
+    levels = _levels(cells)
+    values = [each.excess for each in cells if each.excess is not None]
+    if not levels or not values:
+        return NOT_THERE
+    sure = all(level.significant for level in levels)
     return percent(statistics.fmean(values), sign="+") + (_SURE if sure else " ")
+
+
+def _p(cells: Sequence[SplitScores | MeanScores]) -> str:
+    return p_value(max((level.p for level in _levels(cells)), default=None))
 
 
 def _coverage(split: SplitScores) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from benchmark.cells import percent
+from benchmark.cells import p_value, percent
 from benchmark.report.pictures import data_url
 
 
@@ -33,5 +33,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(percent=percent, data_url=data_url, words=words)
+    environment.globals.update(percent=percent, p_value=p_value, data_url=data_url, words=words)
     return environment

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from benchmark import run
+from benchmark.chance import ChanceLevel
 from benchmark.record import (
     Cost,
     DataRecord,
@@ -142,15 +143,18 @@ def make_rows(clips_per_activity: int = 3) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+CHANCE = ChanceLevel(mean=0.35, high=0.45, p=0.004)
+
+
 def make_split(name: str, **changes: Any) -> SplitScores:
     """Made-up scores of one split."""
     scores = SplitScores(
         clips=10, planned=10, coverage=1.0, videos=5, activities=5,
-        resampled="activities" if name.endswith("_new") else "videos", regions=20,
-        trivial_regions=0, map=0.5, map_interval=(0.4, 0.6), constant_map=0.3, lift=0.2,
-        lift_interval=(0.1, 0.3), f1_micro=0.5, f1_macro=0.4, label_ranking_ap=0.7,
-        calibration_error=0.1,
-        per_region_ap={muscle.slug: 0.5 for muscle in load_muscles()}, per_activity={},
+        skeletons=None, left_out="activities" if name.endswith("_new") else "videos", regions=20,
+        trivial_regions=0, map=0.5, map_interval=(0.4, 0.6), constant_map=0.3, chance=CHANCE,
+        f1_micro=0.5, f1_macro=0.4, label_ranking_ap=0.7, calibration_error=0.1,
+        per_region_ap={muscle.slug: 0.5 for muscle in load_muscles()},
+        per_region_chance={muscle.slug: CHANCE for muscle in load_muscles()}, per_activity={},
     )  # fmt: skip
     return replace(scores, **changes)
 
@@ -160,7 +164,7 @@ def make_record(
 ) -> RunRecord:
     """A made-up finished run; ``splits`` replaces the scores of single splits."""
     names = ("val_known", "val_new", "test_known", "test_new")
-    mean = MeanScores(0.5, 0.3, 0.2, (0.4, 0.6), (0.1, 0.3))
+    mean = MeanScores(0.5, (0.4, 0.6), 0.3, CHANCE)
     scores = Scores(
         {**{name: make_split(name) for name in names}, **(splits or {})},
         {"val": mean, "test": mean},

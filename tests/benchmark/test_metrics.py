@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from benchmark import metrics
@@ -120,7 +121,7 @@ def test_calibration_error():
     assert np.isnan(metrics.calibration_error(np.empty((0, 20)), np.empty((0, 20), bool)))
 
 
-def test_a_constant_score_has_no_lift_and_trivial_regions_score_one():
+def test_a_constant_score_gets_the_share_of_positives_and_trivial_regions_score_one():
     rng = np.random.default_rng(0)
     labels = rng.random((50, 20)) < 0.4
     labels[:, 3] = True
@@ -129,41 +130,102 @@ def test_a_constant_score_has_no_lift_and_trivial_regions_score_one():
     np.testing.assert_allclose(constant, metrics.constant_average_precision(labels))
     assert constant[3] == 1.0
     assert np.isnan(constant[7])
-    replicates = metrics.bootstrap(np.ones((50, 20)), labels, np.arange(50) % 10)
-    np.testing.assert_allclose(replicates.lift, 0.0, atol=1e-12)
+    groups = np.arange(50) % 10
+    left_out = metrics.leave_groups_out(np.ones((50, 20)), labels, groups)
+    for group, value in enumerate(left_out):
+        share = metrics.constant_average_precision(labels[groups != group])
+        assert value == pytest.approx(metrics.mean_over_regions(share), abs=1e-12)
     assert metrics.average_precision(rng.random((50, 20)), labels)[3] == 1.0
 
 
-def test_bootstrap_resamples_groups_not_clips():
-    """Copies of a clip within its group add nothing, so the interval must not shrink."""
-    rng = np.random.default_rng(1)
-    labels = rng.random((12, 20)) < 0.5
-    scores = rng.random((12, 20)) + 0.5 * labels
-    once = metrics.bootstrap(scores, labels, np.arange(12))
-    copied = metrics.bootstrap(
-        np.repeat(scores, 30, axis=0), np.repeat(labels, 30, axis=0), np.repeat(np.arange(12), 30)
+def case_of(groups: int, clips: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores that know a little, labels, and a group for each of ``groups * clips`` clips."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random((groups * clips, 20)) < 0.5
+    return rng.random(labels.shape) + 0.5 * labels, labels, np.repeat(np.arange(groups), clips)
+
+
+def test_each_group_is_left_out_whole():
+    scores, labels, groups = case_of(7, 3, seed=1)
+    names = np.array([f"video {group}" for group in groups], dtype=object)
+    for group, value in enumerate(metrics.leave_groups_out(scores, labels, names)):
+        kept = groups != group
+        expected = metrics.average_precision(scores[kept], labels[kept])
+        assert value == pytest.approx(metrics.mean_over_regions(expected), abs=1e-12)
+
+
+def test_copies_within_a_group_do_not_narrow_the_interval():
+    scores, labels, groups = case_of(12, 1, seed=1)
+    once = metrics.leave_groups_out(scores, labels, groups)
+    copied = metrics.leave_groups_out(
+        *(np.repeat(each, 30, axis=0) for each in (scores, labels, groups))
     )
-    np.testing.assert_allclose(once.mean_ap, copied.mean_ap, atol=1e-12)
-    low, high = metrics.interval(once.mean_ap)
+    np.testing.assert_allclose(once, copied, atol=1e-12)
     point = metrics.mean_over_regions(metrics.average_precision(scores, labels))
+    low, high = metrics.spread(point, once).interval()
     assert low < point < high
 
 
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    """The mean of a known population lies in most 95% intervals (a bootstrap of 30 is rough)."""
+def test_leaving_out_does_not_depend_on_the_order_of_the_clips():
+    """Also where there are so many groups that they are joined."""
+    for groups in (9, metrics.MAX_GROUPS + 50):
+        scores, labels, members = case_of(groups, 2, seed=2)
+        names = np.array([f"{member:04}" for member in members], dtype=object)
+        order = np.random.default_rng(3).permutation(len(scores))
+        straight = metrics.leave_groups_out(scores, labels, names)
+        mixed = metrics.leave_groups_out(scores[order], labels[order], names[order])
+        assert len(straight) == min(groups, metrics.MAX_GROUPS)
+        np.testing.assert_allclose(mixed, straight, atol=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(np.float64, st.integers(2, 30), elements=st.floats(-100, 100)))
+def test_the_error_of_a_mean_is_its_standard_error(values):
+    """Of a mean, the jackknife is ``s / sqrt(n)`` exactly, and the interval is Student's."""
+    count, mean = len(values), values.mean()
+    found = metrics.spread(mean, (values.sum() - values) / (count - 1))
+    error = values.std(ddof=1) / np.sqrt(count)
+    assert found.error == pytest.approx(error, abs=1e-9)
+    assert found.degrees == count - 1
+    if error > 1e-3:
+        low, high = stats.t.interval(0.95, count - 1, mean, error)
+        assert found.interval() == pytest.approx((low, high))
+        theirs = stats.ttest_1samp(values, 1.5, alternative="greater").pvalue
+        assert found.p_above(1.5) == pytest.approx(theirs, abs=1e-6)
+
+
+def test_a_difference_that_is_always_nothing_is_never_better():
+    nothing = metrics.spread(0.0, np.zeros(8))
+    assert nothing.interval() == (0.0, 0.0)
+    assert nothing.p_above(0.0) == 1.0
+    assert metrics.spread(0.1, np.full(8, 0.1)).p_above(0.0) == 0.0
+
+
+def test_errors_add_up_with_the_degrees_of_welch():
+    first, second = metrics.Spread(0.4, 0.03, 5), metrics.Spread(0.6, 0.04, 11)
+    mean = metrics.mean_spread(first, second)
+    assert (mean.value, mean.error) == (pytest.approx(0.5), pytest.approx(0.025))
+    assert mean.degrees == pytest.approx(0.05**4 / (0.03**4 / 5 + 0.04**4 / 11))
+    assert metrics.with_error(first, 0.0, 2) == metrics.Spread(0.4, 0.03, pytest.approx(5))
+    undefined = metrics.mean_spread(first, metrics.Spread(0.6, float("nan"), 0))
+    assert undefined.interval() is None and undefined.p_above(0.0) is None
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    """The score of a known population lies in 95% of the intervals from 80 clips of it."""
     rng = np.random.default_rng(2)
     big_labels = rng.random((20000, 3)) < 0.4
     big_scores = rng.normal(size=(20000, 3)) + big_labels
     truth = metrics.mean_over_regions(metrics.average_precision(big_scores, big_labels))
     hits = 0
-    for trial in range(60):
+    for _ in range(200):
         chosen = rng.choice(20000, 80, replace=False)
-        replicates = metrics.bootstrap(
-            big_scores[chosen], big_labels[chosen], np.arange(80), replicates=200, seed=trial
-        )
-        low, high = metrics.interval(replicates.mean_ap)
+        scores, labels = big_scores[chosen], big_labels[chosen]
+        point = metrics.mean_over_regions(metrics.average_precision(scores, labels))
+        left_out = metrics.leave_groups_out(scores, labels, np.arange(80))
+        low, high = metrics.spread(point, left_out).interval()
         hits += low <= truth <= high
-    assert hits >= 48
+    assert 180 <= hits <= 199
 
 
 def test_with_few_groups_the_interval_still_holds_the_score():
@@ -172,17 +234,19 @@ def test_with_few_groups_the_interval_still_holds_the_score():
     labels = np.repeat(rng.random((4, 20)) < 0.35, 5, axis=0)
     for seed in range(20):
         scores = np.random.default_rng(seed).random(labels.shape) + 0.3 * labels
-        replicates = metrics.bootstrap(scores, labels, np.repeat(np.arange(4), 5))
-        low, high = metrics.interval(replicates.mean_ap)
         point = metrics.mean_over_regions(metrics.average_precision(scores, labels))
+        left_out = metrics.leave_groups_out(scores, labels, np.repeat(np.arange(4), 5))
+        low, high = metrics.spread(point, left_out).interval()
         assert low < point < high
 
 
 def test_too_few_groups_or_clips_give_no_interval():
     labels = np.ones((5, 20), bool)
-    assert metrics.interval(metrics.bootstrap(labels * 0.5, labels, np.zeros(5)).mean_ap) is None
-    empty = metrics.bootstrap(np.empty((0, 20)), np.empty((0, 20), bool), np.empty(0))
-    assert metrics.interval(empty.mean_ap) is None
+    one = metrics.leave_groups_out(labels * 0.5, labels, np.zeros(5))
+    assert metrics.spread(1.0, one).interval() is None
+    empty = metrics.leave_groups_out(np.empty((0, 20)), np.empty((0, 20), bool), np.empty(0))
+    assert metrics.spread(float("nan"), empty).interval() is None
+    assert metrics.spread(1.0, empty).p_above(0.0) is None
     assert np.isnan(metrics.average_precision(np.empty((0, 20)), np.empty((0, 20), bool))).all()
 
 

@@ -1,4 +1,4 @@
-"""``metrics.json`` and ``settings.json``: written, read back; old files stay readable."""
+"""``metrics.json`` and ``settings.json``: written, read back; what cannot be read is explained."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmark.chance import ChanceLevel
 from benchmark.record import (
     ActivityScores,
     DataRecord,
@@ -26,16 +27,14 @@ from tests.benchmark.conftest import make_record, make_split
 
 SPLIT = {
     "clips": 1, "planned": 2, "coverage": 0.5, "videos": 1, "activities": 1,
-    "resampled": "activities", "regions": 2, "trivial_regions": 1, "map": 0.75,
-    "map_interval": None, "constant_map": 0.5, "lift": 0.25, "lift_interval": [0.1, 0.4],
+    "skeletons": 0.5, "left_out": "activities", "regions": 2, "trivial_regions": 1, "map": 0.75,
+    "map_interval": None, "constant_map": 0.5, "chance": {"mean": 0.55, "high": 0.7, "p": 0.02},
     "f1_micro": 0.5, "f1_macro": 0.25, "label_ranking_ap": 0.5, "calibration_error": 0.1,
     "per_region_ap": {"chest": 1.0, "biceps": None},
+    "per_region_chance": {"chest": {"mean": 1.0, "high": 1.0, "p": 1.0}, "biceps": None},
     "per_activity": {"squat": {"clips": 1, "label_ranking_ap": 0.5}},
 }  # fmt: skip
-MEAN = {
-    "map": 0.75, "constant_map": 0.5, "lift": 0.25, "map_interval": [0.7, 0.8],
-    "lift_interval": None,
-}  # fmt: skip
+MEAN = {"map": 0.75, "map_interval": [0.7, 0.8], "constant_map": 0.5, "chance": None}
 SCORES = {
     "multiply_adds_per_view": 240,
     "scoring": {"seconds": 0.5, "clips_per_s": 2.0},
@@ -43,8 +42,8 @@ SCORES = {
     "means": {"val": MEAN, "test": MEAN},
     "threshold": 0.25,
 }
-VERSION_1 = {
-    "version": 1, "run": "stgcn-tiny-seed0-fold1of3", "model": "stgcn", "preset": "tiny",
+VERSION_2 = {
+    "version": 2, "run": "stgcn-tiny-seed0-fold1of3", "model": "stgcn", "preset": "tiny",
     "seed": 0, "changes": {"epochs": 4, "pretrained": None}, "modalities": ["skeleton"],
     "data": {"name": "d", "fingerprint": "f1", "subset": False, "all_clips": "f0", "fold": 1,
              "folds": 3},
@@ -58,11 +57,11 @@ VERSION_1 = {
             "modalities": ["rgb"],
             **SCORES,
             "difference": {"test": {"difference": -0.1, "interval": [-0.2, 0.1],
-                                    "share_better": 0.2}},
+                                    "p": 0.8}},
         }
     },
 }  # fmt: skip
-"""A file as version 1 has been written since the first day, with every part that it may have."""
+"""A file of version 2, with every part that it may have."""
 
 
 def write(folder, values) -> None:
@@ -70,29 +69,33 @@ def write(folder, values) -> None:
     (folder / "metrics.json").write_text(values if isinstance(values, str) else json.dumps(values))
 
 
-def test_a_file_of_version_1_is_read_and_written_again_letter_by_letter(tmp_path):
-    write(tmp_path / "run", VERSION_1)
+def test_a_file_is_read_and_written_again_letter_by_letter(tmp_path):
+    write(tmp_path / "run", VERSION_2)
     record = read_record(tmp_path / "run")
     assert record.data == DataRecord("d", "f1", subset=False, all_clips="f0", fold=1, folds=3)
     assert record.data.clips_id == "f0"
     assert record.training.final_loss == 0.4
     assert record.modalities == ("skeleton",)
     split = record.scores.splits["test_new"]
-    assert split.lift_interval == (0.1, 0.4) and split.map_interval is None
+    assert split.chance == ChanceLevel(0.55, 0.7, 0.02) and split.map_interval is None
+    assert split.excess == pytest.approx(0.2) and not split.chance.significant
+    assert split.per_region_chance == {"chest": ChanceLevel(1.0, 1.0, 1.0), "biceps": None}
+    assert split.skeletons == 0.5
     assert split.per_activity == {"squat": ActivityScores(1, 0.5)}
     assert split.groups == 1
     assert record.scores.of("test_new") is split
     assert record.scores.of("test").map_interval == (0.7, 0.8)
-    assert record.dropped["skeleton"].difference["test"] == Difference(-0.1, (-0.2, 0.1), 0.2)
+    assert record.scores.of("test").chance is None and record.scores.of("test").excess is None
+    assert record.dropped["skeleton"].difference["test"] == Difference(-0.1, (-0.2, 0.1), 0.8)
     assert record.dropped["skeleton"].scores == record.scores
     record.write(tmp_path / "run")
     text = (tmp_path / "run" / "metrics.json").read_text()
-    assert text == json.dumps(VERSION_1, indent=2) + "\n"
+    assert text == json.dumps(VERSION_2, indent=2) + "\n"
 
 
-def test_the_first_files_had_no_teacher_and_no_training_is_an_empty_object(tmp_path):
-    first = {name: value for name, value in VERSION_1.items() if name not in ("teacher", "dropped")}
-    write(tmp_path, {**first, "training": {}})
+def test_no_training_is_an_empty_object_and_what_was_not_dropped_is_absent(tmp_path):
+    values = {name: value for name, value in VERSION_2.items() if name != "dropped"}
+    write(tmp_path, {**values, "training": {}})
     record = read_record(tmp_path)
     assert record.teacher is None and record.training is None and record.dropped == {}
     assert record.to_dict()["training"] == {}
@@ -134,15 +137,16 @@ def test_runs_are_read_in_the_order_of_their_names(tmp_path):
     [
         ("{", "metrics.json cannot be read"),
         ("\x00\x01", "metrics.json cannot be read"),
-        ('{"version": 99}', "is not of version 1; run the benchmark again"),
-        ("[1]", "is not of version 1"),
-        ('{"version": 1}', "damaged .KeyError.*--fresh"),
-        ({**VERSION_1, "splits": 3}, "damaged .AttributeError"),
-        ({**VERSION_1, "seed": "0"}, "damaged .TypeError: '0' is not of type int"),
-        ({**VERSION_1, "changes": {"epochs": [1]}}, "damaged .TypeError"),
-        ({**VERSION_1, "mood": "good"}, "damaged .KeyError: 'mood'"),
-        ({**VERSION_1, "machine": {"device": "cpu"}}, "damaged .TypeError"),
-        ({**VERSION_1, "means": {"val": {**MEAN, "map_interval": [1]}}}, "damaged .ValueError"),
+        ({**VERSION_2, "version": 1}, r"run.metrics.json is not of version 2.*again with --fresh"),
+        ('{"version": 99}', "is not of version 2: another MuscleMap.*Run the benchmark again"),
+        ("[1]", "is not of version 2"),
+        ('{"version": 2}', "damaged .KeyError.*--fresh"),
+        ({**VERSION_2, "splits": 3}, "damaged .AttributeError"),
+        ({**VERSION_2, "seed": "0"}, "damaged .TypeError: '0' is not of type int"),
+        ({**VERSION_2, "changes": {"epochs": [1]}}, "damaged .TypeError"),
+        ({**VERSION_2, "mood": "good"}, "damaged .KeyError: 'mood'"),
+        ({**VERSION_2, "machine": {"device": "cpu"}}, "damaged .TypeError"),
+        ({**VERSION_2, "means": {"val": {**MEAN, "map_interval": [1]}}}, "damaged .ValueError"),
     ],
 )
 def test_a_damaged_file_is_a_message_with_its_name(tmp_path, content, message):

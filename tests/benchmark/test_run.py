@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
+from sklearn.metrics import average_precision_score
 
 from benchmark import run
 from benchmark.clips import MissingModality
@@ -42,7 +46,8 @@ def test_a_run_leaves_everything_behind(dataset_dir, tiny, tmp_path, model):
     assert result.scores.splits["test_known"].coverage == pytest.approx(0.9)
     if model in ("all-ones", "label-prior"):
         for split in result.scores.splits.values():
-            assert split.lift == pytest.approx(0.0, abs=1e-9)
+            assert split.map == pytest.approx(split.constant_map, abs=1e-9)
+            assert not split.chance.significant
     table = format_table([result])
     assert f"\n{model} " in table
     assert "90.0% of 10" in table
@@ -138,7 +143,9 @@ def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
     assert "n/a (0 clips)" in table
     assert "0.0% of 3" in table
     assert result.scores.splits["test_known"].map == 1.0  # one clip: all its regions are trivial
-    assert result.scores.splits["test_known"].lift == 0.0
+    # One activity cannot be dealt other labels: its score is its chance level.
+    assert result.scores.splits["test_known"].excess == 0.0
+    assert result.scores.splits["test_known"].chance.p == 1.0
     with pytest.raises(UserError, match="train has no clips"):
         Run(write_dataset(tmp_path / "none", {"val_new": []}), "toy", tiny()).complete()
     untrained = Run(tmp_path / "none", "label-prior", tiny()).complete()
@@ -169,6 +176,22 @@ def test_a_missing_modality_is_noticed_before_anything_is_done(tmp_path, tiny):
     Run(directory, "random", tiny()).complete()
 
 
+def left_out(run_dir: Path, split: str) -> np.ndarray:
+    """The mAP of a run's split without each video, or each new activity, in turn."""
+    predictions = read_predictions(run_dir / "predictions.parquet").of_split(split)
+    name = "activity" if split.endswith("_new") else "video_id"
+    groups = np.array([getattr(clip, name) for clip in predictions.clips])
+    values = []
+    for group in np.unique(groups):
+        kept = groups != group
+        labels = predictions.labels[kept]
+        present = labels.any(axis=0)
+        values.append(
+            average_precision_score(labels[:, present], predictions.scores[kept][:, present])
+        )
+    return np.array(values)
+
+
 def test_paired_comparison(dataset_dir, tiny, tmp_path):
     for model in ("toy", "all-ones", "label-prior"):
         Run(dataset_dir, model, tiny(), runs_dir=tmp_path).complete()
@@ -178,15 +201,26 @@ def test_paired_comparison(dataset_dir, tiny, tmp_path):
     forwards = compare_runs(toy, ones)
     scores = read_record(toy).scores
     for split in ("val_known", "test_new"):
-        # Against a constant the difference is the lift, with the lift's own interval.
-        assert forwards[split].difference == pytest.approx(scores.splits[split].lift)
-        assert forwards[split].interval == pytest.approx(scores.splits[split].lift_interval)
-    assert forwards["test"].difference == pytest.approx(scores.means["test"].lift)
+        values = scores.splits[split]
+        assert forwards[split].difference == pytest.approx(values.map - values.constant_map)
+        # The same groups are left out of both.
+        differences = left_out(toy, split) - left_out(ones, split)
+        error = (len(differences) - 1) / len(differences) ** 0.5 * differences.std(ddof=1)
+        reach = stats.t.ppf(0.975, len(differences) - 1) * error
+        low, high = forwards[split].interval
+        assert (high - low) / 2 == pytest.approx(reach)
+        assert (high + low) / 2 == pytest.approx(forwards[split].difference)
+        p = stats.t.sf(forwards[split].difference, len(differences) - 1, 0, max(error, 1e-12))
+        assert forwards[split].p == pytest.approx(p)
+    means = scores.means["test"]
+    assert forwards["test"].difference == pytest.approx(means.map - means.constant_map)
     backwards = compare_runs(ones, toy)
     assert backwards["test"].difference == pytest.approx(-forwards["test"].difference)
-    equal = compare_runs(ones, prior)["test"]
-    assert equal.difference == pytest.approx(0)
-    assert equal.share_better == 0
+    assert backwards["test"].p == pytest.approx(1 - forwards["test"].p)
+    for equal in (compare_runs(ones, prior)["test"], compare_runs(toy, toy)["test"]):
+        assert equal.difference == pytest.approx(0)
+        assert equal.interval == pytest.approx((0, 0))
+        assert equal.p == 1
     Run(
         dataset_dir, "random", tiny(), runs_dir=tmp_path, subset=["test_new-lunge-0"], name="few"
     ).complete()

@@ -125,7 +125,7 @@ def test_results_are_printed_written_and_compared(dataset_dir, tmp_path):
     assert "test new" in compared.stdout
     differences = musclemap("results", "--runs", runs, "--compare", *names[:2], "--json")
     assert set(json.loads(differences.stdout)["test_new"]) == {
-        "difference", "interval", "share_better"
+        "difference", "interval", "p"
     }  # fmt: skip
     unknown = musclemap("results", "--runs", runs, "--compare", names[0][:-1] + "7", names[1])
     assert unknown.exit_code == 2

@@ -244,7 +244,7 @@ def test_it_says_what_it_is_unsure_of():
         return " ".join(describe(run or made_up_run(), course(), **changes)["unsure"])
 
     plain = doubts()
-    assert "12 test clips of new activities its mAP is 60% (a constant score: 40%)" in plain
+    assert "12 test clips of new activities its mAP is 60% (chance: 35%, p .004)" in plain
     assert "learned from 48 clips" in plain
     for words in ("slowed down", "frames/s", "Never active", "other settings", "left out"):
         assert words not in plain
@@ -256,6 +256,8 @@ def test_it_says_what_it_is_unsure_of():
     seen = np.full(20, 7)
     seen[SLUGS.index("wrists")] = 0
     assert "the model cannot know: wrists." in doubts(made_up_run(training_clips=seen))
+    no_level = made_up_run(record=made_up_record(chance=None))
+    assert "its mAP is 60% (no chance level is known)" in doubts(no_level)
     nothing = {"clips": 0, "map": None, "calibration_error": None}
     untested = made_up_run(record=made_up_record(threshold=None, **nothing))
     assert "never tested" in doubts(untested)

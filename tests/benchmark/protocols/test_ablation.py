@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import metrics
 from benchmark.clips import Clip
 from benchmark.compare import compare_runs
 from benchmark.protocols.ablation import (
@@ -123,9 +122,11 @@ def test_the_interval_over_seeds_holds_the_truth_in_95_percent(seeds):
     hits, cases = 0, 600
     for _ in range(cases):
         points = rng.normal(0.3, 1.0, seeds)  # the clips are known exactly, the seeds are not
-        mean, draws = over_seeds(list(points), [np.full(1000, point) for point in points])
-        low, high = metrics.interval(draws)
-        assert mean == pytest.approx(points.mean())
+        spread = over_seeds(
+            [{"test_known": (point, np.full(10, point))} for point in points], "test_known"
+        )
+        low, high = spread.interval()
+        assert spread.value == pytest.approx(points.mean())
         hits += low < 0.3 < high
     assert 0.925 < hits / cases < 0.975
 
@@ -152,7 +153,7 @@ def test_what_is_undefined_is_not_claimed():
     assert text.count("not separated") == 4 and "n/a" in text  # three cells and the note
     assert "2 seeds (0, 1)" in text and "of clips and of seeds" in text
     assert "is trained first, then learns on" in text
-    assert "Resampled: 1 videos of known activities and 0 activities of the new" in text
+    assert "Intervals over 1 videos of known activities and 0 activities of the new" in text
 
 
 def test_what_the_ablation_refuses(tiny, tmp_path):

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmark.chance import ChanceLevel
 from benchmark.compare import compare_runs
 from benchmark.protocols.folds import activity_fold
 from benchmark.record import Cost, Difference
@@ -74,20 +75,47 @@ def test_what_all_runs_share_stands_above_the_table(run):
 def test_a_table_of_one_model_holds_its_costs_and_fits_a_wide_terminal(run):
     toy = replace(run("toy"), cost=Cost(65_400_000_000, seconds=1.0, clips_per_s=12.34))
     table = format_table([toy, run("all-ones")])
-    assert max(len(line) for line in table.splitlines()[2:-4]) <= 132
+    rows = table.split("\nChance: what")[0].splitlines()[2:]
+    assert max(map(len, rows)) <= 132
     assert row_of(table, "toy").split()[:4] == ["toy", "80", "65.4", "12.3"]
     assert row_of(table, "all-ones").split()[1:3] == ["0", "0"]
 
 
-def test_a_lift_is_marked_only_where_its_interval_is_above_zero(run):
+def with_test_new(record, **changes):
+    """The record with other scores on new activities."""
+    split = replace(record.scores.splits["test_new"], **changes)
+    return replace(
+        record, scores=replace(record.scores, splits={**record.scores.splits, "test_new": split})
+    )
+
+
+def test_a_score_is_marked_only_where_its_p_is_small(run):
     toy = run("toy")
-    for lift, interval, marked in ((0.2, (0.1, 0.3), True), (0.2, (-0.1, 0.5), False),
-                                   (-0.1, (-0.2, -0.05), False), (0.1, None, False),
-                                   (-1e-9, None, False)):  # fmt: skip
-        split = replace(toy.scores.splits["test_new"], lift=lift, lift_interval=interval)
-        scores = replace(toy.scores, splits={**toy.scores.splits, "test_new": split})
-        cells = row_of(format_table([replace(toy, scores=scores)]), "  lift").split()
-        assert cells[-2] == f"{100 * lift + 1e-6:+.1f}{'*' * marked}"
+    for excess, p, shown, marked in ((0.2, 0.0004, "< .001", True), (0.2, 0.0099, ".010", True),
+                                     (0.2, 0.01, ".010", False), (0.2, 0.04, ".040", False),
+                                     (-0.1, 0.9, ".900", False),
+                                     (-1e-9, 1.0, "1.000", False)):  # fmt: skip
+        level = ChanceLevel(mean=0.5 - excess, high=0.75, p=p)
+        table = format_table([with_test_new(toy, map=0.5, chance=level)])
+        assert row_of(table, "  above chance").split()[-2] == (
+            f"{100 * excess + 1e-6:+.1f}{'*' * marked}"
+        )
+        cells = re.split(r"\s{2,}", row_of(table, "  chance (95th perc.)"))
+        assert cells[-2] == f"{100 * (0.5 - excess):.1f} (75.0)"
+        assert re.split(r"\s{2,}", row_of(table, "  p  "))[-2] == shown
+    undefined = format_table([with_test_new(toy, chance=None)])
+    for start in ("  above chance", "  chance (", "  p  "):
+        assert re.split(r"\s{2,}", row_of(undefined, start).rstrip())[-2] == "n/a"
+
+
+def test_one_seed_without_a_small_p_takes_the_star_from_the_row(run):
+    low, high = (ChanceLevel(mean=0.3, high=0.4, p=p) for p in (0.002, 0.2))
+    runs = [with_test_new(run("toy", seed=seed), map=0.5, chance=low) for seed in (0, 1)]
+    assert row_of(format_table(runs), "  above chance").split()[-2] == "+20.0*"
+    runs[1] = with_test_new(runs[1], map=0.5, chance=high)
+    table = format_table(runs)
+    assert row_of(table, "  above chance").split()[-2] == "+20.0"
+    assert row_of(table, "  p  ").split()[-2] == ".200"  # the largest
 
 
 @pytest.mark.slow
@@ -125,7 +153,10 @@ def test_every_format_holds_every_number(run):
     known = next(line for line in lines if line["split"] == "test_known")
     known_scores = runs[0].scores.splits["test_known"]
     assert float(known["map"]) == known_scores.map
-    assert float(known["lift_interval_low"]) == known_scores.lift_interval[0]
+    assert float(known["map_interval_low"]) == known_scores.map_interval[0]
+    level = known_scores.chance
+    found = [float(known[name]) for name in ("chance", "chance_95th", "p", "excess")]
+    assert found == [level.mean, level.high, level.p, known_scores.excess]
     rows = tables.format_markdown(runs).splitlines()
     assert {line.count("|") for line in rows if line.startswith("|")} == {11}
 
@@ -161,7 +192,7 @@ def test_a_comparison_reads_as_a_table(run, dataset_dir, tiny, tmp_path):
     low, high = values.interval
     assert f"{100 * values.difference:+.1f}" in row_of(text, "test new")
     assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in row_of(text, "test new")
-    assert f"{values.share_better:.0%}" in row_of(text, "test new")
+    assert row_of(text, "test new").endswith(f" {values.p:.3f}".replace(" 0.", " ."))
     assert text.startswith("toy minus all-ones")
     rows = [line.split("  ")[0] for line in text.splitlines()[2:-1]]
     assert rows == list(tables.COLUMNS.values())
