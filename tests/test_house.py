@@ -9,8 +9,6 @@ import ast
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from tests.bench import draw_architecture
 from tests.imports import REPOSITORY, Import, find_circle, imports, room, room_graph, source_files
 
@@ -133,13 +131,11 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return lines
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_no_function_is_too_long_to_read():
     long = {name: length(node) for name, node in functions() if length(node) > MAX_LINES}
     assert long.keys() == LONG_FUNCTIONS.keys(), long
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_values_have_types_and_not_just_keys():
     """``dict[str, Any]`` is for what a foreign library hands over."""
     found = [
@@ -150,13 +146,11 @@ def test_values_have_types_and_not_just_keys():
     assert len(found) < 25, found
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_every_room_says_in_the_picture_what_it_is_for():
     rooms = {each for each in room_graph() if each.startswith(("benchmark.", "musclemap_data."))}
     assert draw_architecture.PURPOSE.keys() == rooms
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being rebuilt")
 def test_the_picture_shows_the_house_as_it_is():
     picture = (REPOSITORY / "docs/images/architecture.svg").read_text()
     assert picture == draw_architecture.draw(), "run `make architecture`"

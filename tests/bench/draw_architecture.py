@@ -23,6 +23,7 @@ from tests.imports import find_circle, room_graph
 PURPOSE = {
     "benchmark.augment": "random changes",
     "benchmark.cells": "numbers as text",
+    "benchmark.chance": "what knowing nothing gets",
     "benchmark.checkpoint": "stop and continue",
     "benchmark.clips": "rows of the shards",
     "benchmark.commands": "one function a verb",
