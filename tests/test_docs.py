@@ -1,0 +1,137 @@
+"""What the documents name exists: links, files, functions, verbs, options, settings, targets."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from benchmark.settings import Settings
+from cli import app
+from tests.conftest import REPOSITORY
+from tests.imports import source_files
+
+DOCUMENTS = [
+    path.relative_to(REPOSITORY)
+    for folder in (".", "docs", "annotations")
+    for path in sorted((REPOSITORY / folder).glob("*.md"))
+]
+# Options of other programs that documents show, and of our scripts.
+OTHER_OPTIONS = {
+    "ray": {"--head", "--address"},
+    "torchrun": {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"},
+    "annotations": {"--check", "--extract"},
+    "mypy": {"--strict"},
+    "tests.bench": {"--seconds"},
+}
+
+# Files that a guide tells its reader to write.
+EXAMPLES = ("benchmark/models/mean_pool.py", "musclemap_data/modalities/edges.py")
+
+pytestmark = pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+
+
+@cache
+def text_of(document: Path) -> str:
+    return (REPOSITORY / document).read_text(encoding="utf-8")
+
+
+@cache
+def code_in(document: Path) -> str:
+    """Everything in backticks or in a block of code; one command a line."""
+    text = text_of(document)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
+    blocks += re.findall(r"^    \S.*$", text, re.M)
+    prose = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.M | re.S)
+    spans = [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", prose)]
+    return re.sub(r"\s*\\\n\s*", " ", "\n".join(blocks + spans))
+
+
+@cache
+def options() -> dict[str, set[str]]:
+    """The options of every verb."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return {
+        verb: {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+        | {"--help"}
+        for verb, command in group.commands.items()
+    }
+
+
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\(([^)#\s]+)", text_of(document)) + re.findall(
+        r'src="([^"]+)"', text_of(document)
+    )
+    dead = [
+        link
+        for link in links
+        if "://" not in link and not (REPOSITORY / document.parent / link).exists()
+    ]
+    assert not dead
+
+
+def test_commands_are_verbs_with_their_options(document):
+    for line in code_in(document).splitlines():
+        for verb, rest in re.findall(r"(?:\bmusclemap|-m cli) ([a-z][a-z-]*)\b([^#|]*)", line):
+            assert verb in options(), line
+            assert not set(re.findall(r"--[a-z0-9-]+", rest)) - options()[verb], line
+
+
+def test_options_alone_are_those_of_some_verb(document):
+    known = {"--version"}.union(*options().values(), *OTHER_OPTIONS.values())
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code_in(document)))
+    assert not named - known
+
+
+def test_settings_are_settings(document):
+    known = {field.name for field in fields(Settings)}
+    assert not set(re.findall(r"--set (\w+)=", code_in(document))) - known
+
+
+def test_make_targets_are_in_the_makefile(document):
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.M))
+    assert not set(re.findall(r"\bmake ([a-z][a-z-]*)", code_in(document))) - targets
+
+
+def test_files_and_functions_are_where_they_are_said_to_be(document):
+    """``folder/file.py``, ``file.py`` and ``file.py::name``."""
+    if document.name in {"CHANGELOG.md", "decisions.md"}:
+        pytest.skip("it names what was")
+    for path, name in re.findall(r"\b([\w/]+\.py)(?:::([\w.]+))?", code_in(document)):
+        found = [
+            module for module, file in source_files().items() if f"/{file}".endswith(f"/{path}")
+        ]
+        if not name:
+            assert found or (REPOSITORY / path).exists() or path in EXAMPLES, path
+        else:
+            assert any(_has(module, name) for module in found), f"{path}::{name}"
+
+
+def test_modules_and_their_names_exist(document):
+    for dotted in re.findall(r"\b(?:musclemap_data|benchmark)(?:\.\w+)+", code_in(document)):
+        if dotted.endswith(".py") or f"{dotted.replace('.', '/')}.py" in EXAMPLES:
+            continue
+        module = dotted
+        while module not in source_files():
+            module = module.rpartition(".")[0]
+            assert module, dotted
+        rest = dotted[len(module) + 1 :]
+        assert not rest or _has(module, rest), dotted
+
+
+def _has(module: str, name: str) -> bool:
+    value: object = importlib.import_module(module)
+    for part in name.split("."):
+        if not hasattr(value, part):
+            # What every instance gets: ``self.part = ...`` in ``__init__``.
+            made = value.__init__.__code__.co_names if isinstance(value, type) else ()
+            return part in made
+        value = getattr(value, part)
+    return True
