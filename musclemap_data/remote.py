@@ -361,7 +361,7 @@ def _told(url: str) -> Iterator[None]:
     except Exception as error:
         raise UserError(
             f"{url} cannot be used: {type(error).__name__}: {error}. What is finished is kept in "
-            "the local copy: run the same command to go on"
+            "the local copy: run the same command to continue"
         ) from error
 
 

@@ -77,7 +77,7 @@ def load_run(folder: Path, chosen: str = "as asked for", device_name: str = "aut
     record, identity = need_record(folder), read_identity(folder)
     if identity.model not in MODELS:
         raise UserError(
-            f"the run {folder} is of a model {identity.model!r}, which this MuscleMap has not"
+            f"the run {folder} is of a model {identity.model!r}, which this MuscleMap does not have"
         )
     if not record.modalities:
         raise UserError(

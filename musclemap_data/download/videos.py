@@ -25,7 +25,7 @@ from musclemap_data.ledger import Ledger, Rest, VideoFacts, VideoRow
 from musclemap_data.manifest import Clip
 
 _KEEPS_PARTIAL = (FailureClass.NETWORK, FailureClass.RATE_LIMITED, FailureClass.DISK)
-"""Failures after which the next run goes on with what is there of the file."""
+"""Failures after which the next run continues the file where it stopped."""
 
 
 @dataclass
