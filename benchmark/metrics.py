@@ -29,6 +29,8 @@ Labels = npt.NDArray[np.bool_]
 
 MAX_GROUPS = 200
 CALIBRATION_BINS = 15
+SHARE = (0.0, 1.0)
+"""What an mAP can be."""
 
 
 def average_precision(scores: Floats, labels: Labels) -> npt.NDArray[np.float64]:
@@ -115,12 +117,19 @@ class Spread:
     error: float
     degrees: float
 
-    def interval(self, share: float = 0.95) -> tuple[float, float] | None:
-        """The confidence interval, or None where it is undefined."""
+    def interval(
+        self, share: float = 0.95, *, within: tuple[float, float] = (-np.inf, np.inf)
+    ) -> tuple[float, float] | None:
+        """The confidence interval, or None where it is undefined.
+
+        Args:
+            share: how often it is to hold the truth.
+            within: what the score can be: ``SHARE`` for an mAP.
+        """
         if not np.isfinite(self.value) or not np.isfinite(self.error):
             return None
         reach = float(student_t.ppf((1 + share) / 2, self.degrees)) * self.error
-        return self.value - reach, self.value + reach
+        return max(within[0], self.value - reach), min(within[1], self.value + reach)
 
     def p_above(self, value: float = 0.0) -> float | None:
         """One-sided p value that the score is above ``value`` by chance alone."""

@@ -327,7 +327,7 @@ def score_predictions(
         spread = metrics.mean_spread(spreads[known], spreads[new])
         means[half] = MeanScores(
             map=_none_if_nan(spread.value),
-            map_interval=spread.interval(),
+            map_interval=spread.interval(within=metrics.SHARE),
             constant_map=_middle(splits[known].constant_map, splits[new].constant_map),
             chance=chance_level((dealt[known] + dealt[new]) / 2),
         )
@@ -385,7 +385,7 @@ def _score_split(
         regions=int(np.isfinite(average_precision).sum()),
         trivial_regions=int(labels.all(axis=0).sum()) if clips else 0,
         map=_none_if_nan(spread.value),
-        map_interval=spread.interval(),
+        map_interval=spread.interval(within=metrics.SHARE),
         constant_map=_none_if_nan(constant),
         chance=chance_level(map_permutations(dealt)),
         f1_micro=_none_if_nan(micro),

@@ -180,7 +180,7 @@ def compare_with_full(
     row = {}
     for column in COLUMNS:
         spread = over_seeds(own, column)
-        cell = Cell(_none_if_nan(spread.value), spread.interval())
+        cell = Cell(_none_if_nan(spread.value), spread.interval(within=metrics.SHARE))
         if base is not None:
             differences = [
                 {split: (a[split][0] - b[split][0], a[split][1] - b[split][1]) for split in a}
