@@ -23,6 +23,8 @@ from tests.conftest import REPOSITORY, write_video
 from tests.faults.kill import command, run_session, shard_bytes
 from tests.test_cli import musclemap
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-uc"]
 
 

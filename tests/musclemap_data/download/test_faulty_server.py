@@ -23,6 +23,8 @@ from musclemap_data.manifest import Clip, write_manifest
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.download.faulty_server import FaultyServer
 
+pytestmark = pytest.mark.slow
+
 FAST = DownloadSettings(
     workers=6, per_host=6, backoff_s=0.05, network_tries=2, video_timeout_s=6, socket_timeout_s=1.5
 )

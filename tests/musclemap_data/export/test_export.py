@@ -26,6 +26,8 @@ from tests.musclemap_data.tiny_dataset import (
 )
 from tests.test_cli import musclemap
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {"train": 3, "val_known": 1, "test_known": 1, "test_new": 1}
 
 
