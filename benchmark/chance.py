@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics import mean_over_regions
-
 PERMUTATIONS = 1999
 SIGNIFICANT = 0.01
 """A score gets a star where its p is below. Not 0.05: a table has dozens of cells, and one in
@@ -121,8 +119,3 @@ def chance_level(values: npt.NDArray[np.float64]) -> ChanceLevel | None:
         float(np.quantile(permuted, 0.95)),
         (1 + reached) / (1 + len(permuted)),
     )
-
-
-def map_permutations(average_precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The mAP of each deal, ``float64 [1 + permutations]``, the true one first."""
-    return mean_over_regions(average_precision)

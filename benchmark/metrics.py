@@ -84,6 +84,11 @@ def mean_over_regions(values: Floats) -> npt.NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def none_if_nan(value: float) -> float | None:
+    """A score as a record keeps it: None where it is undefined."""
+    return float(value) if np.isfinite(value) else None
+
+
 def constant_average_precision(
     labels: Labels, weights: Floats | None = None
 ) -> npt.NDArray[np.float64]:

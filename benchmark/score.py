@@ -24,7 +24,6 @@ from benchmark import metrics
 from benchmark.chance import (
     PERMUTATIONS,
     chance_level,
-    map_permutations,
     permuted_average_precision,
 )
 from benchmark.clips import Clip
@@ -241,7 +240,7 @@ def compare_predictions(first: Predictions, second: Predictions) -> dict[str, Di
         if f"{half}_known" in spreads and f"{half}_new" in spreads:
             spreads[half] = metrics.mean_spread(spreads[f"{half}_known"], spreads[f"{half}_new"])
     return {
-        name: Difference(_none_if_nan(each.value), each.interval(), each.p_above(0.0))
+        name: Difference(metrics.none_if_nan(each.value), each.interval(), each.p_above(0.0))
         for name, each in spreads.items()
     }
 
@@ -317,16 +316,16 @@ def score_predictions(
         spreads[split] = metrics.spread(*map_and_left_out(each, split))
         # Known and new activities are dealt their labels independently of each other.
         aps = _dealt_average_precision(each, seed=number)
-        dealt[split] = map_permutations(aps)
+        dealt[split] = metrics.mean_over_regions(aps)
         splits[split] = _score_split(
-            each, spreads[split], aps, threshold, split, (planned or {}).get(split)
+            each, spreads[split], aps, dealt[split], threshold, split, (planned or {}).get(split)
         )
     means: dict[str, MeanScores] = {}
     for half in ("val", "test"):
         known, new = f"{half}_known", f"{half}_new"
         spread = metrics.mean_spread(spreads[known], spreads[new])
         means[half] = MeanScores(
-            map=_none_if_nan(spread.value),
+            map=metrics.none_if_nan(spread.value),
             map_interval=spread.interval(within=metrics.SHARE),
             constant_map=_middle(splits[known].constant_map, splits[new].constant_map),
             chance=chance_level((dealt[known] + dealt[new]) / 2),
@@ -353,7 +352,8 @@ def _dealt_average_precision(predictions: Predictions, seed: int) -> npt.NDArray
 def _score_split(
     predictions: Predictions,
     spread: metrics.Spread,
-    dealt: npt.NDArray[np.float64],
+    dealt_aps: npt.NDArray[np.float64],
+    dealt_maps: npt.NDArray[np.float64],
     threshold: float | None,
     split: str,
     planned: int | None,
@@ -384,23 +384,25 @@ def _score_split(
         left_out="activities" if split.endswith("_new") else "videos",
         regions=int(np.isfinite(average_precision).sum()),
         trivial_regions=int(labels.all(axis=0).sum()) if clips else 0,
-        map=_none_if_nan(spread.value),
+        map=metrics.none_if_nan(spread.value),
         map_interval=spread.interval(within=metrics.SHARE),
-        constant_map=_none_if_nan(constant),
-        chance=chance_level(map_permutations(dealt)),
-        f1_micro=_none_if_nan(micro),
-        f1_macro=_none_if_nan(macro),
-        label_ranking_ap=_none_if_nan(_mean(ranking)),
-        calibration_error=_none_if_nan(metrics.calibration_error(scores, labels)),
+        constant_map=metrics.none_if_nan(constant),
+        chance=chance_level(dealt_maps),
+        f1_micro=metrics.none_if_nan(micro),
+        f1_macro=metrics.none_if_nan(macro),
+        label_ranking_ap=metrics.none_if_nan(_mean(ranking)),
+        calibration_error=metrics.none_if_nan(metrics.calibration_error(scores, labels)),
         per_region_ap={
-            region: _none_if_nan(float(value))
+            region: metrics.none_if_nan(float(value))
             for region, value in zip(regions, average_precision, strict=True)
         },
         per_region_chance={
-            region: chance_level(dealt[:, number]) for number, region in enumerate(regions)
+            region: chance_level(dealt_aps[:, number]) for number, region in enumerate(regions)
         },
         per_activity={
-            name: ActivityScores(int(np.sum(rows)), _none_if_nan(_mean(ranking[np.array(rows)])))
+            name: ActivityScores(
+                int(np.sum(rows)), metrics.none_if_nan(_mean(ranking[np.array(rows)]))
+            )
             for name, rows in chosen.items()
         },
     )
@@ -410,10 +412,6 @@ def _mean(values: npt.NDArray[np.float64]) -> float:
     """Mean of the defined values."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")
-
-
-def _none_if_nan(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _middle(first: float | None, second: float | None) -> float | None:

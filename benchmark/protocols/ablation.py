@@ -180,7 +180,7 @@ def compare_with_full(
     row = {}
     for column in COLUMNS:
         spread = over_seeds(own, column)
-        cell = Cell(_none_if_nan(spread.value), spread.interval(within=metrics.SHARE))
+        cell = Cell(metrics.none_if_nan(spread.value), spread.interval(within=metrics.SHARE))
         if base is not None:
             differences = [
                 {split: (a[split][0] - b[split][0], a[split][1] - b[split][1]) for split in a}
@@ -192,16 +192,12 @@ def compare_with_full(
             separated = ends is not None and (ends[0] > 0 or ends[1] < 0)
             cell = replace(
                 cell,
-                difference=_none_if_nan(spread.value),
+                difference=metrics.none_if_nan(spread.value),
                 difference_interval=ends,
                 separated=separated,
             )
         row[column] = cell
     return row
-
-
-def _none_if_nan(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 _SplitValues = Mapping[str, tuple[float, npt.NDArray[np.float64]]]

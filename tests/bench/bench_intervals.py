@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import metrics
-from benchmark.chance import chance_level, map_permutations, permuted_average_precision
+from benchmark.chance import chance_level, permuted_average_precision
 from musclemap_data.catalog import load_activities
 
 LABELS = np.array([activity.muscles for activity in load_activities().values()], dtype=bool)
@@ -75,7 +75,7 @@ def stars_of_chance(activities: int, draws: int) -> float:
     for _ in range(draws):
         scores, labels, activity, _ = Scorer(rng, activities, 0.0).clips()
         values = permuted_average_precision(scores, labels, activity.astype(str), permutations=499)
-        level = chance_level(map_permutations(values))
+        level = chance_level(metrics.mean_over_regions(values))
         stars += level is not None and level.significant
     return stars / draws
 

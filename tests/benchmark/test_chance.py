@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark import metrics
-from benchmark.chance import chance_level, map_permutations, permuted_average_precision
+from benchmark.chance import chance_level, permuted_average_precision
 from musclemap_data.catalog import load_activities
 
 LABELS = np.array([activity.muscles for activity in load_activities().values()], dtype=bool)
@@ -23,7 +23,7 @@ def simulated(
 
 def level_of(scores, labels, activity, permutations=499):
     values = permuted_average_precision(scores, labels, activity, permutations=permutations)
-    return chance_level(map_permutations(values))
+    return chance_level(metrics.mean_over_regions(values))
 
 
 @pytest.mark.parametrize("activities", [6, 12, 20])
@@ -81,6 +81,6 @@ def test_what_cannot_be_permuted_is_refused_or_none():
     with pytest.raises(ValueError, match="different labels"):
         permuted_average_precision(np.zeros((2, 1)), labels, ["squat", "squat"])
     nothing = permuted_average_precision(np.zeros((0, 1)), np.zeros((0, 1), bool), [])
-    assert chance_level(map_permutations(nothing)) is None
+    assert chance_level(metrics.mean_over_regions(nothing)) is None
     no_positive = permuted_average_precision(np.zeros((2, 1)), labels & False, ["a", "b"])
     assert chance_level(no_positive[:, 0]) is None
