@@ -294,4 +294,5 @@ def _arrow(points: list[tuple[int, int]], kind: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(draw(), encoding="utf-8")
+    path = sys.argv[1] if len(sys.argv) > 1 else "docs/images/architecture.svg"
+    Path(path).write_text(draw(), encoding="utf-8")
