@@ -69,8 +69,8 @@ def compare_models(
         settings: of every run; :func:`default_preset` if not given. ``pretrain_teacher`` is for
             ``transm3e`` alone.
         seeds: that of the settings if not given.
-        protocol: ``fixed``, the data set's own known and new activities; or ``activity-folds``
-            (:mod:`benchmark.protocols.folds`) with ``folds`` folds.
+        protocol: ``fixed``, the data set's own known and new activities; or ``activity-folds`` or
+            ``family-folds`` (:mod:`benchmark.protocols.folds`) with ``folds`` folds.
         subset: keep these clip ids of all splits.
         drop: also score ``transm3e`` without this modality (:mod:`benchmark.protocols.dropped`).
         runs_dir: where run folders go; ``data / "runs"`` if not given.
@@ -83,7 +83,7 @@ def compare_models(
     data = Path(data)
     names = list(MODELS if models is None else models)
     settings = settings or Settings.from_preset(default_preset())
-    experiments = folds_to_run(protocol, folds)
+    experiments = folds_to_run(protocol, folds, data)
     if drop:
         if MODEL not in names or protocol != "fixed":
             raise UserError(f"--drop is for --model {MODEL} and --protocol fixed")

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmark.chance import ChanceLevel
 from benchmark.clips import Clip
+from benchmark.nearness import NearnessScores
 from benchmark.settings import MACHINE_SETTINGS, Settings, SettingValue, nearest_name
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
@@ -57,6 +58,8 @@ class SplitScores:
         per_region_ap: slug of a region -> its average precision.
         per_region_chance: slug of a region -> its chance level.
         per_activity: slug of an activity -> its scores.
+        per_distance: of new activities: regions in which the label set differs from the nearest
+            one of training -> the scores of those clips (:mod:`benchmark.nearness`).
     """
 
     clips: int
@@ -79,6 +82,14 @@ class SplitScores:
     per_region_ap: Mapping[str, float | None]
     per_region_chance: Mapping[str, ChanceLevel | None]
     per_activity: Mapping[str, ActivityScores]
+    per_distance: Mapping[str, NearnessScores] = field(default_factory=dict)
+
+    @property
+    def twins(self) -> int | None:
+        """New activities whose label set a training activity has, too; None where unknown."""
+        if not self.per_distance:
+            return None
+        return self.per_distance["0"].activities if "0" in self.per_distance else 0
 
     @property
     def groups(self) -> int:
@@ -180,6 +191,7 @@ class DataRecord:
         subset: whether only clips of a list were used.
         all_clips: in a fold, the fingerprint of the clips before they were dealt out.
         fold, folds: which fold, from 1, of how many; None without folds.
+        protocol: how the activities were dealt to the folds; None without folds.
     """
 
     name: str
@@ -188,6 +200,7 @@ class DataRecord:
     all_clips: str | None = None
     fold: int | None = None
     folds: int | None = None
+    protocol: str | None = None
 
     @property
     def clips_id(self) -> str:

@@ -58,11 +58,13 @@ class Fold:
         number: which one, from 1.
         count: how many there are.
         assign: from all clips, the split of each by its id; a clip that is left out takes no part.
+        protocol: how the activities were dealt (:mod:`benchmark.protocols.folds`).
     """
 
     number: int
     count: int
     assign: Callable[[Sequence[Clip]], Mapping[str, str]]
+    protocol: str
 
 
 def default_run_name(model: str, settings: Settings, fold: Fold | None = None) -> str:
@@ -76,7 +78,7 @@ def default_run_name(model: str, settings: Settings, fold: Fold | None = None) -
         text = hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:8]
     parts = [model, settings.preset, text, f"seed{settings.seed}"]
     if fold is not None:
-        parts.append(f"fold{fold.number}of{fold.count}")
+        parts.append(f"{fold.protocol.removesuffix('s')}{fold.number}of{fold.count}")
     return "-".join(filter(None, parts))
 
 
@@ -229,6 +231,7 @@ class Run:
             all_clips=clips_fingerprint(self._all_clips),
             fold=self.fold.number,
             folds=self.fold.count,
+            protocol=self.fold.protocol,
         )
 
     @cached_property
@@ -334,6 +337,7 @@ class Run:
             device=ready.device,
             processes=ready.processes,
             progress_bar=progress_bar,
+            trained=ready.training.labels(),
         )
         on_gpu = ready.device.type == "cuda"
         parameters = list(model.parameters())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,12 @@ from benchmark.data import (
 )
 from benchmark.machine import Processes, autocast, to_device
 from benchmark.models.graph import skeleton_mask
+from benchmark.nearness import scores_by_distance
 from benchmark.record import ActivityScores, Cost, Difference, MeanScores, Scores, SplitScores
 from benchmark.sampling import evaluation_batches
 from benchmark.settings import Settings
 from benchmark.train import is_trainable
-from musclemap_data.catalog import load_muscles
+from musclemap_data.catalog import NEW_SPLITS, load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.files import replacing
 
@@ -262,11 +263,13 @@ def score_model(
     device: torch.device,
     processes: Processes,
     progress_bar: bool = False,
+    trained: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Predictions, Cost, Scores]:
     """Predict and score, with what it took.
 
     Args:
         planned: clips that the manifest lists for each split; gives the coverage.
+        trained: ``bool [M, 20]``, the labels of the training clips, see :func:`score_predictions`.
 
     Returns:
         The predictions; what they cost, with all views; and :func:`score_predictions` of them.
@@ -279,7 +282,7 @@ def score_model(
     seconds = time.monotonic() - started
     speed = len(testing.clips) / max(seconds, 1e-9)
     cost = Cost(multiply_adds, round(seconds, 3), round(speed, 3))
-    return predictions, cost, score_predictions(predictions, planned)
+    return predictions, cost, score_predictions(predictions, planned, trained)
 
 
 def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.device) -> int | None:
@@ -296,12 +299,16 @@ def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.de
 
 
 def score_predictions(
-    predictions: Predictions, planned: Mapping[str, int | None] | None = None
+    predictions: Predictions,
+    planned: Mapping[str, int | None] | None = None,
+    trained: npt.NDArray[np.bool_] | None = None,
 ) -> Scores:
     """All metrics of a run; what is undefined is None.
 
     Args:
         planned: clips that the manifest lists for each split; gives the coverage.
+        trained: ``bool [M, 20]``, the labels of the training clips: gives the scores of new
+            activities by how near their label sets are to these.
     """
     by_split = {split: predictions.of_split(split) for split in EVALUATION_SPLITS}
     validation = [by_split["val_known"], by_split["val_new"]]
@@ -320,6 +327,10 @@ def score_predictions(
         splits[split] = _score_split(
             each, spreads[split], aps, dealt[split], threshold, split, (planned or {}).get(split)
         )
+        if trained is not None and split in NEW_SPLITS:
+            names = [clip.activity for clip in each.clips]
+            by_distance = scores_by_distance(each.scores, each.labels, names, trained)
+            splits[split] = replace(splits[split], per_distance=by_distance)
     means: dict[str, MeanScores] = {}
     for half in ("val", "test"):
         known, new = f"{half}_known", f"{half}_new"

@@ -29,7 +29,7 @@ Protocol = Annotated[
     str,
     typer.Option(
         help="fixed: the data set's own known and new activities; activity-folds: every activity "
-        "is new once, in one of --folds experiments."
+        "is new once, in one of --folds experiments; family-folds: the same with whole families."
     ),
 ]
 PretrainTeacher = Annotated[
@@ -58,7 +58,7 @@ ListModels = Annotated[bool, typer.Option("--list", help="List models and settin
         "`musclemap benchmark --ablation --seed 0 --seed 1 --seed 2`",
         "`musclemap benchmark --model mvit_v2_s --set modality=flow --set batch_size=8`",
         "`musclemap benchmark --model all --preset tiny` (every model; continues where it stopped)",
-        "`musclemap benchmark --model stgcn --protocol activity-folds --folds 5`",
+        "`musclemap benchmark --model stgcn --protocol family-folds --folds 5`",
     ),
 )
 def benchmark(
@@ -70,7 +70,7 @@ def benchmark(
     change: Changes = None,
     subset: Subset = None,
     protocol: Protocol = "fixed",
-    folds: Annotated[int, typer.Option(min=2, help="Folds of activity-folds.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the protocols of folds.")] = 5,
     runs: RunsFolder = None,
     fresh: Fresh = False,
     pretrain_teacher: PretrainTeacher = False,

@@ -20,6 +20,7 @@ app = typer.Typer()
     epilog=examples(
         "`musclemap results` (the table of all finished runs in DATA/runs)",
         "`musclemap results --out table.tex` (also .csv, .md, .html with plots, .txt)",
+        "`musclemap results --by-distance`",
         "`musclemap results --compare transm3e-base-seed0 mvit_v2_s-base-seed0`",
     ),
 )
@@ -34,6 +35,13 @@ def results(
         tuple[str, str] | None,
         typer.Option(metavar="RUN RUN", help="Is the first better? Paired: on the same clips."),
     ] = None,
+    by_distance: Annotated[
+        bool,
+        typer.Option(
+            "--by-distance",
+            help="New activities by how near their label sets are to those of training.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print or write the table of finished runs, or compare two of them."""
@@ -41,6 +49,7 @@ def results(
     from benchmark.protocols.dropped import with_dropped
     from benchmark.record import find_run, read_runs
     from benchmark.report import tables
+    from benchmark.report.distance import format_by_distance
     from musclemap_data.errors import UserError
 
     folder = runs or data / "runs"
@@ -59,7 +68,9 @@ def results(
         raise UserError(
             f"there is no finished run in {folder}; make one with `musclemap benchmark`"
         )
-    if out is not None:
+    if by_distance and not as_json:  # the JSON has it all
+        typer.echo(format_by_distance(found))
+    elif out is not None:
         tables.write_table(out, with_dropped(found))
         typer.echo(f"{len(found)} runs written to {out}")
     elif as_json:

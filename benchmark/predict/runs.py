@@ -21,7 +21,7 @@ from benchmark.clips import read_clips
 from benchmark.data import ClipDataset
 from benchmark.machine import choose_device, prepare_torch
 from benchmark.models import MODELS
-from benchmark.protocols.folds import fold_splits
+from benchmark.protocols.folds import families_of, fold_splits
 from benchmark.record import DataRecord, RunRecord, clips_fingerprint, need_record, read_identity
 from benchmark.score import predict, read_predictions
 from benchmark.settings import Settings
@@ -125,7 +125,8 @@ def _training_data(
         assigned = None
         clips = read_clips(data_dir, SPLITS)
         if data.fold and data.folds:
-            assigned = fold_splits(clips, data.fold, data.folds)
+            families = families_of(data.protocol, data_dir)
+            assigned = fold_splits(clips, data.fold, data.folds, families)
             clips = read_clips(data_dir, SPLITS, None, assigned)
     except UserError:
         return None, {}

@@ -308,7 +308,7 @@ def _environment(material: Material) -> Found:
     if data.subset:
         rows.append(["subset", "only the clips of a list"])
     if data.folds:
-        rows.append(["protocol", f"activity-folds, fold {data.fold} of {data.folds}"])
+        rows.append(["protocol", f"{data.protocol}, fold {data.fold} of {data.folds}"])
     try:
         info = read_dataset_info(material.data_dir)
         for name, made in info.get("modalities", {}).items():

@@ -2,8 +2,8 @@
 
 A row is a model; its columns are known activities, new ones and their mean, on validation and on
 test. Beside each mAP stand its 95% interval, its chance level and its p. Runs that differ
-in the seed alone share a row (mean, and spread over seeds); so do the folds of the protocol
-activity-folds (mean, and spread over folds).
+in the seed alone share a row (mean, and spread over seeds); so do the folds of a protocol of folds
+(mean, and its interval over the folds: their clips are never pooled).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmark.cells import NOT_THERE, aligned, interval, p_value, percent
 from benchmark.chance import SIGNIFICANT, ChanceLevel
+from benchmark.metrics import SHARE, Spread
 from benchmark.record import Difference, MeanScores, RunRecord, SplitScores
 from benchmark.report import plots
 from benchmark.report.templates import render
@@ -59,9 +60,10 @@ def make_tables(runs: Sequence[RunRecord]) -> list[Table]:
 
     Runs on different clips are not comparable and get tables of their own.
     """
-    by_data: dict[tuple[str, int | None], list[RunRecord]] = {}
+    by_data: dict[tuple[str, int | None, str | None], list[RunRecord]] = {}
     for run in runs:
-        by_data.setdefault((run.data.clips_id, run.data.folds), []).append(run)
+        experiment = (run.data.clips_id, run.data.folds, run.data.protocol)
+        by_data.setdefault(experiment, []).append(run)
     return [_one_table(group) for group in by_data.values()]
 
 
@@ -77,7 +79,8 @@ def _one_table(runs: Sequence[RunRecord]) -> Table:
     title = f"mAP in % on {data.name}{' (subset)' if data.subset else ''}"
     title += f", clips {data.clips_id[:8]}"
     if data.folds:
-        title += f", {data.folds} folds of whole activities"
+        what = "families" if data.protocol == "family-folds" else "activities"
+        title += f", {data.folds} folds of whole {what}"
     else:
         title += f", {runs[0].train_clips} for training"
     facts = _fold_facts(runs) if data.folds else _split_facts(runs[0])
@@ -122,7 +125,7 @@ def _model_rows(label: str, runs: Sequence[RunRecord]) -> list[list[str]]:
     ]
     kind = "95% interval"
     if len(runs) > 1:
-        kind = "± over folds" if runs[0].data.folds else "± over seeds"
+        kind = "95% over folds" if runs[0].data.folds else "± over seeds"
     second = [f"  {kind}", *blank, *(_range(runs, part) for part in COLUMNS)]
     chance = ["  chance (95th perc.)", *blank, *map(_chance, cells)]
     above = ["  above chance", *blank, *map(_excess, cells)]
@@ -152,6 +155,7 @@ def _split_facts(run: RunRecord) -> list[list[str]]:
         "regions in the mean": of_splits(lambda s: f"{s.regions} of {len(s.per_region_ap)}"),
         "regions always on": of_splits(lambda split: str(split.trivial_regions)),
         "intervals over": of_splits(lambda split: f"{split.groups} {split.left_out}"),
+        "label twins": of_splits(_twins),
     }
     return [[name, "", "", "", *cells] for name, cells in facts.items()]
 
@@ -171,8 +175,16 @@ def _fold_facts(runs: Sequence[RunRecord]) -> list[list[str]]:
         "clips a fold": span(lambda split: split.clips),
         "activities a fold": span(lambda split: split.activities),
         "regions in the mean": span(lambda split: split.regions),
+        "label twins a fold": [
+            _span([s.twins for s in column if isinstance(s, SplitScores) and s.twins is not None])
+            for column in columns
+        ],
     }
     return [[name, "", "", "", *cells] for name, cells in facts.items()]
+
+
+def _twins(split: SplitScores) -> str:
+    return "" if split.twins is None else f"{split.twins} of {split.activities}"
 
 
 def _span(values: Sequence[int]) -> str:
@@ -193,19 +205,28 @@ def _notes(runs: Sequence[RunRecord]) -> list[str]:
     ]
     if runs[0].data.folds:
         notes.append(
-            "Every activity is new in one fold. ±: standard deviation over the folds, each the "
-            "mean of its seeds."
+            "Every activity is new in one fold. 95%: the interval of the mean over the folds (each "
+            "the mean of its seeds; Student's t). Clips of different folds are never pooled. Folds "
+            "share training clips, so it may be too narrow."
         )
+        notes.append(_TWINS)
         return notes
     notes.append(
         "Coverage: clips built of clips planned. Regions: those with a positive clip; the others "
         "have no average precision."
     )
+    notes.append(_TWINS)
     if any(each.trivial_regions for each in runs[0].scores.splits.values()):
         notes.append(
             "Regions always on: active in every clip, so any score has average precision 1."
         )
     return notes
+
+
+_TWINS = (
+    "Label twins: new activities whose label set a training activity has, too. `musclemap results "
+    "--by-distance` has the scores by the distance to the nearest label set of training."
+)
 
 
 def format_table(runs: Sequence[RunRecord]) -> str:
@@ -345,7 +366,7 @@ def _mean(values: Sequence[float | None], reason: str) -> str:
 
 
 def _range(runs: Sequence[RunRecord], part: str) -> str:
-    """The interval of one run, or the standard deviation over seeds or folds."""
+    """The interval of one run, that over folds, or the standard deviation over seeds."""
     if len(runs) == 1:
         return interval(runs[0].scores.of(part).map_interval)
     groups: dict[int, list[float]] = {}
@@ -354,7 +375,13 @@ def _range(runs: Sequence[RunRecord], part: str) -> str:
         if value is not None:
             groups.setdefault(run.data.fold or -1 - number, []).append(value)
     means = [statistics.fmean(values) for values in groups.values()]
-    return f"± {percent(statistics.stdev(means))}" if len(means) > 1 else NOT_THERE
+    if len(means) < 2:
+        return NOT_THERE
+    deviation = statistics.stdev(means)
+    if not runs[0].data.folds:
+        return f"± {percent(deviation)}"
+    mean, error = statistics.fmean(means), deviation / len(means) ** 0.5
+    return interval(Spread(mean, error, len(means) - 1).interval(within=SHARE))
 
 
 def _levels(cells: Sequence[SplitScores | MeanScores]) -> list[ChanceLevel]:

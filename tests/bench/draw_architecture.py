@@ -33,6 +33,7 @@ PURPOSE = {
     "benchmark.machine": "processes, device",
     "benchmark.metrics": "mAP and intervals",
     "benchmark.models": "one file a model",
+    "benchmark.nearness": "how new is new",
     "benchmark.predict": "your own video",
     "benchmark.protocols": "folds, ablation",
     "benchmark.record": "what a run knows",

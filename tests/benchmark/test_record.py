@@ -33,6 +33,11 @@ SPLIT = {
     "per_region_ap": {"chest": 1.0, "biceps": None},
     "per_region_chance": {"chest": {"mean": 1.0, "high": 1.0, "p": 1.0}, "biceps": None},
     "per_activity": {"squat": {"clips": 1, "label_ranking_ap": 0.5}},
+    "per_distance": {
+        "0": {"activities": 1, "clips": 1, "map": 0.75, "chance": None},
+        "3+": {"activities": 1, "clips": 2, "map": None,
+               "chance": {"mean": 0.5, "high": 0.6, "p": 0.3}},
+    },
 }  # fmt: skip
 MEAN = {"map": 0.75, "map_interval": [0.7, 0.8], "constant_map": 0.5, "chance": None}
 SCORES = {
@@ -83,6 +88,7 @@ def test_a_file_is_read_and_written_again_letter_by_letter(tmp_path):
     assert split.skeletons == 0.5
     assert split.per_activity == {"squat": ActivityScores(1, 0.5)}
     assert split.groups == 1
+    assert split.twins == 1 and split.per_distance["3+"].chance == ChanceLevel(0.5, 0.6, 0.3)
     assert record.scores.of("test_new") is split
     assert record.scores.of("test").map_interval == (0.7, 0.8)
     assert record.scores.of("test").chance is None and record.scores.of("test").excess is None
@@ -91,6 +97,13 @@ def test_a_file_is_read_and_written_again_letter_by_letter(tmp_path):
     record.write(tmp_path / "run")
     text = (tmp_path / "run" / "metrics.json").read_text()
     assert text == json.dumps(VERSION_2, indent=2) + "\n"
+
+
+def test_a_file_without_distances_is_still_read(tmp_path):
+    split = {name: value for name, value in SPLIT.items() if name != "per_distance"}
+    write(tmp_path, {**VERSION_2, "splits": {"test_new": split}})
+    read = read_record(tmp_path).scores.splits["test_new"]
+    assert read.per_distance == {} and read.twins is None
 
 
 def test_no_training_is_an_empty_object_and_what_was_not_dropped_is_absent(tmp_path):

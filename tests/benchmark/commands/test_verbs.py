@@ -94,7 +94,7 @@ def test_folds_from_the_command_line(skeletons_only, tmp_path):
     assert done.stderr.count("SKIPPED") == 1
     assert len(list(tmp_path.glob("reads-skeleton-*-fold?of3/metrics.json"))) == 3
     shown = musclemap("results", "--runs", tmp_path)
-    assert "± over folds" in shown.stdout
+    assert "95% over folds" in shown.stdout
     wrong = musclemap(*words, "--protocol", "folds")
     assert wrong.exit_code == 2
     assert "fixed, activity-folds" in wrong.stderr

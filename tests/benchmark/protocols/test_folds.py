@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.protocols.folds import activity_folds, fold_splits
+from benchmark.protocols.folds import activity_folds, family_folds, fold_splits, folds_to_run
+from musclemap_data.catalog import load_activities
 from musclemap_data.errors import UserError
+from musclemap_data.shards import write_dataset_info
 from musclemap_data.splits import split_of
 
 
@@ -43,17 +45,23 @@ def data_sets(draw: st.DrawFn) -> list[Clip]:
     return clips
 
 
-@given(data_sets(), st.integers(2, 5), st.randoms())
-def test_no_leak(clips, folds, random):
+FAMILIES = {name: "abc"[place % 3] for place, name in enumerate(ACTIVITIES)}
+
+
+@given(data_sets(), st.integers(2, 5), st.booleans(), st.randoms())
+def test_no_leak(clips, folds, by_family, random):
     activities = {clip.activity for clip in clips}
-    if len(activities) < folds:
+    families = FAMILIES if by_family else None
+    if len({FAMILIES[name] for name in activities} if by_family else activities) < folds:
         with pytest.raises(UserError, match="too few"):
-            fold_splits(clips, 1, folds)
+            fold_splits(clips, 1, folds, families)
         return
+    fold_of = family_folds(activities, folds, FAMILIES) if by_family else None
+    fold_of = fold_of or activity_folds(activities, folds)
     by_id = {clip.clip_id: clip for clip in clips}
     new_in = Counter()
     for fold in range(1, folds + 1):
-        splits = fold_splits(clips, fold, folds)
+        splits = fold_splits(clips, fold, folds, families)
         parts = {
             part: [by_id[name] for name, split in splits.items() if split == part]
             for part in ("train", "val_known", "val_new", "test_known", "test_new")
@@ -73,21 +81,28 @@ def test_no_leak(clips, folds, random):
             half = part.split("_")[0]
             videos[half] = videos.get(half, set()) | {clip.video_id for clip in scored}
         assert not videos["val"] & videos["test"]
-        fold_activities = {a for a, number in activity_folds(activities, folds).items()
-                           if number == fold}  # fmt: skip
+        seen_in = {
+            clip.video_id: part for part, scored in parts.items() for clip in scored
+        } | dict.fromkeys(trained_videos, "train")  # fmt: skip
+        fold_activities = {name for name, number in fold_of.items() if number == fold}
         new_in.update(fold_activities)
+        # What a model is chosen on is not what it is tested on.
+        chosen_on = {clip.activity for clip in parts["val_new"]}
+        assert not chosen_on & {clip.activity for clip in parts["test_new"]}
+        assert len(chosen_on) <= len(fold_activities) // 3
         for clip in clips:
-            if clip.activity in fold_activities and clip.video_id not in trained_videos:
-                assert splits[clip.clip_id].endswith("_new")
+            if clip.activity in fold_activities:
+                # Left out only where its video is seen elsewhere.
+                assert clip.clip_id in splits or clip.video_id in seen_in
         # Known clips keep the side that the data set gave them.
         for clip in clips:
             if clip.split == "train":
-                assert splits.get(clip.clip_id) in ("train", "test_new", None)
+                assert splits.get(clip.clip_id) in ("train", "val_new", "test_new", None)
             elif clip.split.endswith("_known") and clip.activity not in fold_activities:
                 assert splits.get(clip.clip_id) in (clip.split, None)
         shuffled = list(clips)
         random.shuffle(shuffled)
-        assert fold_splits(shuffled, fold, folds) == splits
+        assert fold_splits(shuffled, fold, folds, families) == splits
     assert new_in == dict.fromkeys(activities, 1)
 
 
@@ -131,7 +146,7 @@ def test_an_activity_without_training_clips_is_not_known():
     ]
     for fold in (1, 2, 3):
         splits = fold_splits(clips, fold, 3)
-        assert splits.get("3") in (None, "val_new")
+        assert splits.get("3") in (None, "test_new")
 
 
 def test_folds_are_even_and_fixed():
@@ -144,3 +159,57 @@ def test_folds_are_even_and_fixed():
         activity_folds(ACTIVITIES, 1)
     with pytest.raises(ValueError, match="from 1 to 4"):
         fold_splits([], 5, 4)
+
+
+def test_families_stay_together_and_folds_are_as_even_as_they_allow():
+    activities = load_activities()
+    families = {slug: each.family for slug, each in activities.items()}
+    folds = family_folds(activities, 5, families)
+    assert folds == family_folds(reversed(list(activities)), 5, families)
+    together = {family: {folds[s] for s in activities if families[s] == family}
+                for family in set(families.values())}  # fmt: skip
+    assert all(len(numbers) == 1 for numbers in together.values())
+    assert sorted(Counter(folds.values()).values()) == [25, 27, 27, 27, 29]
+    with pytest.raises(UserError, match=r"3 families.*too few for 4 folds"):
+        family_folds(ACTIVITIES, 4, FAMILIES)
+    with pytest.raises(UserError, match=r"1 of 11 .*the first is juggle.*activity-folds"):
+        family_folds([*ACTIVITIES, "juggle"], 3, FAMILIES)
+
+
+def test_families_come_from_the_table_that_the_data_set_was_built_with(tmp_path):
+    write_dataset_info(tmp_path, {"name": "d", "activities": "penn_action"})
+    first, *_ = folds_to_run("family-folds", 2, tmp_path)
+    clips = [
+        Clip(str(number), f"v{number}", activity, "train")
+        for number, activity in enumerate(["tennis_serve", "golf_swing", "squat", "bench_press"])
+    ]
+    splits = first.assign(clips)
+    assert splits["0"] == splits["1"]  # sport, both
+    assert first.protocol == "family-folds"
+    write_dataset_info(tmp_path, {"name": "d", "activities": "no-such-table"})
+    with pytest.raises(UserError, match="no activity table"):
+        folds_to_run("family-folds", 2, tmp_path)
+
+
+def test_a_third_of_the_new_activities_is_for_validation_whatever_side_their_videos_lie_on():
+    clips = [
+        Clip(f"{name}{number}", f"{name}{number}", name, split)
+        for name in ACTIVITIES[:6]
+        for number, split in enumerate(["train", "val_known", "test_known"])
+    ]
+    for fold in (1, 2):
+        splits = fold_splits(clips, fold, 2)
+        new = {split: [name for name, each in splits.items() if each == split]
+               for split in ("val_new", "test_new")}  # fmt: skip
+        assert (len(new["val_new"]), len(new["test_new"])) == (3, 6)
+
+
+def test_a_video_with_new_activities_of_both_sides_is_tested_on():
+    fold_of = activity_folds(ACTIVITIES[:6], 2)
+    clips = [Clip(name, "one", name, "test_known") for name in ACTIVITIES[:6]]
+    clips += [Clip(f"{name}-t", f"{name}-t", name, "train") for name in ACTIVITIES[:6]]
+    for fold in (1, 2):
+        splits = fold_splits([c for c in clips if fold_of[c.activity] == fold], 1, 1 + 1)
+        assert splits
+        both = fold_splits(clips, fold, 2)
+        assert "val_new" not in {both.get(name) for name in ACTIVITIES[:6]}

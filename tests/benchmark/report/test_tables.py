@@ -129,10 +129,12 @@ def test_folds_share_a_row(run):
     row = row_of(folds, "toy, 2 seeds")
     assert row.split()[-2] == f"{100 * sum(values) / 4:.1f}"
     means = [(values[0] + values[1]) / 2, (values[2] + values[3]) / 2]
-    spread = abs(means[0] - means[1]) / 2**0.5
-    assert next(line for line in folds.splitlines() if "± over folds" in line).split()[-3] == (
-        f"{100 * spread:.1f}"
-    )
+    # Student's t with one degree of freedom: 12.7 times the standard error of the two means.
+    reach = 12.706 * abs(means[0] - means[1]) / 2
+    ends = [max(0, sum(means) / 2 - reach), min(1, sum(means) / 2 + reach)]
+    line = next(line for line in folds.splitlines() if "95% over folds" in line)
+    assert re.split(r"\s{2,}", line.strip())[-2] == f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
+    assert "label twins a fold" in folds and "never pooled" in folds
     assert "random, 1 of 2 folds" in folds
     assert "for training" in fixed
     assert {line["fold"] for line in csv.DictReader(io.StringIO(tables.format_csv(runs)))} == {
