@@ -8,7 +8,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test test-quick test-faults bench-scale lint format bench bench-flow bench-extract bench-memory \
-	mmpose test-mmpose bench-pose bench-loader bench-model bench-intervals real-clips sample-seeds images architecture clean
+	mmpose test-mmpose bench-pose bench-loader bench-model bench-intervals real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -98,6 +98,9 @@ real-clips: install  ## the three commands on real clips, if ../shared has them
 images: install  ## the pictures of the README, from the quickstart's data
 	$(BIN)/python -m tests.bench.draw_modalities data/quickstart/data docs/images/modalities.jpg
 	$(BIN)/python -m tests.bench.draw_browse data/quickstart/data docs/images/browse.jpg
+
+motions-sheet: install  ## stick figures of every motion of the sample, to look at (data/motions)
+	$(BIN)/python -m tests.bench.motions_sheet data/motions
 
 architecture: install  ## the picture of docs/architecture.md, from the imports
 	$(BIN)/python -m tests.bench.draw_architecture docs/images/architecture.svg

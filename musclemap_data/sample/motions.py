@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from musclemap_data.sample import prone, standing, supine
+from musclemap_data.sample import legs, prone, standing, steps, supine
 from musclemap_data.sample.poses import Key, Style
 from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Pose, solve
 
@@ -21,56 +21,80 @@ class Exercise:
     Attributes:
         repetition: keys of one repetition.
         view_deg: ranges of the yaw (degrees) at which the person may turn to the camera.
-        new: the activity is one of the held-out ("new") ones.
+        filmed: the rendered sample shows it. The others give skeletons only; to film one more
+            changes what every seed of the sample draws.
     """
 
     repetition: Repetition
     view_deg: tuple[tuple[float, float], ...]
-    new: bool = False
+    filmed: bool = False
 
 
 _FRONT = ((-40.0, 40.0),)
 _QUARTER = ((-75.0, -20.0), (20.0, 75.0))
+_UPRIGHT = ((-90.0, 90.0),)
 _ALONG = ((-115.0, -62.0), (62.0, 115.0))
 
 EXERCISES: dict[str, Exercise] = {
-    "squat": Exercise(standing.squat, _QUARTER),
-    "jump_squat": Exercise(standing.jump_squat, _QUARTER),
-    "lunge": Exercise(standing.lunge, _QUARTER),
-    "side_lunge": Exercise(standing.side_lunge, _FRONT),
-    "jumping_jack": Exercise(standing.jumping_jack, _FRONT),
-    "high_knees": Exercise(standing.high_knees, ((-70.0, 70.0),)),
-    "butt_kicks": Exercise(standing.butt_kicks, _QUARTER),
-    "arm_circle": Exercise(standing.arm_circle, _FRONT),
-    "side_leg_raise": Exercise(standing.side_leg_raise, _FRONT),
-    "good_morning": Exercise(standing.good_morning, _QUARTER),
-    "burpee": Exercise(prone.burpee, ((-95.0, -45.0), (45.0, 95.0))),
-    "push_up": Exercise(prone.push_up, _ALONG),
-    "plank": Exercise(prone.plank, _ALONG),
-    "mountain_climber": Exercise(prone.mountain_climber, _ALONG),
-    "donkey_kick": Exercise(prone.donkey_kick, _ALONG),
-    "superman": Exercise(prone.superman, _ALONG),
-    "side_plank": Exercise(prone.side_plank, ((-25.0, 25.0),)),
-    "crunch": Exercise(supine.crunch, _ALONG),
-    "sit_up": Exercise(supine.sit_up, _ALONG),
-    "glute_bridge": Exercise(supine.glute_bridge, _ALONG),
-    "leg_raise": Exercise(supine.leg_raise, _ALONG),
-    "bicycle_crunch": Exercise(supine.bicycle_crunch, _ALONG),
-    "russian_twist": Exercise(supine.russian_twist, ((-80.0, -30.0), (30.0, 80.0))),
-    "calf_raise_hold": Exercise(standing.calf_raise_hold, ((-75.0, 75.0),), new=True),
-    "hops_on_the_spot": Exercise(standing.hops_on_the_spot, ((-60.0, 60.0),), new=True),
-    "march_twists": Exercise(standing.march_twists, _FRONT, new=True),
-    "front_kicks": Exercise(standing.front_kicks, _QUARTER),
-    "running": Exercise(standing.running, _QUARTER, new=True),
-    "diamond_push_ups": Exercise(prone.diamond_push_ups, _ALONG),
-    "raised_leg_push_ups": Exercise(prone.raised_leg_push_ups, _ALONG, new=True),
-    "up_and_down_planks": Exercise(prone.up_and_down_planks, _ALONG, new=True),
-    "plank_jacks": Exercise(prone.plank_jacks, _ALONG, new=True),
-    "shoulder_taps": Exercise(prone.shoulder_taps, _ALONG, new=True),
-    "hollow_hold": Exercise(supine.hollow_hold, _ALONG, new=True),
-    "v_ups": Exercise(supine.v_ups, _ALONG),
-    "scissors": Exercise(supine.scissors, _ALONG, new=True),
-    "reverse_crunches": Exercise(supine.reverse_crunches, _ALONG),
+    "squat": Exercise(standing.squat, _QUARTER, True),
+    "jump_squat": Exercise(standing.jump_squat, _QUARTER, True),
+    "lunge": Exercise(standing.lunge, _QUARTER, True),
+    "side_lunge": Exercise(standing.side_lunge, _FRONT, True),
+    "jumping_jack": Exercise(standing.jumping_jack, _FRONT, True),
+    "high_knees": Exercise(standing.high_knees, ((-70.0, 70.0),), True),
+    "butt_kicks": Exercise(standing.butt_kicks, _QUARTER, True),
+    "arm_circle": Exercise(standing.arm_circle, _FRONT, True),
+    "side_leg_raise": Exercise(standing.side_leg_raise, _FRONT, True),
+    "good_morning": Exercise(standing.good_morning, _QUARTER, True),
+    "burpee": Exercise(prone.burpee, ((-95.0, -45.0), (45.0, 95.0)), True),
+    "push_up": Exercise(prone.push_up, _ALONG, True),
+    "plank": Exercise(prone.plank, _ALONG, True),
+    "mountain_climber": Exercise(prone.mountain_climber, _ALONG, True),
+    "donkey_kick": Exercise(prone.donkey_kick, _ALONG, True),
+    "superman": Exercise(prone.superman, _ALONG, True),
+    "side_plank": Exercise(prone.side_plank, ((-25.0, 25.0),), True),
+    "crunch": Exercise(supine.crunch, _ALONG, True),
+    "sit_up": Exercise(supine.sit_up, _ALONG, True),
+    "glute_bridge": Exercise(supine.glute_bridge, _ALONG, True),
+    "leg_raise": Exercise(supine.leg_raise, _ALONG, True),
+    "bicycle_crunch": Exercise(supine.bicycle_crunch, _ALONG, True),
+    "russian_twist": Exercise(supine.russian_twist, ((-80.0, -30.0), (30.0, 80.0)), True),
+    "calf_raise_hold": Exercise(standing.calf_raise_hold, ((-75.0, 75.0),), True),
+    "hops_on_the_spot": Exercise(standing.hops_on_the_spot, ((-60.0, 60.0),), True),
+    "march_twists": Exercise(standing.march_twists, _FRONT, True),
+    "front_kicks": Exercise(standing.front_kicks, _QUARTER, True),
+    "running": Exercise(standing.running, _QUARTER, True),
+    "diamond_push_ups": Exercise(prone.diamond_push_ups, _ALONG, True),
+    "raised_leg_push_ups": Exercise(prone.raised_leg_push_ups, _ALONG, True),
+    "up_and_down_planks": Exercise(prone.up_and_down_planks, _ALONG, True),
+    "plank_jacks": Exercise(prone.plank_jacks, _ALONG, True),
+    "shoulder_taps": Exercise(prone.shoulder_taps, _ALONG, True),
+    "hollow_hold": Exercise(supine.hollow_hold, _ALONG, True),
+    "v_ups": Exercise(supine.v_ups, _ALONG, True),
+    "scissors": Exercise(supine.scissors, _ALONG, True),
+    "reverse_crunches": Exercise(supine.reverse_crunches, _ALONG, True),
+    # On two feet.
+    "barbell_squat": Exercise(legs.barbell_squat, _UPRIGHT),
+    "sumo_squat": Exercise(legs.sumo_squat, _UPRIGHT),
+    "wall_sit": Exercise(legs.wall_sit, _UPRIGHT),
+    "reverse_lunge": Exercise(legs.reverse_lunge, _UPRIGHT),
+    "curtsy_lunge": Exercise(legs.curtsy_lunge, _UPRIGHT),
+    "lunge_twist": Exercise(legs.lunge_twist, _UPRIGHT),
+    "side_lunge_touch": Exercise(legs.side_lunge_touch, _FRONT),
+    "squat_reach": Exercise(legs.squat_reach, _UPRIGHT),
+    "squat_kick": Exercise(legs.squat_kick, _UPRIGHT),
+    "single_leg_deadlift": Exercise(legs.single_leg_deadlift, _UPRIGHT),
+    "deadlift": Exercise(legs.deadlift, _UPRIGHT),
+    "standing_leg_raise": Exercise(legs.standing_leg_raise, _UPRIGHT),
+    "standing_side_crunch": Exercise(legs.standing_side_crunch, _FRONT),
+    "marching": Exercise(steps.marching, _UPRIGHT),
+    "side_kick": Exercise(legs.side_kick, _UPRIGHT),
+    "step_up": Exercise(steps.step_up, _UPRIGHT),
+    "step_aerobics": Exercise(steps.step_aerobics, _UPRIGHT),
+    "triangle_pose": Exercise(legs.triangle_pose, _FRONT),
+    "hula_hoop": Exercise(steps.hula_hoop, _UPRIGHT),
+    "elliptical": Exercise(steps.elliptical, _UPRIGHT),
+    "stationary_cycling": Exercise(steps.stationary_cycling, _UPRIGHT),
 }
 
 
@@ -115,6 +139,10 @@ class Performance:
         if here.ease == "smooth":
             # Minimum jerk (Flash and Hogan 1985): starts and stops without a jolt.
             share = share**3 * (10 - 15 * share + 6 * share**2)
+        elif here.ease == "leave":
+            share = share * share
+        elif here.ease == "arrive":
+            share = share * (2 - share)
         if after.pose is here.pose:
             share = 0.0
         first = self._breathe(here.pose, time_s)

@@ -7,7 +7,7 @@ from itertools import cycle
 
 import numpy as np
 
-from musclemap_data.catalog import SYNTHETIC_PREFIX
+from musclemap_data.catalog import SYNTHETIC_PREFIX, load_activities
 from musclemap_data.sample.motions import EXERCISES
 
 
@@ -80,8 +80,10 @@ def plan_sample(size: SampleSize, seed: int) -> tuple[VideoPlan, ...]:
         seed: another seed gives other assignments, people and rooms.
     """
     rng = np.random.default_rng([seed, 0])
-    known = [name for name, exercise in EXERCISES.items() if not exercise.new]
-    new = [name for name, exercise in EXERCISES.items() if exercise.new]
+    activities = load_activities()
+    filmed = [name for name, exercise in EXERCISES.items() if exercise.filmed]
+    known = [name for name in filmed if not activities[name].new]
+    new = [name for name in filmed if activities[name].new]
     rng.shuffle(known)
     rng.shuffle(new)
     videos: list[VideoPlan] = []

@@ -26,12 +26,17 @@ class Style:
 
 @dataclass(frozen=True)
 class Key:
-    """A key pose, the seconds from it to the next key, and the height of a hop on the way (m)."""
+    """A key pose, the seconds from it to the next key, and the height of a hop on the way (m).
+
+    ``ease`` is "smooth" (from rest to rest), "linear" (for circles), "leave" (starts at rest and
+    passes the next key at speed) or "arrive" (the other half of it). As a jump, "arrive" goes up
+    and "leave" comes down: both are parabolas.
+    """
 
     pose: Pose
     seconds: float
     hop: float = 0.0
-    ease: str = "smooth"  # or "linear" for circles
+    ease: str = "smooth"
 
 
 def vec(x: float, y: float, z: float) -> Array:
@@ -48,6 +53,16 @@ def free_arm(x: float, y: float, z: float, pole: tuple[float, float, float]) -> 
     return Limb(vec(x, y, z), vec(*pole))
 
 
+def hanging_arm(pitch_deg: float, out: float = 0.04, forwards_deg: float = 0.0) -> Limb:
+    """A straight left arm that hangs down when the chest is tipped forwards by degrees.
+
+    ``forwards_deg`` swings it forwards from there.
+    """
+    angle = np.radians(pitch_deg + forwards_deg)
+    along = 0.985 * float(np.sqrt(1 - out * out))
+    return free_arm(out, -along * float(np.cos(angle)), along * float(np.sin(angle)), (0.5, 0, -1))
+
+
 def free_leg(
     x: float,
     y: float,
@@ -57,6 +72,14 @@ def free_leg(
 ) -> Limb:
     """A free left leg: hip to ankle in the pelvis' frame, in leg lengths; toes pointed (rad)."""
     return Limb(vec(x, y, z), vec(*pole), end=point)
+
+
+def straight_leg(flexion_deg: float, out: float = 0.02, point: float = 0.3) -> Limb:
+    """A free straight left leg: the hip bent forwards by degrees, the ankle ``out`` to the side."""
+    angle = np.radians(flexion_deg)
+    along = 0.995 * float(np.sqrt(1 - out * out))
+    y, z = -along * float(np.cos(angle)), along * float(np.sin(angle))
+    return free_leg(out, y, z, (0.05, 0.5, 1), point)
 
 
 def planted_foot(
@@ -99,6 +122,19 @@ def with_legs(pose: Pose, leg: Limb, **others: Any) -> Pose:
 def timed(tempo: float, *poses: tuple[Pose, float]) -> list[Key]:
     """Poses with the seconds from each to the next one, at a tempo."""
     return [Key(pose, seconds * tempo) for pose, seconds in poses]
+
+
+def swept(tempo: float, *poses: tuple[Pose, float]) -> list[Key]:
+    """As ``timed``; the motion does not stop at the poses between the first and the last.
+
+    The last pose is where the next key begins, so its seconds are not used.
+    """
+    last = len(poses) - 2
+    ease = {0: "leave", last: "arrive"} if last else {0: "smooth"}
+    return [
+        Key(pose, seconds * tempo, ease=ease.get(number, "linear"))
+        for number, (pose, seconds) in enumerate(poses[:-1])
+    ]
 
 
 def mirrored(keys: list[Key]) -> list[Key]:

@@ -29,7 +29,7 @@ from musclemap_data.sample.standing import squat_low
 
 
 @dataclass(frozen=True)
-class _Prone:
+class Straight:
     """A straight body on its toes: pitch (radians), mid-hip [3], and z of the shoulders (m)."""
 
     pitch: float
@@ -37,24 +37,24 @@ class _Prone:
     shoulder_z: float
 
 
-def _prone(size: Dimensions, shoulder_y_m: float, ankle_y_m: float, sag: float = 0.0) -> _Prone:
+def straight(size: Dimensions, shoulder_y_m: float, ankle_y_m: float, sag: float = 0.0) -> Straight:
     leg = 0.985 * size.leg
     length = leg + size.torso
     rise = np.arcsin(np.clip((shoulder_y_m - ankle_y_m) / length, -0.9, 0.9))
     along = vec(0, np.sin(rise), np.cos(rise))
     pelvis = vec(0, ankle_y_m, 0) + leg * along + vec(0, sag * size.height, 0)
-    return _Prone(np.pi / 2 - float(rise), pelvis, float(length * np.cos(rise)))
+    return Straight(np.pi / 2 - float(rise), pelvis, float(length * np.cos(rise)))
 
 
 _TOES = (0.0, -0.93, 0.36)
 
 
-def _toes(size: Dimensions, x: float = 0.055, lift: float = 0.0) -> Limb:
+def toes(size: Dimensions, x: float = 0.055, lift: float = 0.0) -> Limb:
     h = size.height
     return planted_foot(x * h, (0.095 + lift) * h, 0, _TOES, (0.08, 0, 1))
 
 
-def _on_hands(
+def on_hands(
     size: Dimensions,
     height: float,
     hand_x: float,
@@ -71,64 +71,64 @@ def _on_hands(
         hand_z: wrist before the place under the shoulders of the high position, in body heights.
     """
     h = size.height
-    top = _prone(size, size.wrist_height + 0.975 * size.arm, 0.095 * h)
-    body = _prone(size, size.wrist_height + height * size.arm, 0.095 * h, sag)
+    top = straight(size, size.wrist_height + 0.975 * size.arm, 0.095 * h)
+    body = straight(size, size.wrist_height + height * size.arm, 0.095 * h, sag)
     hand = planted_palm(hand_x * h, size.wrist_height, top.shoulder_z + hand_z * h, pole, fingers)
     turn = np.array([body.pitch, 0, 0])
-    return symmetric(body.pelvis, hand, _toes(size), turn=turn, head=deg(-18, 0))
+    return symmetric(body.pelvis, hand, toes(size), turn=turn, head=deg(-18, 0))
 
 
-def _on_forearms(size: Dimensions, sag: float = 0.0) -> Pose:
+def on_forearms(size: Dimensions, sag: float = 0.0) -> Pose:
     h = size.height
-    body = _prone(size, size.upper_arm + 0.030 * h, 0.095 * h, sag)
+    body = straight(size, size.upper_arm + 0.030 * h, 0.095 * h, sag)
     wrist_z = body.shoulder_z + 0.96 * size.forearm
     wrist = planted_palm(0.065 * h, 0.022 * h, wrist_z, (0.25, -0.6, 1.0))
     turn = np.array([body.pitch, 0, 0])
-    return symmetric(body.pelvis, wrist, _toes(size), turn=turn, head=deg(-12, 0))
+    return symmetric(body.pelvis, wrist, toes(size), turn=turn, head=deg(-12, 0))
 
 
-def _push_up(style: Style, high: Pose, low: Pose) -> list[Key]:
+def down_and_up(style: Style, high: Pose, low: Pose) -> list[Key]:
     return timed(style.tempo, (high, 0.80), (low, 0.10), (low, 0.62), (high, 0.12))
 
 
 def push_up(size: Dimensions, style: Style) -> list[Key]:
     x = size.shoulder_half / size.height + 0.045 * style.stance
     low = 0.97 - 0.62 * style.depth
-    return _push_up(style, _on_hands(size, 0.96, x), _on_hands(size, low, x))
+    return down_and_up(style, on_hands(size, 0.96, x), on_hands(size, low, x))
 
 
 def diamond_push_ups(size: Dimensions, style: Style) -> list[Key]:
     low = 0.95 - 0.50 * style.depth
     poses = [
-        _on_hands(size, y, 0.030, -0.035, (0.9, -0.7, 0.0), fingers=(-0.6, 0, 1))
+        on_hands(size, y, 0.030, -0.035, (0.9, -0.7, 0.0), fingers=(-0.6, 0, 1))
         for y in (0.94, low)
     ]
-    return _push_up(style, *poses)
+    return down_and_up(style, *poses)
 
 
 def raised_leg_push_ups(size: Dimensions, style: Style) -> list[Key]:
     x = size.shoulder_half / size.height + 0.045 * style.stance
     raised = free_leg(0.03, -0.95, -0.26, (0.05, 0, 1), 0.5)
     high, low = (
-        replace(_on_hands(size, y, x), left_leg=raised) for y in (0.96, 0.97 - 0.58 * style.depth)
+        replace(on_hands(size, y, x), left_leg=raised) for y in (0.96, 0.97 - 0.58 * style.depth)
     )
-    keys = _push_up(style, high, low)
+    keys = down_and_up(style, high, low)
     return mirrored(keys) if style.variant % 2 else keys
 
 
 def plank(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
-    return timed(t, (_on_forearms(size, 0.004), 1.1), (_on_forearms(size, -0.006), 1.1))
+    return timed(t, (on_forearms(size, 0.004), 1.1), (on_forearms(size, -0.006), 1.1))
 
 
 def plank_jacks(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
     x = size.shoulder_half / size.height + 0.01
-    base = _on_forearms(size) if style.variant % 2 else _on_hands(size, 0.96, x)
+    base = on_forearms(size) if style.variant % 2 else on_hands(size, 0.96, x)
 
     def legs(spread: float, lift: float) -> Pose:
         pelvis = base.pelvis + vec(0, (0.2 * lift - 0.05 * max(0, spread - 0.1)) * size.height, 0)
-        return with_legs(base, _toes(size, spread, lift), pelvis=pelvis)
+        return with_legs(base, toes(size, spread, lift), pelvis=pelvis)
 
     wide = 0.20 * style.depth
     between = legs(0.5 * wide, 0.055)
@@ -137,7 +137,7 @@ def plank_jacks(size: Dimensions, style: Style) -> list[Key]:
 
 def shoulder_taps(size: Dimensions, style: Style) -> list[Key]:
     h, t = size.height, style.tempo
-    base = _on_hands(size, 0.96, size.shoulder_half / h + 0.005)
+    base = on_hands(size, 0.96, size.shoulder_half / h + 0.005)
     tap = replace(
         base,
         pelvis=base.pelvis + vec(-0.022 * h, 0.004 * h, 0),
@@ -149,7 +149,7 @@ def shoulder_taps(size: Dimensions, style: Style) -> list[Key]:
 
 def mountain_climber(size: Dimensions, style: Style) -> list[Key]:
     h, t = size.height, style.tempo
-    base = _on_hands(size, 0.95, size.shoulder_half / h + 0.01, sag=0.022)
+    base = on_hands(size, 0.95, size.shoulder_half / h + 0.01, sag=0.022)
     drive = free_leg(0.04, -0.25, 0.13 * style.depth, (0.12, 1, 0.7), 1.2)
     pose = replace(base, left_leg=drive, spine=deg(8, 0, 0))
     return alternate(timed(t, (pose, 0.08), (pose, 0.32)))
@@ -158,7 +158,7 @@ def mountain_climber(size: Dimensions, style: Style) -> list[Key]:
 def up_and_down_planks(size: Dimensions, style: Style) -> list[Key]:
     h, t = size.height, style.tempo
     x = size.shoulder_half / h + 0.01
-    high, low = _on_hands(size, 0.95, x), _on_forearms(size)
+    high, low = on_hands(size, 0.95, x), on_forearms(size)
     half = replace(
         high,
         pelvis=0.45 * high.pelvis + 0.55 * low.pelvis + vec(-0.01 * h, 0.012 * h, 0),
@@ -189,7 +189,7 @@ def burpee(size: Dimensions, style: Style) -> list[Key]:
     h, t = size.height, style.tempo
     top = stand(size, HANGING, 0.07)
     x = size.shoulder_half / h + 0.01
-    flat = _on_hands(size, 0.95, x)
+    flat = on_hands(size, 0.95, x)
     hand_z = 0.26 * h
     shift = hand_z - flat.left_arm.target[2]
     hand = replace(flat.left_arm, target=flat.left_arm.target + vec(0, 0, shift))
@@ -219,7 +219,7 @@ def burpee(size: Dimensions, style: Style) -> list[Key]:
     return [*down, *up, Key(jump, 0.44 * t, hop=0.12 * h * style.depth)]
 
 
-def _all_fours(size: Dimensions) -> Pose:
+def all_fours(size: Dimensions) -> Pose:
     h = size.height
     hip_y = 0.036 * h + size.thigh
     shoulder_y = size.wrist_height + 0.975 * size.arm
@@ -234,7 +234,7 @@ def _all_fours(size: Dimensions) -> Pose:
 
 def donkey_kick(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
-    base = _all_fours(size)
+    base = all_fours(size)
     kick = replace(
         base,
         left_leg=free_leg(0.03, -0.55, -0.55 * style.depth, (0.1, -1, 0.45), 0.0),

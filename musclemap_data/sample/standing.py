@@ -140,7 +140,7 @@ def jumping_jack(size: Dimensions, style: Style) -> list[Key]:
     return timed(t, (low, 0.22), (rising, 0.24), (opened, 0.22), (rising, 0.24))
 
 
-def _stride(
+def stride(
     size: Dimensions, knee: Limb, arms: tuple[Limb, Limb], lean: float, twist: float = 0.0
 ) -> Pose:
     """Left leg up, right foot on the ball of the foot."""
@@ -160,33 +160,33 @@ def _stride(
 _RUNNING = (RUN_BACK, RUN_FRONT.mirrored())
 
 
-def _strides(pose: Pose, seconds: float, hop: float) -> list[Key]:
+def strides(pose: Pose, seconds: float, hop: float) -> list[Key]:
     return alternate([Key(pose, 0.25 * seconds), Key(pose, 0.75 * seconds, hop=hop)])
 
 
 def high_knees(size: Dimensions, style: Style) -> list[Key]:
     knee = free_leg(0.02, -0.42, 0.52 * style.depth, (0.05, 0.5, 1), 0.35)
-    pose = _stride(size, knee, _RUNNING, -3, 6)
-    return _strides(pose, 0.36 * style.tempo, 0.022 * size.height)
+    pose = stride(size, knee, _RUNNING, -3, 6)
+    return strides(pose, 0.36 * style.tempo, 0.022 * size.height)
 
 
 def running(size: Dimensions, style: Style) -> list[Key]:
     knee = free_leg(0.02, -0.66, 0.24 * style.depth, (0.05, 0.1, 1), 0.6)
-    pose = _stride(size, knee, _RUNNING, 9, 8)
-    return _strides(pose, 0.30 * style.tempo, 0.025 * size.height)
+    pose = stride(size, knee, _RUNNING, 9, 8)
+    return strides(pose, 0.30 * style.tempo, 0.025 * size.height)
 
 
 def butt_kicks(size: Dimensions, style: Style) -> list[Key]:
     heel = free_leg(0.01, -0.46, -0.44 * style.depth, (0.03, -0.2, 1), 0.7)
-    pose = _stride(size, heel, _RUNNING, 4, 6)
-    return _strides(pose, 0.36 * style.tempo, 0.020 * size.height)
+    pose = stride(size, heel, _RUNNING, 4, 6)
+    return strides(pose, 0.36 * style.tempo, 0.020 * size.height)
 
 
 def march_twists(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
     knee = free_leg(-0.02, -0.36, 0.54 * style.depth, (0.0, 0.6, 1), 0.3)
     arms = free_arm(-0.08, 0.34, 0.06, (1, 0.1, 0.2))
-    up = _stride(size, knee, (arms, arms.mirrored()), 0)
+    up = stride(size, knee, (arms, arms.mirrored()), 0)
     up = replace(up, spine=deg(20, 38 * style.depth, -3))
     down = stand(size, arms, 0.06)
     return alternate(timed(t, (down, 0.40), (up, 0.10), (up, 0.38)))
@@ -195,9 +195,9 @@ def march_twists(size: Dimensions, style: Style) -> list[Key]:
 def front_kicks(size: Dimensions, style: Style) -> list[Key]:
     t = style.tempo
     arms = (GUARD, GUARD.mirrored())
-    chamber = _stride(size, free_leg(0.02, -0.40, 0.44, (0.05, 0.5, 1), 0.3), arms, -4)
+    chamber = stride(size, free_leg(0.02, -0.40, 0.44, (0.05, 0.5, 1), 0.3), arms, -4)
     knee = free_leg(0.0, -0.28, 0.93 * min(1, style.depth), (0, 1, 0.4), 0.2)
-    kick = replace(_stride(size, knee, arms, -14), spine=deg(12, 0, 2))
+    kick = replace(stride(size, knee, arms, -14), spine=deg(12, 0, 2))
     down = stand(size, GUARD, 0.07)
     return alternate(timed(t, (down, 0.30), (chamber, 0.22), (kick, 0.30), (chamber, 0.26)))
 
