@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from musclemap_data.sample import legs, prone, standing, steps, supine
+from musclemap_data.sample import jumps, legs, prone, standing, steps, supine
 from musclemap_data.sample.poses import Key, Style
 from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Pose, solve
 
@@ -95,6 +95,25 @@ EXERCISES: dict[str, Exercise] = {
     "hula_hoop": Exercise(steps.hula_hoop, _UPRIGHT),
     "elliptical": Exercise(steps.elliptical, _UPRIGHT),
     "stationary_cycling": Exercise(steps.stationary_cycling, _UPRIGHT),
+    # Jumps.
+    "box_jump": Exercise(jumps.box_jump, _UPRIGHT),
+    "jump_rope": Exercise(jumps.jump_rope, _UPRIGHT),
+    "jumping_lunge": Exercise(jumps.jumping_lunge, _UPRIGHT),
+    "lateral_hops": Exercise(jumps.lateral_hops, _FRONT),
+    "skater_jump": Exercise(jumps.skater_jump, _FRONT),
+    "squat_jack": Exercise(jumps.squat_jack, _UPRIGHT),
+    "star_jump": Exercise(jumps.star_jump, _FRONT),
+    "tuck_jump": Exercise(jumps.tuck_jump, _UPRIGHT),
+    # On the back.
+    "butterfly_sit_up": Exercise(supine.butterfly_sit_up, _ALONG),
+    "dead_bug": Exercise(supine.dead_bug, _ALONG),
+    "elbow_to_knee_crunch": Exercise(supine.elbow_to_knee_crunch, _ALONG),
+    "flutter_kicks": Exercise(supine.flutter_kicks, _ALONG),
+    "heel_touch": Exercise(supine.heel_touch, _ALONG),
+    "single_leg_glute_bridge": Exercise(supine.single_leg_glute_bridge, _ALONG),
+    "toe_touch_crunch": Exercise(supine.toe_touch_crunch, _ALONG),
+    "windshield_wipers": Exercise(supine.windshield_wipers, _ALONG),
+    "modified_scissors": Exercise(supine.modified_scissors, _ALONG),
 }
 
 
