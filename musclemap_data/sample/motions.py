@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from musclemap_data.sample import jumps, legs, prone, standing, steps, supine
-from musclemap_data.sample.poses import Key, Style
+from musclemap_data.sample.poses import EASES, Key, Style
 from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Pose, solve
 
 Repetition = Callable[[Dimensions, Style], list[Key]]
@@ -155,13 +155,7 @@ class Performance:
         after = self.keys[(at + 1) % len(self.keys)]
         share = float((clipped - self.starts[at]) / max(here.seconds, 1e-9))
         rise = 4 * here.hop * share * (1 - share)
-        if here.ease == "smooth":
-            # Minimum jerk (Flash and Hogan 1985): starts and stops without a jolt.
-            share = share**3 * (10 - 15 * share + 6 * share**2)
-        elif here.ease == "leave":
-            share = share * share
-        elif here.ease == "arrive":
-            share = share * (2 - share)
+        share = EASES[here.ease](share)
         if after.pose is here.pose:
             share = 0.0
         first = self._breathe(here.pose, time_s)

@@ -6,6 +6,7 @@ their heads point to +z when lying on the front and to -z on the back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,16 @@ class Style:
     stance: float = 1.0
     tempo: float = 1.0
     variant: int = 0
+
+
+EASES: dict[str, Callable[[Any], Any]] = {
+    # Minimum jerk (Flash and Hogan 1985): starts and stops without a jolt.
+    "smooth": lambda share: share**3 * (10 - 15 * share + 6 * share**2),
+    "linear": lambda share: share,
+    "leave": lambda share: share * share,
+    "arrive": lambda share: share * (2 - share),
+}
+"""Share of the time to share of the way, of a number or an array; see :class:`Key`."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from musclemap_data.sample.mistakes import Mistakes, make_mistakes
 from musclemap_data.sample.motions import EXERCISES, Performance, perform
+from musclemap_data.sample.poses import EASES
 from musclemap_data.sample.skeleton import Array, Dimensions, Limb, face_points, rest_joints
 from musclemap_data.skeleton import JOINTS
 
@@ -51,8 +52,8 @@ def joints_at(performance: Performance, times_s: npt.ArrayLike) -> Array:
     share = (clipped - performance.starts[here]) / seconds[here]
     lift = np.zeros((len(times), 3))
     lift[:, 1] = 4 * np.array([key.hop for key in keys])[here] * share * (1 - share)
-    smooth = np.array([key.ease == "smooth" for key in keys])[here]
-    share = np.where(smooth, share**3 * (10 - 15 * share + 6 * share**2), share)
+    eased = np.array([key.ease for key in keys])[here]
+    share = np.select([eased == ease for ease in EASES], [way(share) for way in EASES.values()])
     still = np.array([keys[(i + 1) % len(keys)].pose is key.pose for i, key in enumerate(keys)])
     share = np.where(still[here], 0.0, share)[:, None]
 
