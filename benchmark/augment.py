@@ -26,7 +26,7 @@ from musclemap_data.skeleton import MIRRORED
 _ERASED_AREA = (0.02, 1.0 / 3.0)
 _ERASED_ASPECT = (0.3, 1.0 / 0.3)
 _RANDAUGMENT_FILL = [115.0, 115.0, 115.0]  # the mean colour, 0.45 of 255
-_RANDAUGMENT_BINS = 31  # torchvision's magnitude 30 is timm's and the paper's magnitude 10
+_RANDAUGMENT_BINS = 31  # torchvision's magnitude 30 is magnitude 10 in timm
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,17 @@ def train_geometry(
         width_px=box_width,
         flip=bool(rng.random() < settings.flip),
     )
+
+
+def early_views(
+    height: int, width: int, settings: Settings, seed: list[int]
+) -> tuple[Geometry, Geometry]:
+    """The crops of the two views that a clip has in a batch with ``settings.early_views``."""
+    first, second = (
+        train_geometry(height, width, settings, np.random.default_rng([*seed, number]))
+        for number in (1, 2)
+    )
+    return first, second
 
 
 def centre_geometry(height: int, width: int, settings: Settings) -> Geometry:
@@ -159,9 +170,10 @@ def crop_skeleton(
 def randaugment(frames: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:
     """RandAugment on RGB ``uint8 [T, 3, H, W]``, the same operations for all frames.
 
-    As the paper's "rand-m7-n4-mstd0.5": n chances, each taken with probability one half; the
-    magnitude is normal around m with spread 0.5. The operations are torchvision's. Other
-    modalities are left alone: a change of colour means nothing to them.
+    As "rand-m7-n4-mstd0.5", which the authors' code configures and never applies: n chances, each
+    taken with probability one half; the magnitude is normal around m with spread 0.5. The
+    operations are torchvision's. Other modalities are left alone: a change of colour means nothing
+    to them.
     """
     if settings.randaugment_ops == 0:
         return frames

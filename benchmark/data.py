@@ -42,8 +42,8 @@ class ClipDataset(Dataset[Batch]):
     """Views of the clips of one or more splits.
 
     In training an item is a clip and its view is random; otherwise an item is one test view of a
-    clip, and ``items`` holds (clip, first frame). Items are asked for by ``(epoch, index)``, or
-    by ``index`` alone for epoch 0.
+    clip, and ``items`` holds (clip, first frame). Items are asked for by ``(epoch, index, view)``,
+    where view tells the views of a clip in one batch apart; by ``index`` alone for epoch 0.
 
     An item is a dict of tensors: the modalities asked for (pictures ``uint8 [C, T, S, S]``, the
     skeleton ``float32 [M, T, 17, 3]``, other numbers ``float32 [T, ...]``), ``muscles``
@@ -104,15 +104,20 @@ class ClipDataset(Dataset[Batch]):
         # Memory maps stay in their process.
         return {**self.__dict__, "_shards": {}, "_verified": set(), "_buffer": _NO_BYTES}
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
+    def __getitem__(self, key: int | tuple[int, ...]) -> Batch:
+        epoch, index, view = (*key, 0)[:3] if isinstance(key, tuple) else (0, key, 0)
         clip_index, start = self.items[index]
         clip, settings = self.clips[clip_index], self.settings
-        rng = np.random.default_rng([settings.seed, epoch, clip_index])
+        seed = [settings.seed, epoch, clip_index]
+        rng = np.random.default_rng(seed)
+        crops: tuple[augment.Geometry, ...] = ()
         if self.train:
             last_start = max(0, clip.frames - ((settings.frames - 1) * settings.rate + 1))
             start = int(rng.integers(last_start + 1))
             geometry = augment.train_geometry(clip.height, clip.width, settings, rng)
+            if settings.early_views:
+                crops = augment.early_views(clip.height, clip.width, settings, seed)
+                geometry = crops[view]
         else:
             geometry = augment.centre_geometry(clip.height, clip.width, settings)
         frame_indices = view_indices(clip.frames, settings.frames, settings.rate, start)
@@ -127,7 +132,13 @@ class ClipDataset(Dataset[Batch]):
             if isinstance(content, Numbers):
                 item[name] = self._numbers(clip, row, modality, content, geometry, frame_indices)
                 continue
-            images = self._pictures(clip, row[name], name, content, geometry, frame_indices)
+            box = geometry
+            beside = bool(crops) and name == "rgb_diff" and len(self.modalities) > 1
+            if beside:  # as in the early code, whatever it was meant to do
+                box = crops[1]
+            images = self._pictures(clip, row[name], name, content, box, frame_indices)
+            if beside and view:
+                images = torch.full_like(images, content.blank)
             if name == "rgb" and self.train:
                 images = augment.randaugment(images, settings, rgb_rng)
             if erased is not None:
@@ -298,18 +309,24 @@ def _noise(like: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.clip(noise * 255.0, 0, 255).astype(np.uint8))
 
 
-def normalise_batch(batch: Batch) -> Batch:
+def normalise_batch(batch: Batch, normalise: bool = True) -> Batch:
     """What a model gets: pictures ``[B, C, T, S, S]`` as ``float32``, everything else as it was.
 
     Each modality's ``Pictures`` says what a stored byte means to a model.
+
+    Args:
+        normalise: False leaves colours between 0 and 1.
     """
     content = pictures()
-    return {
-        key: values.float().mul_(content[key].scale).add_(content[key].shift)
-        if values.dtype == torch.uint8
-        else values
-        for key, values in batch.items()
-    }
+    result = {}
+    for key, values in batch.items():
+        result[key] = values
+        if values.dtype == torch.uint8:
+            scale, shift = content[key].scale, content[key].shift
+            if not normalise and content[key].channels == 3:
+                scale, shift = 1 / 255, 0.0
+            result[key] = values.float().mul_(scale).add_(shift)
+    return result
 
 
 def normalise_skeleton(

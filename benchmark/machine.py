@@ -115,7 +115,7 @@ def autocast(settings: Settings, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=settings.precision != "fp32")
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """A loader's batch on ``device``, normalised: what a model takes."""
+def to_device(batch: Batch, device: torch.device, settings: Settings) -> Batch:
+    """A loader's batch on ``device``, normalised as set: what a model takes."""
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-    return normalise_batch(moved)
+    return normalise_batch(moved, settings.normalise)

@@ -30,7 +30,7 @@ def view_indices(clip_frames: int, frames: int, rate: int, start: int) -> npt.ND
 
 
 class TrainingBatches:
-    """Batches of ``(epoch, index)`` for all epochs and one of several processes.
+    """Batches of ``(epoch, index, view)`` for all epochs and one of several processes.
 
     The clips are permuted anew each epoch, in an order fixed by (seed, epoch). The last clips that
     do not fill a batch wait for another epoch, unless there is less than one batch in all. A batch
@@ -41,6 +41,7 @@ class TrainingBatches:
         items: clips in the training split.
         batch_size: clips a batch, over all processes.
         start_step: batches to leave out, counted from the first epoch: those before a resume.
+        views: how often each clip is in a batch.
 
     Attributes:
         steps_per_epoch: batches an epoch.
@@ -57,6 +58,7 @@ class TrainingBatches:
         start_step: int = 0,
         rank: int = 0,
         processes: int = 1,
+        views: int = 1,
     ) -> None:
         self.items = items
         self.size = min(batch_size, items)
@@ -66,11 +68,12 @@ class TrainingBatches:
         self.start_step = start_step
         self.rank = rank
         self.processes = processes
+        self.views = views
 
     def __len__(self) -> int:
         return max(0, self.epochs * self.steps_per_epoch - self.start_step)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         for epoch in range(self.epochs):
             first_step = epoch * self.steps_per_epoch
             if first_step + self.steps_per_epoch <= self.start_step:
@@ -78,7 +81,8 @@ class TrainingBatches:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.items)
             for batch in range(max(0, self.start_step - first_step), self.steps_per_epoch):
                 chosen = order[batch * self.size : (batch + 1) * self.size]
-                yield [(epoch, int(index)) for index in chosen[self.rank :: self.processes]]
+                mine = chosen[self.rank :: self.processes].tolist()
+                yield [(epoch, index, view) for index in mine for view in range(self.views)]
 
 
 def evaluation_batches(

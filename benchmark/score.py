@@ -116,7 +116,7 @@ def predict(
     with torch.inference_mode():
         for items, batch in bar:
             with autocast(settings, device):
-                output = model(to_device(batch, device))
+                output = model(to_device(batch, device, settings))
             rows = torch.tensor([index for _, index in items])
             logits[rows] = output.detach().to("cpu", torch.float64)
             if "skeleton" in batch:
@@ -291,7 +291,7 @@ def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.de
 
     if not len(dataset) or not is_trainable(model):
         return 0 if len(dataset) else None
-    batch: Batch = to_device(collate([dataset[0]]), device)
+    batch: Batch = to_device(collate([dataset[0]]), device, dataset.settings)
     model.eval()
     with FlopCounterMode(display=False) as counter:  # it does not work without gradients
         model(batch)

@@ -1,4 +1,4 @@
-"""Every knob of a benchmark run, in one frozen dataclass, with three presets.
+"""Every knob of a benchmark run, in one frozen dataclass, and the presets.
 
 A run saves its settings as JSON beside its metrics. ``--set field=value`` on the command line goes
 through :meth:`Settings.with_overrides`.
@@ -43,8 +43,9 @@ def _check_modality(name: str) -> None:
 class Settings:
     """The settings of one run. The defaults are the paper's (preset ``base``).
 
-    "paper" below means the S configuration of arXiv 2303.00952's public repository; "MViTv2" is
-    arXiv 2112.01526; "ST-GCN" is arXiv 1801.07455. ``describe_settings()`` prints this list.
+    "paper" below is arXiv 2303.00952; "config" is ``transmmme_s.yaml`` in its authors' public
+    repository, "early code" what the code beside it does with that file; "MViTv2" is arXiv
+    2112.01526; "ST-GCN" is arXiv 1801.07455. ``describe_settings()`` prints this list.
 
     Raises:
         UserError: a value is out of its range; the message gives the value and the range.
@@ -54,15 +55,19 @@ class Settings:
     seed: int = _documented(0, "seed of the weights, the clip order, the views and the dropout")
 
     # What a model sees.
-    frames: int = _documented(16, "frames in a view, T (paper)")
-    rate: int = _documented(4, "stored frames from one sampled frame to the next (paper: 4)")
-    crop_size: int = _documented(224, "height and width of a model's input, px (paper)")
-    jitter_min: int = _documented(256, "smallest short side before the random crop, px (paper)")
-    jitter_max: int = _documented(320, "largest short side before the random crop, px (paper)")
+    frames: int = _documented(16, "frames in a view, T (config)")
+    rate: int = _documented(4, "stored frames from one sampled frame to the next (config: 4)")
+    crop_size: int = _documented(224, "height and width of a model's input, px (config)")
+    jitter_min: int = _documented(
+        256, "smallest short side before the random crop, px (config; unused in the early code)"
+    )
+    jitter_max: int = _documented(
+        320, "largest short side before the random crop, px (config; unused in the early code)"
+    )
     test_short_side: int = _documented(
         256, "short side before the centre crop in testing, px (MViTv2)"
     )
-    test_views: int = _documented(5, "temporal views a clip in testing, one crop each (paper)")
+    test_views: int = _documented(5, "temporal views a clip in testing, one crop each (config)")
     modality: str = _documented(
         "rgb", "what a one-stream video model reads: a modality of pictures, such as rgb-diff, flow"
     )
@@ -73,23 +78,36 @@ class Settings:
 
     # Augmentation, in training only.
     crop_policy: Literal["jitter", "resized"] = _documented(
-        "jitter", "jitter: short side in jitter_min..max (paper); resized: random area and aspect"
+        "jitter",
+        "jitter: short side in jitter_min..max; resized: random area and aspect (early code)",
     )
     resized_area_min: float = _documented(
-        0.4, "smallest share of the frame's area, crop_policy=resized (MViTv2: 0.08)"
+        0.4, "smallest share of the frame's area, crop_policy=resized (config, MViTv2: 0.08)"
     )
     flip: float = _documented(0.5, "probability of a horizontal flip (MViTv2)")
-    randaugment_ops: int = _documented(4, "RandAugment operations a clip, n; 0 = off (paper: n4)")
-    randaugment_magnitude: float = _documented(
-        7.0, "RandAugment magnitude, m, of 10; spread 0.5 (paper: m7, mstd 0.5)"
+    randaugment_ops: int = _documented(
+        4, "RandAugment operations a clip, n; 0 = off (config: n4; the early code never applies it)"
     )
-    erasing: float = _documented(0.25, "probability of random erasing (paper)")
+    randaugment_magnitude: float = _documented(
+        7.0, "RandAugment magnitude, m, of 10; spread 0.5 (config: m7, mstd 0.5)"
+    )
+    erasing: float = _documented(
+        0.25, "probability of random erasing (config; the early code never applies it)"
+    )
+    early_views: bool = _documented(
+        False,
+        "two crops of a clip's frames a batch: the first with the second's RGB difference, the "
+        "second with a blank one (early code)",
+    )
+    normalise: bool = _documented(
+        True, "pictures less the mean, over the spread; without, 0 to 1 (early code)"
+    )
 
     # The model.
     model_width: int = _documented(96, "embedding width of the first MViT stage (MViTv2-S)")
     model_depth: int = _documented(16, "number of MViT blocks (MViTv2-S)")
-    dropout: float = _documented(0.5, "dropout before the classification head (paper)")
-    drop_path: float = _documented(0.2, "stochastic depth of the last block (paper)")
+    dropout: float = _documented(0.5, "dropout before the classification head (config)")
+    drop_path: float = _documented(0.2, "stochastic depth of the last block (config)")
     joint_channels: int = _documented(64, "channels of the first graph block (ST-GCN)")
     variant: Literal["skeleton", "rgb-diff"] = _documented(
         "skeleton", "TransM3E's second stream: skeleton (final paper) or rgb-diff (early code)"
@@ -125,20 +143,21 @@ class Settings:
     loss: Literal["bce", "asymmetric"] = _documented(
         "bce", "binary cross entropy (the paper's figure) or asymmetric (arXiv 2009.14119)"
     )
-    epochs: int = _documented(10, "passes over the training split (paper)")
+    epochs: int = _documented(10, "passes over the training split (config)")
     batch_size: int = _documented(
-        16, "clips an optimiser step, over all processes and accumulation steps (paper)"
+        16, "clips an optimiser step, over all processes and accumulation steps (config)"
     )
     accumulate: int = _documented(1, "parts a batch is computed in, to save memory")
-    learning_rate: float = _documented(1e-4, "peak learning rate of AdamW (paper)")
-    min_learning_rate: float = _documented(1e-6, "learning rate at the end of the cosine (paper)")
+    learning_rate: float = _documented(1e-4, "peak learning rate of AdamW (config)")
+    min_learning_rate: float = _documented(1e-6, "learning rate at the end of the cosine (config)")
     warmup_epochs: float = _documented(
-        1.0, "linear warm-up, epochs; at most a fifth of the schedule (paper: 30 of 10, a mistake)"
+        1.0, "linear warm-up, epochs; at most a fifth of the schedule (config: 30 of 10, a mistake)"
     )
-    weight_decay: float = _documented(0.05, "AdamW's, none on 1-D parameters (paper)")
-    clip_norm: float = _documented(1.0, "largest norm of the gradient; 0 = no clipping (paper)")
+    weight_decay: float = _documented(0.05, "AdamW's, none on 1-D parameters (config)")
+    clip_norm: float = _documented(1.0, "largest norm of the gradient; 0 = no clipping (config)")
     ema: float = _documented(
-        0.0, "decay a step of an average of the weights, which is then scored; 0 = off (paper: off)"
+        0.0,
+        "decay a step of an average of the weights, which is then scored; 0 = off (config)",
     )
     checkpoint_every_steps: int = _documented(
         0, "optimiser steps between checkpoints; 0 = after each epoch only"
@@ -191,7 +210,7 @@ class Settings:
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Settings:
-        """The preset ``tiny``, ``small`` or ``base``, with single fields changed."""
+        """A preset of ``presets.toml``, with single fields changed."""
         if name not in PRESETS:
             raise UserError(
                 f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}"
@@ -204,11 +223,12 @@ class Settings:
         """Apply ``field=value`` texts, parsed by the field's type.
 
         ``none`` stands for no value where a field may have none; booleans are true/false,
-        yes/no, on/off or 1/0.
+        yes/no, on/off or 1/0. ``preset=NAME`` starts from that preset, wherever it stands.
 
         Raises:
             UserError: no ``=``, an unknown field (the nearest is named), or a bad value.
         """
+        start = self
         changes: dict[str, Any] = {}
         for assignment in assignments:
             name, separator, text = assignment.partition("=")
@@ -216,8 +236,11 @@ class Settings:
             if not separator:
                 raise UserError(f"{assignment!r} is not of the form field=value")
             _check_names([name])
-            changes[name] = _parse(name, text.strip())
-        return replace(self, **changes)
+            if name == "preset":
+                start = Settings.from_preset(text.strip())
+            else:
+                changes[name] = _parse(name, text.strip())
+        return replace(start, **changes)
 
     def changes(self) -> dict[str, SettingValue]:
         """Fields that differ from the preset; without the seed and what names only the machine."""

@@ -125,6 +125,7 @@ def train(
     first_step = state.step
     batches = _batches(dataset, settings, first_step, processes)
     total_steps = settings.epochs * batches.steps_per_epoch
+    views = batches.size * batches.views
     forward = _wrap(model, settings, device, processes)
     model.train()
     losses = _LossWatch(run_dir, processes)
@@ -143,9 +144,7 @@ def train(
             waited += wait
             epoch = state.step // batches.steps_per_epoch
             rate = learning_rate(state.step, total_steps, batches.steps_per_epoch, settings)
-            loss, norm = _step(
-                forward, batch, state, settings, device, processes, rate, batches.size
-            )
+            loss, norm = _step(forward, batch, state, settings, device, processes, rate, views)
             losses.check(loss, norm, batch, dataset, state.step, settings)
             state.step += 1
             if state.average is not None:
@@ -198,6 +197,7 @@ def _batches(
         start_step=start_step,
         rank=processes.rank,
         processes=processes.count,
+        views=2 if settings.early_views else 1,
     )
     if processes.count > batches.size:
         raise UserError(
@@ -235,17 +235,17 @@ def _step(
     device: torch.device,
     processes: Processes,
     rate: float,
-    batch_clips: int,
+    batch_views: int,
 ) -> tuple[float, float]:
-    """One optimiser step; the loss (mean over the clips of all processes) and gradient norm."""
+    """One optimiser step; the loss (mean over the views of all processes) and gradient norm."""
     optimizer, scaler = state.optimizer, state.scaler
     for group in optimizer.param_groups:
         group["lr"] = rate
     torch.manual_seed(_step_seed(settings.seed, state.step, processes.rank))
     optimizer.zero_grad(set_to_none=True)
     # As many parts in every process: they meet in each part, where statistics are shared.
-    most = max(1, batch_clips // processes.count)
-    parts = split_batch(to_device(batch, device), min(settings.accumulate, most))
+    most = max(1, batch_views // processes.count)
+    parts = split_batch(to_device(batch, device, settings), min(settings.accumulate, most))
     total = torch.zeros((), device=device)
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
@@ -260,7 +260,7 @@ def _step(
             loss = training_loss(output, part["muscles"], settings.loss).float()
             # DistributedDataParallel takes the mean over processes: undo that, so that each clip
             # of the batch weighs the same wherever it was computed.
-            share = len(part["muscles"]) / batch_clips
+            share = len(part["muscles"]) / batch_views
             scaler.scale(loss * share * processes.count).backward()
         total += loss.detach() * share
     scaler.unscale_(optimizer)

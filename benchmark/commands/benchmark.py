@@ -17,7 +17,8 @@ Models = Annotated[
     str, typer.Option(help="Model names with commas between, or all; `--list` shows them.")
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="tiny, small or base. Default: base on a GPU, tiny on a CPU.")
+    str | None,
+    typer.Option(help="tiny, small, base or early-code. Default: base on a GPU, tiny on a CPU."),
 ]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Another setting, FIELD=VALUE; can be repeated.")

@@ -201,7 +201,8 @@ def explain_clips(
         clip = dataset.clips[clip_number]
         view = dataset[item]
         frames = view["rgb"].permute(1, 2, 3, 0).numpy()
-        maps = grad_cam(model, to_device(collate([view]), torch.device("cpu")), region)
+        batch = to_device(collate([view]), torch.device("cpu"), settings)
+        maps = grad_cam(model, batch, region)
         numbers = view_indices(clip.frames, settings.frames, settings.rate, start)
         heat = fit_map(maps, frames.shape[:3])[0]
         explanations.append(Explanation(clip, frames, numbers, heat))

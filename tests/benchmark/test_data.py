@@ -162,6 +162,36 @@ def test_epochs_differ_and_repeat(dataset_dir, tiny):
     assert torch.equal(dataset[(1, 5)]["rgb"], everything[(1, 5)]["rgb"])
 
 
+def test_early_views_are_two_crops_of_the_same_frames_and_the_second_difference_is_blank(
+    dataset_dir, tiny
+):
+    settings = tiny(early_views=True, crop_policy="resized", flip=0.0)
+    dataset = ClipDataset(dataset_dir, ["train"], ["rgb", "rgb_diff"], settings, train=True)
+    batches = TrainingBatches(12, 4, seed=3, epochs=1, views=2)
+    keys = next(iter(batches))
+    assert [key[2] for key in keys] == [0, 1] * 4 and len({key[1] for key in keys}) == 4
+    first, second = dataset[keys[0]], dataset[keys[1]]
+    assert first["clip"] == second["clip"]
+    assert not torch.equal(first["rgb"], second["rgb"])
+    assert first["rgb_diff"].any() and not second["rgb_diff"].any()
+    # Alone, as a sender that is trained first, the difference has its own two crops.
+    alone = ClipDataset(dataset_dir, ["train"], ["rgb_diff"], settings, train=True)
+    assert torch.equal(alone[keys[1]]["rgb_diff"], first["rgb_diff"])
+    assert not torch.equal(alone[keys[0]]["rgb_diff"], first["rgb_diff"])
+    # Two processes share a batch clip by clip.
+    shares = [next(iter(TrainingBatches(12, 4, seed=3, epochs=1, views=2, rank=rank, processes=2)))
+              for rank in (0, 1)]  # fmt: skip
+    assert sorted(shares[0] + shares[1]) == sorted(keys)
+
+
+def test_pictures_may_stay_between_0_and_1():
+    bytes_ = torch.tensor([0, 255], dtype=torch.uint8)
+    plain = data.normalise_batch({"rgb": bytes_, "rgb_diff": bytes_, "flow": bytes_}, False)
+    assert plain["rgb"].tolist() == plain["rgb_diff"].tolist() == [0.0, 1.0]
+    assert plain["flow"].tolist() == [-1.0, 1.0]  # 128 is no movement, with and without
+    assert data.normalise_batch({"rgb": bytes_})["rgb"].tolist() == pytest.approx([-2.0, 2.4444444])
+
+
 def test_each_epoch_takes_each_clip_at_most_once():
     batches = TrainingBatches(13, 4, seed=1, epochs=2)
     taken = list(batches)
@@ -170,8 +200,8 @@ def test_each_epoch_takes_each_clip_at_most_once():
     for epoch in (0, 1):
         indices = [item for batch in taken[3 * epoch : 3 * epoch + 3] for item in batch]
         assert len(set(indices)) == 12
-        assert {number for number, _ in indices} == {epoch}
-    orders = [[index for _, index in taken[3 * epoch]] for epoch in (0, 1)]
+        assert {number for number, *_ in indices} == {epoch}
+    orders = [[index for _, index, _ in taken[3 * epoch]] for epoch in (0, 1)]
     assert orders[0] != orders[1]
     for start in range(7):
         rest = TrainingBatches(13, 4, seed=1, epochs=2, start_step=start)

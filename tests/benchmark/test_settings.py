@@ -11,7 +11,7 @@ from benchmark.settings import PRESETS, Settings, describe_settings
 from musclemap_data.errors import UserError
 
 
-def test_base_is_the_papers_configuration():
+def test_base_is_the_authors_configuration():
     base = Settings.from_preset("base")
     assert (base.frames, base.rate, base.crop_size) == (16, 4, 224)
     assert (base.learning_rate, base.min_learning_rate, base.weight_decay) == (1e-4, 1e-6, 0.05)
@@ -19,6 +19,26 @@ def test_base_is_the_papers_configuration():
     assert (base.dropout, base.drop_path, base.erasing) == (0.5, 0.2, 0.25)
     assert (base.randaugment_magnitude, base.randaugment_ops) == (7.0, 4)
     assert (base.jitter_min, base.jitter_max, base.test_views) == (256, 320, 5)
+
+
+def test_what_the_early_code_never_applied_is_off_in_its_preset():
+    early = Settings.from_preset("early-code")
+    assert (early.randaugment_ops, early.erasing) == (0, 0.0)
+    assert (early.crop_policy, early.resized_area_min) == ("resized", 0.08)
+    assert early.early_views and not early.normalise and early.variant == "rgb-diff"
+    # What is only configured is not called the paper's.
+    lines = dict(line.split(" = ", 1) for line in describe_settings().splitlines())
+    assert "never applies" in lines["erasing"] and "never applies" in lines["randaugment_ops"]
+    for name in ("crop_size", "crop_policy", "jitter_min", "jitter_max", "epochs"):
+        assert "paper" not in lines[name]
+
+
+def test_a_preset_that_is_set_brings_its_settings():
+    tiny = Settings.from_preset("tiny")
+    changed = tiny.with_overrides(["epochs=3", "preset=early-code"])
+    assert changed == Settings.from_preset("early-code", epochs=3)
+    with pytest.raises(UserError, match="did you mean early-code"):
+        tiny.with_overrides(["preset=early"])
 
 
 @pytest.mark.parametrize("name", PRESETS)

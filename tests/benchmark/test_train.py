@@ -125,6 +125,23 @@ def test_a_finished_run_is_not_trained_further(dataset_dir, tiny, tmp_path):
     assert_same_weights(first, again)
 
 
+def test_two_views_of_a_clip_are_one_step_and_share_its_weight(dataset_dir, tiny, tmp_path):
+    """A model without weights has log 2 for every view: a batch of twice the views has, too."""
+    settings = tiny(early_views=True, learning_rate=1e-9, min_learning_rate=1e-9)
+    model = toy(dropout=0.0)
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    nn.init.zeros_(model.norm.weight)
+    run(dataset_dir, settings, tmp_path / "two", model=model)
+    assert [loss for _, loss in losses(tmp_path / "two")] == pytest.approx([np.log(2)] * 3)
+    # In other parts it is the same step.
+    for parts in (1, 2):
+        run(dataset_dir, tiny(early_views=True, accumulate=parts), tmp_path / str(parts),
+            model=toy(dropout=0.0))  # fmt: skip
+    one, two = (losses(tmp_path / str(parts)) for parts in (1, 2))
+    assert [loss for _, loss in one] == pytest.approx([loss for _, loss in two], abs=1e-5)
+
+
 def test_seeds_differ(dataset_dir, tiny, tmp_path):
     first, _ = run(dataset_dir, tiny(seed=1), tmp_path / "a")
     second, _ = run(dataset_dir, tiny(seed=2), tmp_path / "b")

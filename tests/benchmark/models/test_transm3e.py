@@ -30,6 +30,18 @@ SMALLEST = replace(TINY, frames=4, crop_size=64, model_width=16, joint_channels=
 # --- MCTKD ---------------------------------------------------------------------------------------
 
 
+def test_at_a_high_temperature_mctkd_is_a_squared_error():
+    """docs/transm3e.md: 0.9 T^2 KL at T = 10 is nearly 0.45 times the centred squared error."""
+    torch.manual_seed(0)
+    receiver, sender = torch.randn(64, 20, 384), torch.randn(64, 20, 384)
+    loss = 0.9 * 10.0**2 * token_divergence(receiver, sender, 10.0).mean()
+    difference = sender - receiver
+    centred = (difference - difference.mean(-1, keepdim=True)).square().mean()
+    assert 0.449 < float(loss / centred) < 0.457
+    moved = 0.9 * 10.0**2 * token_divergence(receiver + 3, sender, 10.0).mean()
+    assert float(moved) == pytest.approx(float(loss), rel=1e-3)  # centred
+
+
 def test_token_divergence_is_its_formula():
     torch.manual_seed(0)
     receiver, sender, temperature = torch.randn(2, 3, 5), torch.randn(2, 3, 5), 2.5
