@@ -23,7 +23,10 @@ from musclemap_data.files import file_sha256, replacing, write_text
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.modality import Column
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of what is written."""
+READABLE_VERSIONS = (1, 2)
+"""A column that a version does not have is null."""
 REGION_COUNT = 20
 LARGEST_COLUMN_PARSED = 64 * 2**20
 """Bytes of one column of one row; of larger ones the read-back compares the file's hash alone."""
@@ -154,6 +157,26 @@ def replace_columns(table: pa.Table, values: Mapping[str, Any]) -> pa.Table:
     return table
 
 
+def check_version(path: Path, version: object) -> int:
+    """The format version that a file says it has.
+
+    Raises:
+        UserError: none, or one that this MuscleMap cannot read.
+    """
+    number = version if isinstance(version, int) and version is not True else 0
+    if number in READABLE_VERSIONS:
+        return number
+    if number > FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version}; this MuscleMap reads versions up to "
+            f"{FORMAT_VERSION}. Install a newer MuscleMap: `pip install --upgrade musclemap`."
+        )
+    raise UserError(
+        f"{path} has format version {'none' if version is None else version}: MuscleMap did not "
+        "write it. Delete it and run `musclemap extract-modalities` to build it again."
+    )
+
+
 class Shard:
     """A shard, memory-mapped: ``len(shard)``, ``shard.row(3, columns=["rgb"])``.
 
@@ -161,8 +184,11 @@ class Shard:
         path: the Parquet file.
         verify: check the page checksums of whatever is read (costs about 1 ms a megabyte).
 
+    Attributes:
+        version: of the format that it is written in.
+
     Raises:
-        UserError: not a shard of this format version, or not Parquet at all.
+        UserError: not a shard of a version that can be read, or not Parquet at all.
     """
 
     def __init__(self, path: Path, *, verify: bool = False) -> None:
@@ -178,13 +204,11 @@ class Shard:
             ) from error
         metadata = self._file.metadata.metadata or {}
         version = metadata.get(b"musclemap.format_version", b"none").decode()
-        if version != str(FORMAT_VERSION):
+        try:
+            self.version = check_version(self.path, int(version) if version.isdigit() else None)
+        except UserError:
             self._file.close()
-            raise UserError(
-                f"{self.path} has format version {version}; this MuscleMap reads version "
-                f"{FORMAT_VERSION}. Run `musclemap extract-modalities` to build it again, or "
-                "install the MuscleMap that wrote it (docs/format.md)."
-            )
+            raise
         there = self._file.schema_arrow.names
         self._later = [f for f in schema() if f.nullable and f.name not in there]
 
@@ -220,10 +244,7 @@ class Shard:
                 f"{self.path} row {index} cannot be read: {error}. The shard is damaged: delete "
                 "this file and run `musclemap extract-modalities` to rebuild it."
             ) from error
-        for field in self._later:
-            if not columns or field.name in columns:
-                table = table.append_column(field, pa.nulls(1, field.type))
-        return table
+        return self._with_later(table, columns)
 
     def parse(self, largest_bytes: int) -> None:
         """Read every column of every row, one at a time, but for those larger than that.
@@ -241,9 +262,16 @@ class Shard:
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Light columns (ids, labels, geometry) of all rows."""
         try:
-            return self._file.read(columns=list(columns))
+            return self._with_later(self._file.read(columns=list(columns)), columns)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{self.path} cannot be read: {error}") from error
+
+    def _with_later(self, table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+        """The table with null in the wanted columns that the file is older than."""
+        for field in self._later:
+            if not columns or field.name in columns:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+        return table
 
     def schema_problems(self) -> list[str]:
         """What differs from ``schema()``; empty when nothing does.
@@ -290,7 +318,7 @@ def read_dataset_info(data_dir: Path) -> dict[str, Any]:
     """The content of ``dataset.json``.
 
     Raises:
-        UserError: there is no data set here, or it has another format version.
+        UserError: there is no data set here, or it has a format version that cannot be read.
     """
     path = Path(data_dir) / "dataset.json"
     try:
@@ -302,14 +330,8 @@ def read_dataset_info(data_dir: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
-        found = info.get("format_version") if isinstance(info, dict) else None
-        raise UserError(
-            f"{path} has format version {found}; this MuscleMap reads {FORMAT_VERSION}. Install "
-            "the MuscleMap that wrote it, or delete this file and run `musclemap "
-            "extract-modalities` to build the shards again (docs/format.md)."
-        )
-    return info
+    check_version(path, info.get("format_version") if isinstance(info, dict) else None)
+    return dict(info)
 
 
 def write_dataset_info(data_dir: Path, info: Mapping[str, Any]) -> None:

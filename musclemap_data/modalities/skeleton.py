@@ -62,6 +62,11 @@ SKELETON = Modality(
             "float32 [T, M, 17, 3], flattened: x, y in pixels, score; COCO-17",
         ),
         Column("skeleton_people", pa.int32(), "M"),
+        Column(
+            "skeleton_quality",
+            pa.float32(),
+            "how far the skeleton can be trusted, 0 to 1; null where it was not judged",
+        ),
     ),
     content=Numbers(_shape),
     maker=_Maker,

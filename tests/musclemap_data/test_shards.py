@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,6 +52,28 @@ def row(clip_id: str = "a", frames: int = 3, **changes):
         "provenance": json.dumps({"rgb": {}}),
     }
     return values | changes
+
+
+def write_version_1(path: Path, rows: list[dict[str, Any]], version: str = "1") -> Path:
+    """A shard as the MuscleMap of format version 1 wrote it."""
+    kinds = {
+        **dict.fromkeys(("clip_id", "video_id", "url", "activity", "split"), pa.string()),
+        **dict.fromkeys(("start_s", "end_s"), pa.float64()),
+        **dict.fromkeys(("frames", "height", "width"), pa.int32()),
+        "fps": pa.float64(),
+        "muscles": pa.list_(pa.bool_(), 20),
+        **dict.fromkeys(("rgb", "rgb_diff", "flow"), pa.list_(pa.binary())),
+        **dict.fromkeys(("flow_bound_px", "flow_clipped_share"), pa.float32()),
+        "skeleton": pa.list_(pa.float32()),
+        "skeleton_people": pa.int32(),
+        **dict.fromkeys(("source_sha256", "provenance"), pa.string()),
+    }
+    old = pa.schema(kinds, {"musclemap.format_version": version, "musclemap.muscles": "[]"})
+    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    with pq.ParquetWriter(path, old, write_statistics=False, **options) as writer:
+        for values in rows:
+            writer.write_table(pa.Table.from_pylist([values], schema=old), row_group_size=1)
+    return path
 
 
 def test_rows_come_back_as_written(tmp_path):
@@ -172,6 +196,30 @@ def test_other_files_are_refused(tmp_path):
         Shard(path)
 
 
+def test_a_shard_of_version_1_is_read_with_null_where_it_has_no_column(tmp_path):
+    path = write_version_1(tmp_path / "s.parquet", [row("a"), row("b", frames=5)])
+    with Shard(path, verify=True) as shard:
+        assert (shard.version, len(shard), shard.schema_problems()) == (1, 2, [])
+        second = shard.row(1)
+        assert set(second) == set(schema().names)
+        assert second["skeleton_quality"] is None
+        assert second["rgb"] == row("b", frames=5)["rgb"]
+        assert shard.row(0, ["skeleton_quality", "clip_id"]) == {
+            "clip_id": "a",
+            "skeleton_quality": None,
+        }
+        assert shard.table(["clip_id", "skeleton_quality"]).to_pylist()[1] == {
+            "clip_id": "b",
+            "skeleton_quality": None,
+        }
+
+
+def test_a_newer_shard_is_refused(tmp_path):
+    path = write_version_1(tmp_path / "s.parquet", [row("a")], version="3")
+    with pytest.raises(UserError, match=r"format version 3.*up to 2\. Install a newer MuscleMap"):
+        Shard(path)
+
+
 def test_shards_are_listed_in_order_without_temporary_ones(tmp_path):
     (tmp_path / "shards").mkdir()
     for number in (2, 0, 1):
@@ -189,6 +237,12 @@ def test_dataset_info(tmp_path):
         read_dataset_info(tmp_path)
     write_dataset_info(tmp_path, {"name": "x"})
     assert read_dataset_info(tmp_path)["name"] == "x"
+    (tmp_path / "dataset.json").write_text('{"format_version": 1, "name": "old"}')
+    assert read_dataset_info(tmp_path)["name"] == "old"
+    for found in ("{}", "[]", '{"format_version": "2"}', '{"format_version": true}'):
+        (tmp_path / "dataset.json").write_text(found)
+        with pytest.raises(UserError, match="MuscleMap did not write it"):
+            read_dataset_info(tmp_path)
     (tmp_path / "dataset.json").write_text('{"format_version": 99}')
-    with pytest.raises(UserError, match="format version 99"):
+    with pytest.raises(UserError, match=r"format version 99.*Install a newer MuscleMap"):
         read_dataset_info(tmp_path)

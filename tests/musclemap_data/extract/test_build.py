@@ -283,7 +283,7 @@ def test_a_damaged_shard_is_built_anew(built):
 
 
 @pytest.mark.slow
-def test_a_data_set_of_another_format_version_is_refused_and_can_be_brought_up(built):
+def test_a_data_set_of_no_format_version_is_refused_and_can_be_built_again(built):
     """The version policy of docs/format.md."""
     folder, _ = built
     data = folder / "data"
@@ -294,9 +294,9 @@ def test_a_data_set_of_another_format_version_is_refused_and_can_be_brought_up(b
         table = pq.read_table(path)
         old = {**table.schema.metadata, b"musclemap.format_version": b"0"}
         pq.write_table(table.replace_schema_metadata(old), path)
-    with pytest.raises(UserError, match=r"has format version 0.*delete this file and run"):
+    with pytest.raises(UserError, match=r"has format version 0.*Delete it and run"):
         extract_modalities(data, modalities=FAST)
-    with pytest.raises(UserError, match=r"has format version 0.*Run `musclemap extract-mod"):
+    with pytest.raises(UserError, match=r"has format version 0.*run `musclemap extract-mod"):
         Shard(path)
     (data / "dataset.json").unlink()
     assert extract_modalities(data, modalities=FAST).built == 5
