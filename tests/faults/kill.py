@@ -6,6 +6,9 @@ One build is ``musclemap download`` from a slow server on this machine, then ``m
 extract-modalities``. Each command is started, killed (SIGKILL to its whole process group) and
 started again until it ends by itself; then the rows and the bytes of the shards must be those of a
 build that nobody disturbed. Linux only: what a kill hit is read from the open files in /proc.
+
+When something is wrong, the folder of the session stays: every build has a log beside it with what
+each of its commands said and when it was killed. The reason is the last thing printed.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -100,29 +105,47 @@ def clips_of(server: FaultyServer, videos: int, clips_per_video: int) -> list[Cl
     return clips
 
 
-def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a command as the leader of a process group."""
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            words, stdout=file, stderr=file, cwd=REPOSITORY, start_new_session=True
-        )
+class Attempt:
+    """A command that was started as the leader of a process group, and the log of its build."""
+
+    def __init__(self, words: list[str], data: Path) -> None:
+        self.log = data.with_suffix(".log")
+        self._began = time.monotonic()
+        self.note(f"--- {words[2]} starts")
+        self._from = self.log.stat().st_size
+        with self.log.open("ab") as file:
+            self.process = subprocess.Popen(
+                words, stdout=file, stderr=file, cwd=REPOSITORY, start_new_session=True
+            )
+
+    def note(self, text: str) -> None:
+        with self.log.open("a") as file:
+            file.write(f"\n{text} ({time.monotonic() - self._began:.3f} s)\n")
+
+    def said(self) -> str:
+        """What the command printed."""
+        return self.log.read_bytes()[self._from :].decode(errors="replace")
+
+    def must_end_well(self) -> None:
+        code = self.process.returncode
+        self.note(f"--- ended with exit code {code}")
+        if code:
+            raise AssertionError(f"a command ended with exit code {code}:\n{self.said()}")
 
 
 def run_calm(verb: str, manifest: Path, data: Path) -> tuple[float, float]:
     """Run a command to its end; seconds until it first wrote to the data directory, and in all."""
-    log = data.with_suffix(".log")
     lock = data / ".lock"
     before = lock.stat().st_mtime_ns if lock.exists() else 0
     began = time.monotonic()
-    process = start(command(verb, manifest, data), log)
+    attempt = Attempt(command(verb, manifest, data), data)
     first = None
-    while process.poll() is None:
+    while attempt.process.poll() is None:
         if first is None and lock.exists() and lock.stat().st_mtime_ns != before:
             first = time.monotonic() - began
         time.sleep(0.005)
-    if process.returncode:
-        raise SystemExit(f"{verb} ended with exit code {process.returncode}: {log.read_text()}")
     took = time.monotonic() - began
+    attempt.must_end_well()
     return first or 0.1 * took, took
 
 
@@ -185,7 +208,6 @@ def run_killed(verb: str, build: Build, data: Path, chance: random.Random) -> se
     Returns:
         The stages that the kill hit; None if the command ended before, with exit code 0.
     """
-    log = data.with_suffix(".log")
     first, end = build.seconds[verb]
     pattern, wait_s = None, chance.uniform(0.9 * first, end)
     if verb == "extract-modalities":
@@ -197,15 +219,18 @@ def run_killed(verb: str, build: Build, data: Path, chance: random.Random) -> se
             ]
         )
     old = set(data.glob(pattern)) if pattern else set()
-    process = start(command(verb, build.manifest, data), log)
+    attempt = Attempt(command(verb, build.manifest, data), data)
+    process = attempt.process
     while pattern and process.poll() is None and not set(data.glob(pattern)) - old:
         time.sleep(0.002)
     try:
         process.wait(wait_s)
     except subprocess.TimeoutExpired:
-        return kill_group(process, data)
-    if process.returncode:
-        raise AssertionError(f"{verb} ended with exit code {process.returncode}: {log.read_text()}")
+        attempt.note("--- is killed")
+        stages = kill_group(process, data)
+        attempt.note(f"--- was killed at {', '.join(sorted(stages))}")
+        return stages
+    attempt.must_end_well()
     return None
 
 
@@ -226,29 +251,42 @@ def shard_bytes(data: Path) -> dict[str, bytes]:
 
 
 def check(build: Build, data: Path, tally: Tally) -> None:
-    """Compare a finished build with the manifest and with the calm one."""
+    """Compare a finished build with the manifest and with the calm one.
+
+    Raises:
+        AssertionError: they differ; the tally has the counts.
+    """
+    wrong = []
     planned = {clip.clip_id for clip in build.clips}
     rows = Counter(row["clip_id"] for _, _, row in iterate_rows(data, ["clip_id"]))
-    tally.lost_rows += len(planned - set(rows))
-    tally.doubled_rows += sum(count - 1 for count in rows.values())
+    if lost := sorted(planned - set(rows)):
+        tally.lost_rows += len(lost)
+        wrong.append(f"no row of {', '.join(lost)}")
+    if doubled := sorted(clip_id for clip_id, count in rows.items() if count > 1):
+        tally.doubled_rows += len(doubled)
+        wrong.append(f"more than one row of {', '.join(doubled)}")
     shards = shard_bytes(data)
     names = {*shards, *build.calm}
-    tally.differing_shards += sum(shards.get(name) != build.calm.get(name) for name in names)
+    if differ := sorted(name for name in names if shards.get(name) != build.calm.get(name)):
+        tally.differing_shards += len(differ)
+        wrong.append(f"other bytes than undisturbed: {', '.join(differ)}")
     with Ledger(data, read_only=True) as ledger:
         states = Counter(clip.state for clip in ledger.clips())
     if states != {"built": len(planned)}:
-        tally.problems.append(f"the ledger has {dict(states)}")
+        wrong.append(f"the ledger has {dict(states)}")
     folders = [data / name for name in ("clips", "shards", "work", "videos/.partial")]
     left = [str(path.name) for folder in folders for path in folder.glob(".*")]
     if left or (data / "work").exists():
-        tally.problems.append(f"left over: {left or 'work/'}")
+        wrong.append(f"left over: {left or 'work/'}")
+    if wrong:
+        raise AssertionError("; ".join(wrong))
 
 
 def run_lane(build: Build, folder: Path, kills: int, seed: int) -> Tally:
     """Builds one after the other until so many kills are done."""
     chance = random.Random(seed)
     tally = Tally()
-    while tally.kills < kills and not tally.problems:
+    while tally.kills < kills and tally.clean:
         data = folder / f"build{tally.builds}"
         try:
             for verb in build.seconds:
@@ -261,10 +299,14 @@ def run_lane(build: Build, folder: Path, kills: int, seed: int) -> Tally:
                     tally.half_shards += half_shards(data)
                 else:
                     run_calm(verb, build.manifest, data)
+            check(build, data, tally)
+            shutil.rmtree(data)
         except AssertionError as error:
-            tally.problems.append(str(error))
+            tally.problems.append(f"{data.parent.name}/{data.name}: {error}")
             break
-        check(build, data, tally)
+        except Exception:  # the harness itself is at fault; the other lanes go on
+            tally.problems.append(f"{data.parent.name}/{data.name}: {traceback.format_exc()}")
+            break
         tally.builds += 1
         print(f"{seed}: {tally.builds} builds, {tally.kills} kills", file=sys.stderr, flush=True)
     return tally
@@ -304,19 +346,25 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=2, help="builds at the same time")
     chosen = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        tally, clips = run_session(
-            Path(folder), kills=chosen.kills, seed=chosen.seed, lanes=chosen.lanes
-        )
+    folder = Path(tempfile.mkdtemp(prefix="musclemap-faults-"))
+    try:
+        tally, clips = run_session(folder, kills=chosen.kills, seed=chosen.seed, lanes=chosen.lanes)
+    except BaseException:
+        print(f"logs are kept in {folder}")
+        raise
     print(f"{tally.kills} kills in {tally.builds} builds of {clips} clips")
     for stage, count in tally.stages.most_common():
         print(f"  hit {stage}: {count}")
     print(f"lost rows {tally.lost_rows}, doubled rows {tally.doubled_rows}")
     print(f"half shards {tally.half_shards}, shards that differ {tally.differing_shards}")
     print(f"{time.monotonic() - began:.0f} s")
+    if tally.clean:
+        shutil.rmtree(folder)
+        return
+    print(f"builds and their logs are kept in {folder}")
     for problem in tally.problems:
         print(f"PROBLEM {problem}")
-    sys.exit(not tally.clean)
+    sys.exit(1)
 
 
 if __name__ == "__main__":
