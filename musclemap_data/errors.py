@@ -23,8 +23,15 @@ class FailureClass(StrEnum):
 
     GONE = "gone"
     BLOCKED = "blocked"
+    MEMBERS_ONLY = "members-only"
+    PAYMENT = "payment"
+    DRM = "drm"
+    LIVE = "live"
+    NO_FORMAT = "no-format"
     RATE_LIMITED = "rate-limited"
     NETWORK = "network"
+    RANGE = "range"
+    REFUSED = "refused"
     NOT_A_VIDEO = "not-a-video"
     TOO_SHORT = "too-short"
     TOO_LONG = "too-long"
@@ -32,16 +39,31 @@ class FailureClass(StrEnum):
     TOO_LARGE = "too-large"
     NO_PERSON = "no-person"
     DISK = "disk"
+    UNKNOWN = "unknown"
     BUG = "bug"
 
 
 NEXT_STEP: dict[FailureClass, str] = {
     FailureClass.GONE: "deleted or private: nothing to do; it counts against the coverage",
-    FailureClass.BLOCKED: "the site refused (age, region, bot check): try `musclemap retry "
-    "--class blocked` with --cookies-from-browser or --proxy",
+    FailureClass.BLOCKED: "the site refused (login, age, region, bot check): try `musclemap retry "
+    "--class blocked` with --cookies-from-browser, --proxy or --impersonate",
+    FailureClass.MEMBERS_ONLY: "for members or subscribers: if you are one, run `musclemap retry "
+    "--class members-only` with --cookies-from-browser; else it counts against the coverage",
+    FailureClass.PAYMENT: "rented or sold: if you paid for it, run `musclemap retry --class "
+    "payment` with --cookies-from-browser; else it counts against the coverage",
+    FailureClass.DRM: "protected against copying: nothing to do; it counts against the coverage",
+    FailureClass.LIVE: "a live stream or premiere that is not over, or not out yet: run `musclemap "
+    "retry --class live` when the whole video is there",
+    FailureClass.NO_FORMAT: "yt-dlp found no picture it can fetch: do what `musclemap doctor` says "
+    "of yt-dlp and JavaScript, then run `musclemap retry --class no-format`",
     FailureClass.RATE_LIMITED: "the site asked for a pause: run `musclemap retry --class "
     "rate-limited` after it",
-    FailureClass.NETWORK: "the connection failed: run `musclemap retry --class network`",
+    FailureClass.NETWORK: "the connection or the server failed: run `musclemap retry --class "
+    "network`",
+    FailureClass.RANGE: "what is on the site does not fit what was fetched of it before, which is "
+    "dropped: run `musclemap retry --class range`",
+    FailureClass.REFUSED: "the site did not understand the request: correct the url in the "
+    "manifest, or update yt-dlp and run `musclemap retry --class refused`",
     FailureClass.NOT_A_VIDEO: "the url leads to no video: correct it in the manifest",
     FailureClass.TOO_SHORT: "the video has no picture for a part of the clip: correct "
     "start_s and end_s",
@@ -52,13 +74,23 @@ NEXT_STEP: dict[FailureClass, str] = {
     FailureClass.NO_PERSON: "nobody was found: correct the times, or choose another --pose and "
     "run with --retry-failed",
     FailureClass.DISK: "no space or no permission: free some and run the same command again",
+    FailureClass.UNKNOWN: "an answer that MuscleMap does not know: read it, update yt-dlp "
+    "(`musclemap doctor`), and run `musclemap retry --class unknown`",
     FailureClass.BUG: "a fault of MuscleMap: please report it with this message",
 }
 
 RETRIED_BY_DEFAULT = frozenset(
-    {FailureClass.RATE_LIMITED, FailureClass.NETWORK, FailureClass.DISK, FailureClass.BUG}
+    {
+        FailureClass.LIVE,
+        FailureClass.RATE_LIMITED,
+        FailureClass.NETWORK,
+        FailureClass.RANGE,
+        FailureClass.DISK,
+        FailureClass.UNKNOWN,
+        FailureClass.BUG,
+    }
 )
-"""Failures that the same command tries again; the others cannot succeed without a change."""
+"""Failures that may pass, which the same command tries again; the others need a change first."""
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,10 @@ def _stage_errors(url: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise  # of this machine's disk
-        reason = f"{url}: {type(error).__name__}: {error}"
-        raise StageError("download", FailureClass.NETWORK, reason) from error
+        name = type(error).__name__  # of a library that may not be imported here
+        lost = isinstance(error, OSError) or re.search("Connect|Timeout|Endpoint", name)
+        kind = FailureClass.NETWORK if lost else FailureClass.UNKNOWN
+        raise StageError("download", kind, f"{url}: {name}: {error}") from error
 
 
 def local_copy(url: str) -> Path:

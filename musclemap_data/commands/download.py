@@ -71,6 +71,22 @@ CookiesFromBrowser = Annotated[
 Proxy = Annotated[
     str | None, _access(metavar="URL", help="An http, https, socks4 or socks5 proxy.")
 ]
+ExtractorArgs = Annotated[
+    list[str] | None,
+    _access(
+        metavar="NAME:KEY=VALUE",
+        help="Arguments for yt-dlp's extractors and plugins, as yt-dlp takes them; can be "
+        "repeated (docs/download.md).",
+    ),
+]
+Impersonate = Annotated[
+    str | None,
+    _access(
+        metavar="BROWSER",
+        help="Ask as this browser does: chrome, firefox, safari, ... "
+        "Needs `pip install 'musclemap[impersonate]'`.",
+    ),
+]
 PAUSE_S = DownloadSettings.pause_s
 VIDEO_TIMEOUT_MIN = DownloadSettings.video_timeout_s / 60
 
@@ -82,6 +98,7 @@ VIDEO_TIMEOUT_MIN = DownloadSettings.video_timeout_s / 60
         "`musclemap download --sample 200 --workers 4` (200 clips of it, always the same ones)",
         "`musclemap download --sample 200 --dry-run` (how much would that be?)",
         "`musclemap download --cookies-from-browser firefox --pause 10` (for a strict site)",
+        '`musclemap download --extractor-args "youtube:player_client=web"` (docs/download.md)',
         "`musclemap download --manifest my_videos.csv --data data/mine`",
     ),
 )
@@ -107,6 +124,8 @@ def download(
     cookies: Cookies = None,
     cookies_from_browser: CookiesFromBrowser = None,
     proxy: Proxy = None,
+    extractor_args: ExtractorArgs = None,
+    impersonate: Impersonate = None,
 ) -> None:
     """Fetch the source videos of a manifest with yt-dlp. A video is fetched only once.
 
@@ -122,8 +141,9 @@ def download(
     from musclemap_data.remote import writing
 
     settings = _settings(
-        workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy
-    )
+        workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy,
+        extractor_args, impersonate,
+    )  # fmt: skip
     path = manifest or _bundled_manifest()
     clips = read_manifest(path, load_table(activities))
     chosen = select_clips(
@@ -173,6 +193,8 @@ def _settings(
     cookies: Path | None,
     cookies_from_browser: str | None,
     proxy: str | None,
+    extractor_args: list[str] | None,
+    impersonate: str | None,
 ) -> DownloadSettings:
     return DownloadSettings(
         workers=workers,
@@ -183,6 +205,8 @@ def _settings(
         cookies=cookies,
         cookies_from_browser=cookies_from_browser,
         proxy=proxy,
+        extractor_args=tuple(extractor_args or ()),
+        impersonate=impersonate,
     )
 
 
@@ -273,6 +297,8 @@ def retry(
     cookies: Cookies = None,
     cookies_from_browser: CookiesFromBrowser = None,
     proxy: Proxy = None,
+    extractor_args: ExtractorArgs = None,
+    impersonate: Impersonate = None,
 ) -> None:
     """Try again what failed: fetch the videos and extract the clips of some failure classes.
 
@@ -291,8 +317,9 @@ def retry(
             f"failure class {', '.join(unknown) or '(none)'}: choose from {', '.join(FailureClass)}"
         )
     settings = _settings(
-        workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy
-    )
+        workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy,
+        extractor_args, impersonate,
+    )  # fmt: skip
     with writing(data), _video_bar("download") as (on_total, on_video):
         report, clip_ids = retry_videos(
             data,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _YOUTUBE = ("youtube.com", "youtu.be", "music.youtube.com", "youtube-nocookie.com")
-_NO_ANSWER = (FailureClass.NETWORK, FailureClass.DISK, FailureClass.BUG)
+_NO_ANSWER = (FailureClass.NETWORK, FailureClass.DISK, FailureClass.UNKNOWN, FailureClass.BUG)
 _BOT_CHECK = re.compile(r"not a bot|captcha|unusual traffic|bot check", re.IGNORECASE)
 
 
@@ -212,6 +212,7 @@ def _try(
     tries = {
         FailureClass.NETWORK: settings.network_tries,
         FailureClass.RATE_LIMITED: settings.rate_limited_tries,
+        FailureClass.RANGE: 2,  # what did not fit is gone, so the second try begins anew
     }
     backoff = wait_exponential(settings.backoff_s, settings.longest_backoff_s) + wait_random(
         0, settings.backoff_s

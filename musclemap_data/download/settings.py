@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class DownloadSettings:
         cookies: file of cookies in Netscape's format. It is read, never written.
         cookies_from_browser: browser whose cookies are used (firefox, chrome, ...).
         proxy: url of a proxy, ``http://``, ``https://``, ``socks4://`` or ``socks5://``.
+        extractor_args: arguments for yt-dlp's extractors and their plugins, each as
+            ``NAME:KEY=VALUE[,VALUE][;KEY=...]``. They reach nothing else of yt-dlp.
+        impersonate: browser whose way of asking is imitated (chrome, firefox, safari, ...), for
+            sites that refuse programs. Needs curl-cffi.
     """
 
     workers: int = 2
@@ -53,6 +58,8 @@ class DownloadSettings:
     cookies: Path | None = None
     cookies_from_browser: str | None = None
     proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    extractor_args: tuple[str, ...] = field(default=(), repr=False)  # they may hold tokens
+    impersonate: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("workers", "per_host", "network_tries", "rate_limited_tries", "max_bytes"):
@@ -67,3 +74,32 @@ class DownloadSettings:
             raise UserError("the proxy must begin with http://, https://, socks4:// or socks5://")
         if self.cookies and self.cookies_from_browser:
             raise UserError("give a cookies file or a browser to take cookies from, not both")
+        parse_extractor_args(self.extractor_args)
+
+
+def parse_extractor_args(texts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """What yt-dlp's extractors are given: name of the extractor -> key -> values.
+
+    The same text as for yt-dlp's own ``--extractor-args``; a comma inside a value is ``\\,``.
+
+    Raises:
+        UserError: a text has another form. The message does not show its values.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for text in texts:
+        name, colon, rest = text.partition(":")
+        parts = [part for part in rest.split(";") if part.strip()]
+        keys = [part.partition("=")[0].strip().lower().replace("-", "_") for part in parts]
+        named = re.fullmatch(r"[a-z0-9][\w.+-]*", name.strip().lower())
+        if not (colon and named and parts and all(re.fullmatch(r"\w+", key) for key in keys)):
+            raise UserError(
+                f"the extractor argument that begins with {name.strip()[:20]!r} is not of the form "
+                'NAME:KEY=VALUE, such as "youtube:player_client=web,tv"'
+            )
+        if any(ord(character) < 32 for character in rest):
+            raise UserError(f"an extractor argument of {named[0]} holds a control character")
+        for key, part in zip(keys, parts, strict=True):
+            values = re.split(r"(?<!\\),", part.partition("=")[2])
+            cleaned = [value.replace(r"\,", ",").strip() for value in values]
+            found.setdefault(named[0], {})[key] = cleaned
+    return found

@@ -111,7 +111,7 @@ def download_videos(
         UserError: the data directory is in use or cannot be written, or cookies cannot be read.
     """
     settings = settings or DownloadSettings()
-    cookies = ytdlp.read_cookies(settings)
+    cookies = ytdlp.prepare(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         ledger.sync(clips, manifest_dir, keep=keep, activity_table=activity_table)
         chosen = {clip.video_id for clip in clips}
@@ -144,7 +144,7 @@ def retry_videos(
     if not (data_dir / "ledger.sqlite").exists():
         raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
     settings = settings or DownloadSettings()
-    cookies = ytdlp.read_cookies(settings)
+    cookies = ytdlp.prepare(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         video_ids, clip_ids = ledger.plan_again(classes)
         plan = _plan(ledger.videos(), set(video_ids), data_dir, True)
@@ -171,7 +171,7 @@ def estimate_downloads(
         clips: as for ``download_videos``, like all others.
     """
     settings = settings or DownloadSettings()
-    cookies = ytdlp.read_cookies(settings)
+    cookies = ytdlp.prepare(settings)
 
     def look(task: VideoTask, time_limit_s: float, stop: threading.Event) -> int | None:
         if task.local_path is not None:

@@ -14,16 +14,15 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from musclemap_data.download.failures import classify, retry_after_s, tidy
 from musclemap_data.download.process import OwnProcesses
-from musclemap_data.download.settings import DownloadSettings
+from musclemap_data.download.settings import DownloadSettings, parse_extractor_args
 from musclemap_data.errors import FailureClass, StageError, UserError
 
 # The smallest picture whose shorter side is still 256 or more; sound is not wanted. ``?`` lets
@@ -32,33 +31,16 @@ FORMAT = "bv*[height>=?256][width>=?256][vcodec!=none]/b[height>=?256][width>=?2
 FORMAT_SORT = ["+res", "+fps", "+size", "+br"]
 PAUSE_BETWEEN_PAGES_S = 0.75
 """At most so long between the pages that yt-dlp reads for one video: its own advice."""
+LONG_VALUE = 16
+"""Values of extractor arguments from so many characters on may be tokens and are never shown."""
 PRELOAD = (__name__, "yt_dlp", "yt_dlp.extractor.generic", "yt_dlp.networking._requests")
 """Modules that every process for ``fetch`` needs."""
-
-_BY_STATUS = {
-    401: FailureClass.BLOCKED,
-    403: FailureClass.BLOCKED,
-    404: FailureClass.GONE,
-    408: FailureClass.NETWORK,
-    410: FailureClass.GONE,
-    429: FailureClass.RATE_LIMITED,
-    451: FailureClass.BLOCKED,
+_LIVE = {
+    "is_live": "is live now",
+    "is_upcoming": "has not begun yet",
+    "post_live": "was live a moment ago and its recording is not ready",
 }
-# First match wins: a private video also asks to sign in, a blocked one is also "unavailable".
-_BY_TEXT = (
-    (r"private video|removed|deleted|terminated|no longer|does not exist", FailureClass.GONE),
-    (
-        r"not a bot|sign in|log ?in|age.restrict|in your country|geo.?restrict|cookies",
-        FailureClass.BLOCKED,
-    ),
-    (r"too many requests|rate.?limit|session has been", FailureClass.RATE_LIMITED),
-    (r"unavailable", FailureClass.GONE),
-    (
-        r"unsupported url|no video|not a valid url|no formats|playlist|empty|did not get any data",
-        FailureClass.NOT_A_VIDEO,
-    ),
-    (r"no space left|read-only file system|permission denied", FailureClass.DISK),
-)
+"""yt-dlp's ``live_status`` -> what it means, for what cannot be fetched whole."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +72,7 @@ def fetch(
         url: http(s).
         folder: for the file and what is not finished of it.
         settings: limits and proxy.
-        cookies: what ``read_cookies`` gave.
+        cookies: what ``prepare`` gave.
         time_limit_s: seconds after which the attempt is ended.
         stop: ends the attempt when set.
 
@@ -166,6 +148,48 @@ def read_cookies(settings: DownloadSettings) -> str | None:
     return None
 
 
+def prepare(settings: DownloadSettings) -> str | None:
+    """Before anything is fetched: check what the settings need, and read the cookies.
+
+    Returns:
+        The cookies, see ``read_cookies``.
+
+    Raises:
+        UserError: they cannot be read, or yt-dlp cannot do what the settings ask for.
+    """
+    check_impersonation(settings)
+    return read_cookies(settings)
+
+
+def check_impersonation(settings: DownloadSettings) -> None:
+    """See that yt-dlp can look like the browser that the settings name.
+
+    Raises:
+        UserError: it cannot; the message says what to install, or lists the browsers.
+    """
+    if settings.impersonate is None:
+        return
+    import yt_dlp
+
+    with yt_dlp.YoutubeDL({"quiet": True, "logger": _Messages()}) as session:
+        try:
+            target = _target(settings.impersonate)
+            known = [target for target, _ in session._get_available_impersonate_targets()]
+        except ValueError:
+            target, known = None, []
+        if not known and target is not None:
+            raise UserError(
+                "--impersonate needs a version of curl-cffi that yt-dlp supports: "
+                "`pip install 'musclemap[impersonate]'`"
+            )
+        if target is None or not any(target in each for each in known):
+            some = sorted({each.client for each in known}) or ["chrome", "firefox", "safari"]
+            raise UserError(
+                f"--impersonate is {settings.impersonate!r}; choose from {', '.join(some)}, or a "
+                "version such as chrome-131 or safari:ios"
+            )
+
+
 def javascript_runtime() -> str | None:
     """Name and version of the JavaScript runtime for YouTube; None if there is no fitting one."""
     from yt_dlp.globals import supported_js_runtimes
@@ -195,7 +219,7 @@ def _fetch(
     # The format is in the name: another one must not continue the same file.
     template = str(folder / partial_name(video_id, url)).replace("%", "%%")
     options["outtmpl"] = {"default": template + "%(format_id).40s.%(ext)s"}
-    info = _extract(url, options, download=True)
+    info = _extract(url, settings, options, download=True)
     requested = info.get("requested_downloads") or [{}]
     fetched = Path(requested[0].get("filepath") or "")
     if not fetched.is_file() or not fetched.resolve().is_relative_to(folder.resolve()):
@@ -230,13 +254,14 @@ def _estimate(url: str, settings: DownloadSettings, cookies: str | None) -> int 
             size = part.get("filesize") or part.get("filesize_approx")
             sizes.append(size or ask(session, part))
 
-    _extract(url, _options(settings, cookies), download=False, then=note_size)
+    _extract(url, settings, _options(settings, cookies), download=False, then=note_size)
     known = [size for size in sizes if size is not None]
     return int(sum(known)) if known and len(known) == len(sizes) else None
 
 
 def _extract(
     url: str,
+    settings: DownloadSettings,
     options: dict[str, Any],
     *,
     download: bool,
@@ -253,6 +278,9 @@ def _extract(
                 raise StageError(
                     "download", FailureClass.NOT_A_VIDEO, "the url is a playlist or a page of links"
                 )
+            status = str(info.get("live_status") or "")
+            if status in _LIVE:  # it would be recorded until somebody ends it
+                raise StageError("download", FailureClass.LIVE, f"the video {_LIVE[status]}")
             if download:
                 info = session.process_ie_result(info, download=True)
             then(session, info)
@@ -260,8 +288,13 @@ def _extract(
     except yt_dlp.utils.YoutubeDLError as error:
         reason = messages.errors[-1] if messages.errors else str(error)
         failure_class, wait_s = classify(error, reason), retry_after_s(error)
-        reason = _without_secrets(_tidy(reason), options.get("proxy"))
-        raise StageError("download", failure_class, reason, wait_s) from None
+        reason = tidy(reason)
+        if failure_class is FailureClass.NO_FORMAT and messages.warnings:
+            # Why it has none, yt-dlp says only in a warning: no JavaScript, no PO token, ...
+            reason += f" ({tidy(messages.warnings[-1])})"
+        raise StageError(
+            "download", failure_class, _without_secrets(reason, settings), wait_s
+        ) from None
 
 
 class _Messages:
@@ -269,12 +302,14 @@ class _Messages:
 
     def __init__(self) -> None:
         self.errors: list[str] = []
+        self.warnings: list[str] = []
 
     def debug(self, message: str) -> None: ...
 
     def info(self, message: str) -> None: ...
 
-    def warning(self, message: str, only_once: bool = False) -> None: ...
+    def warning(self, message: str, only_once: bool = False) -> None:
+        self.warnings.append(message)
 
     def error(self, message: str) -> None:
         if message.strip():
@@ -325,66 +360,27 @@ def _options(settings: DownloadSettings, cookies: str | None) -> dict[str, Any]:
         # A stream, not the file: yt-dlp would write the file anew.
         "cookiefile": io.StringIO(cookies) if cookies else None,
         "proxy": settings.proxy,
+        "extractor_args": parse_extractor_args(settings.extractor_args),
+        "impersonate": _target(settings.impersonate),
     }
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and the errors behind it, in yt-dlp's own chain and in Python's."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        inner = getattr(cause, "exc_info", None)
-        if inner and inner[1] is not None and inner[1] is not cause:
-            cause = inner[1]
-        else:
-            cause = cause.__cause__
+def _target(name: str | None) -> Any:
+    from yt_dlp.networking.impersonate import ImpersonateTarget
+
+    return None if name is None else ImpersonateTarget.from_str(name.lower())
 
 
-def classify(error: BaseException, reason: str) -> FailureClass:
-    """The failure class of an error of yt-dlp: by HTTP status if it has one, else by its words."""
-    found = [getattr(cause, "status", None) for cause in _causes(error)]
-    if named := re.search(r"HTTP Error (\d{3})", reason):
-        found.append(int(named[1]))
-    for status in found:
-        if not isinstance(status, int):
-            continue
-        if status >= 500:
-            return FailureClass.NETWORK
-        if status < 400:  # a circle of redirections
-            return FailureClass.NOT_A_VIDEO
-        return _BY_STATUS.get(status, FailureClass.BLOCKED)
-    lowered = reason.lower()
-    matches = (kind for pattern, kind in _BY_TEXT if re.search(pattern, lowered))
-    return next(matches, FailureClass.NETWORK)
-
-
-def retry_after_s(error: BaseException) -> float | None:
-    """The pause in seconds that the server asked for with an error, None if it did not."""
-    for cause in _causes(error):
-        response = getattr(cause, "response", None)
-        text = response.get_header("Retry-After") if response is not None else None
-        if not text:
-            continue
-        if re.fullmatch(r"\d{1,9}", text.strip()):
-            return float(text)
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
-    return None
-
-
-def _tidy(reason: str) -> str:
-    """yt-dlp's message without its prefix, the site's id and its request to report a bug."""
-    reason = re.sub(r"^ERROR:\s*(\[[^\]]+\]\s*(\S+:\s)?)?", "", reason.strip())
-    return re.split(r";? ?please report this issue|\. Set --|;? ?\(caused by", reason)[0].strip()
-
-
-def _without_secrets(reason: str, proxy: str | None) -> str:
-    if not proxy or "@" not in proxy:
-        return reason
-    login = urlsplit(proxy).netloc.rpartition("@")[0]
-    for secret in (login, *login.split(":", 1)):
+def _without_secrets(reason: str, settings: DownloadSettings) -> str:
+    """A message without the proxy's login and without tokens among the extractor's arguments."""
+    secrets = []
+    if settings.proxy and "@" in settings.proxy:
+        login = urlsplit(settings.proxy).netloc.rpartition("@")[0]
+        secrets += [login, *login.split(":", 1)]
+    for arguments in parse_extractor_args(settings.extractor_args).values():
+        secrets += [
+            value for values in arguments.values() for value in values if len(value) >= LONG_VALUE
+        ]
+    for secret in secrets:
         reason = reason.replace(secret, "***") if secret else reason
     return reason

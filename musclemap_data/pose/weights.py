@@ -145,6 +145,12 @@ def blazepose_files(
     return _paths(folder)
 
 
+def blazepose_ready() -> bool:
+    """Whether ``blazepose_files`` would find both files without fetching anything."""
+    by_hand = os.environ.get("MUSCLEMAP_BLAZEPOSE_DIR")
+    return _complete(Path(by_hand).expanduser() if by_hand else cache_folder() / "blazepose")
+
+
 def _paths(folder: Path) -> tuple[Path, Path]:
     detector, landmark = BLAZEPOSE_FILES
     return folder / detector, folder / landmark

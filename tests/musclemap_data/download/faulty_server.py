@@ -32,6 +32,7 @@ class Request:
     path: str
     byte_range: str | None
     cookie: str | None
+    agent: str | None
 
 
 class FaultyServer:
@@ -96,7 +97,13 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server_state
         path = urlsplit(self.path).path  # a proxy is asked for whole addresses
         state.requests.append(
-            Request(self.command, path, self.headers["Range"], self.headers["Cookie"])
+            Request(
+                self.command,
+                path,
+                self.headers["Range"],
+                self.headers["Cookie"],
+                self.headers["User-Agent"],
+            )
         )
         _, fault, name = path.split("/", 2)
         body = state.videos[name]

@@ -17,10 +17,11 @@ from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.utils import DownloadError
 
 from musclemap_data.catalog import load_activities
+from musclemap_data.download.failures import classify, retry_after_s
 from musclemap_data.download.hosts import Hosts, VideoTask, host_of, run_tasks
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.download.videos import download_videos, needs_javascript
-from musclemap_data.download.ytdlp import classify, javascript_runtime, retry_after_s
+from musclemap_data.download.ytdlp import javascript_runtime
 from musclemap_data.errors import FailureClass, StageError, UserError
 from musclemap_data.files import lock_data_dir
 from musclemap_data.ledger import Ledger
