@@ -9,7 +9,7 @@ import numpy as np
 
 from annotations.evidence import Cell, Evidence
 from musclemap_data.catalog import Activity, load_activities, load_muscles
-from musclemap_data.labels import cohen_kappa
+from musclemap_data.labels import cohen_kappa, pooled_vote
 
 BEFORE = "open-1"
 
@@ -26,9 +26,9 @@ def agreement_report(
     """
     before = load_activities(directory / "earlier" / f"{BEFORE}.csv")
     pooled = {
-        cell: float(naming >= 2)
-        for cell, (naming, speaking) in evidence.counts.items()
-        if speaking >= 2
+        cell: float(vote)
+        for cell, counts in evidence.counts.items()
+        if (vote := pooled_vote(*counts)) is not None
     }
     witnesses = (evidence.fed, evidence.glowupp, pooled)
     lines = [

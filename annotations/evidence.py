@@ -18,11 +18,10 @@ from annotations.free_exercise_db import Exercise, load_vocabulary, opinion, spe
 from annotations.grading import STABILISER, GradedRow, region_slugs
 from musclemap_data.catalog import grade_of, read_table, split_list
 from musclemap_data.errors import UserError
+from musclemap_data.labels import ENOUGH_NAMING
 
 EMG_COLUMNS = ("activity", "region", "muscle", "finding", "verdict", "source")
 VERDICTS = ("0", "1", "?")
-ENOUGH_NAMING = 2
-"""So many sources that name a region speak for it."""
 ENOUGH_SILENT = 3
 """So many sources that could name a region, and none does, speak against it."""
 
@@ -131,6 +130,7 @@ def cell_rows(graded: Mapping[str, GradedRow], evidence: Evidence) -> list[list[
                     activity,
                     region,
                     f"{grade:g}",
+                    f"{row.by_rules[region]:g}",
                     "|".join(row.given_by[region]),
                     str(speaking),
                     str(naming),

@@ -72,12 +72,14 @@ class GradedRow:
 
     Attributes:
         grades: region slug -> grade, for all 20 regions.
+        by_rules: the same from the rules alone, without figures and decisions.
         given_by: region slug -> ``rule:NAME``, ``figure:NAME``, ``activity:SLUG`` or
             ``decision:SLUG``; those that name the region, whatever their grade.
         sources: all that the row names, of every kind.
     """
 
     grades: dict[str, float]
+    by_rules: dict[str, float]
     given_by: dict[str, tuple[str, ...]]
     sources: tuple[str, ...]
 
@@ -172,7 +174,7 @@ def grade_row(row: Mapping[str, str], sources: Sources) -> GradedRow:
         ("figures", "figure", sources.figures),
         ("rules", "rule", sources.rules),
     )
-    grades = dict.fromkeys(region_slugs(), 0.0)
+    grades, by_rules = (dict.fromkeys(region_slugs(), 0.0) for _ in range(2))
     given_by: dict[str, list[str]] = {region: [] for region in grades}
     names: list[str] = []
     for column, kind, table in tables:
@@ -182,6 +184,8 @@ def grade_row(row: Mapping[str, str], sources: Sources) -> GradedRow:
             names.append(f"{kind}:{name}")
             for region, grade in table[name].items():
                 grades[region] = max(grades[region], grade)
+                if kind == "rule":
+                    by_rules[region] = max(by_rules[region], grade)
                 given_by[region].append(names[-1])
     decided = {region: d for (activity, region), d in sources.decisions.items() if activity == slug}
     for region, decision in decided.items():
@@ -193,4 +197,5 @@ def grade_row(row: Mapping[str, str], sources: Sources) -> GradedRow:
         names.append(f"decision:{slug}")
     if not any(grades.values()):
         raise UserError(f"{slug}: no rule, source or decision makes a region active")
-    return GradedRow(grades, {region: tuple(by) for region, by in given_by.items()}, tuple(names))
+    named = {region: tuple(by) for region, by in given_by.items()}
+    return GradedRow(grades, by_rules, named, tuple(names))

@@ -10,15 +10,21 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from musclemap_data.catalog import SPLITS
+from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_table
 from musclemap_data.errors import UserError
 from musclemap_data.modalities import modality_of
-from musclemap_data.shards import Shard, list_shards
+from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What is known of a clip without decoding it. ``muscles`` are 20 booleans."""
+    """What is known of a clip without decoding it.
+
+    Attributes:
+        muscles: 20 booleans, as the shard has them.
+        grades: 20 numbers of ``catalog.GRADES``; None where the activity table of the data set
+            is not at hand, has other labels for the clip, or knows no grades.
+    """
 
     clip_id: str
     video_id: str
@@ -30,6 +36,7 @@ class Clip:
     muscles: tuple[bool, ...]
     shard: Path
     row: int
+    grades: tuple[float, ...] | None = None
 
     @property
     def address(self) -> str:
@@ -37,7 +44,7 @@ class Clip:
         return f"clip {self.clip_id} ({self.shard} row {self.row})"
 
 
-_LIGHT_COLUMNS = [each.name for each in fields(Clip) if each.name not in ("shard", "row")]
+_LIGHT_COLUMNS = [each.name for each in fields(Clip) if each.name not in ("shard", "row", "grades")]
 
 
 def activity_number(name: str) -> int:
@@ -70,6 +77,7 @@ def read_clips(
         )
         return sorted(moved, key=lambda clip: splits.index(clip.split))
     clips = []
+    table = _activity_table(data_dir)
     for split in splits:
         for path in list_shards(Path(data_dir), split):
             with Shard(path) as shard:
@@ -81,7 +89,10 @@ def read_clips(
                     )
                 rows = shard.table(_LIGHT_COLUMNS).to_pylist()
             for row_number, row in enumerate(rows):
-                clip = Clip(**{**row, "muscles": tuple(row["muscles"])}, shard=path, row=row_number)
+                row["muscles"] = tuple(row["muscles"])
+                known = table.get(row["activity"])
+                grades = known.grades if known and known.muscles == row["muscles"] else None
+                clip = Clip(**row, shard=path, row=row_number, grades=grades)
                 if clip.split != split or clip.frames < 1:
                     raise UserError(
                         f"{clip.address} has split {clip.split!r} and {clip.frames} frames in a "
@@ -90,6 +101,15 @@ def read_clips(
                 if subset is None or clip.clip_id in subset:
                     clips.append(clip)
     return clips
+
+
+def _activity_table(data_dir: Path) -> Mapping[str, Activity]:
+    """The activities with grades that ``dataset.json`` names, by slug; none if not at hand."""
+    try:
+        table = load_table(read_dataset_info(Path(data_dir)).get("activities", DEFAULT_TABLE))
+    except UserError:
+        return {}
+    return table if {grade for each in table.values() for grade in each.grades} - {0, 1} else {}
 
 
 class MissingModality(UserError):

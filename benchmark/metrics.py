@@ -243,6 +243,57 @@ def label_ranking_average_precision(scores: Floats, labels: Labels) -> npt.NDArr
     return result
 
 
+def ndcg(scores: Floats, grades: Floats) -> npt.NDArray[np.float64]:
+    """Normalised discounted cumulative gain of each clip, ``float64 [N]``: are its regions in
+    the order of their grades?
+
+    The regions are ranked by score. One at rank k adds its grade / log2(k + 1), and the sum is
+    divided by that of the best order (Jarvelin and Kekalainen 2002, the grade itself as gain).
+    Equal scores share the mean of their places (McSherry and Najork 2008). Scikit-learn's
+    ``ndcg_score`` is the mean of these. NaN for a clip without a graded region.
+
+    Args:
+        scores, grades: ``float [N, regions]``; grades are not negative.
+    """
+    gained = (_rank_discounts(scores) * grades).sum(axis=1)
+    best = _best_gain(grades)
+    return np.where(best > 0, gained / np.where(best > 0, best, 1.0), np.nan)
+
+
+def ndcg_against(scores: Floats, grades: Floats) -> npt.NDArray[np.float64]:
+    """:func:`ndcg` of every clip against every one of several rows of grades.
+
+    Args:
+        scores: ``float [N, regions]``.
+        grades: ``float [A, regions]``.
+
+    Returns:
+        ``float64 [N, A]``.
+    """
+    with np.errstate(invalid="ignore"):
+        found: npt.NDArray[np.float64] = _rank_discounts(scores) @ grades.T / _best_gain(grades)
+    return found
+
+
+def _rank_discounts(scores: Floats) -> npt.NDArray[np.float64]:
+    """1 / log2(rank + 1) of each region of a clip, ``float64 [N, regions]``; the mean in a tie."""
+    higher = (scores[:, None, :] > scores[:, :, None]).sum(axis=2)
+    equal = (scores[:, None, :] == scores[:, :, None]).sum(axis=2)
+    total = np.append(0.0, np.cumsum(_discounts(scores.shape[1])))
+    shared: npt.NDArray[np.float64] = (total[higher + equal] - total[higher]) / equal
+    return shared
+
+
+def _best_gain(grades: Floats) -> npt.NDArray[np.float64]:
+    """The gain of the best order, ``float64 [N]``."""
+    best: npt.NDArray[np.float64] = -np.sort(-grades, axis=1) @ _discounts(grades.shape[1])
+    return best
+
+
+def _discounts(count: int) -> npt.NDArray[np.float64]:
+    return np.asarray(1.0 / np.log2(np.arange(count) + 2.0), np.float64)
+
+
 def calibration_error(probabilities: Floats, labels: Labels, bins: int = CALIBRATION_BINS) -> float:
     """Expected calibration error over all (clip, region) pairs, in equal-width bins.
 

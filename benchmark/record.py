@@ -41,6 +41,19 @@ class ActivityScores:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """One more number of a split, from 0 to 1, with what a scorer that knows nothing gets."""
+
+    value: float | None
+    chance: ChanceLevel | None
+
+    @property
+    def excess(self) -> float | None:
+        """The value above its chance level."""
+        return excess(self.value, self.chance)
+
+
+@dataclass(frozen=True)
 class SplitScores:
     """The metrics of one split (:mod:`benchmark.metrics` defines them).
 
@@ -60,6 +73,8 @@ class SplitScores:
         per_activity: slug of an activity -> its scores.
         per_distance: of new activities: regions in which the label set differs from the nearest
             one of training -> the scores of those clips (:mod:`benchmark.nearness`).
+        graded: scores that know more of the labels than active or not, by the names of
+            :data:`benchmark.reference.GRADED`; empty where the clips have no grades.
     """
 
     clips: int
@@ -83,6 +98,7 @@ class SplitScores:
     per_region_chance: Mapping[str, ChanceLevel | None]
     per_activity: Mapping[str, ActivityScores]
     per_distance: Mapping[str, NearnessScores] = field(default_factory=dict)
+    graded: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
     def twins(self) -> int | None:
@@ -115,6 +131,7 @@ class MeanScores:
     map_interval: Interval | None
     constant_map: float | None
     chance: ChanceLevel | None
+    graded: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
     def excess(self) -> float | None:
@@ -131,11 +148,14 @@ class Scores:
         means: ``val`` and ``test``.
         threshold: from this probability on a region counts as active in F1; chosen on the
             validation clips.
+        references: name of an opinion on the labels (:data:`benchmark.reference.OPINIONS`) ->
+            split or mean -> ``map`` and the names of ``graded`` -> what it scores on these clips.
     """
 
     splits: Mapping[str, SplitScores]
     means: Mapping[str, MeanScores]
     threshold: float | None
+    references: Mapping[str, Mapping[str, Mapping[str, Measured]]] = field(default_factory=dict)
 
     def of(self, part: str) -> SplitScores | MeanScores:
         """The scores of a split, or of the mean ``val`` or ``test``."""
@@ -331,6 +351,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     rest = dict(values)
     adds, speed = rest.pop("multiply_adds_per_view"), rest.pop("scoring")
     scores = {name: rest.pop(name) for name in ("splits", "means", "threshold")}
+    scores["references"] = rest.pop("references", {})  # older files have none
     return {**rest, "cost": {"multiply_adds_per_view": adds, **speed}, "scores": scores}
 
 

@@ -21,11 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmark import metrics
-from benchmark.chance import (
-    PERMUTATIONS,
-    chance_level,
-    permuted_average_precision,
-)
+from benchmark.chance import chance_level
 from benchmark.clips import Clip
 from benchmark.data import (
     Batch,
@@ -38,6 +34,13 @@ from benchmark.machine import Processes, autocast, to_device
 from benchmark.models.graph import skeleton_mask
 from benchmark.nearness import scores_by_distance
 from benchmark.record import ActivityScores, Cost, Difference, MeanScores, Scores, SplitScores
+from benchmark.reference import (
+    dealt_average_precision,
+    graded_values,
+    mean_measured,
+    measured,
+    score_opinions,
+)
 from benchmark.sampling import evaluation_batches
 from benchmark.settings import Settings
 from benchmark.train import is_trainable
@@ -319,18 +322,25 @@ def score_predictions(
     splits: dict[str, SplitScores] = {}
     spreads: dict[str, metrics.Spread] = {}
     dealt: dict[str, npt.NDArray[np.float64]] = {}
+    graded: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     for number, (split, each) in enumerate(by_split.items()):
         spreads[split] = metrics.spread(*map_and_left_out(each, split))
         # Known and new activities are dealt their labels independently of each other.
-        aps = _dealt_average_precision(each, seed=number)
+        aps = dealt_average_precision(each.scores, each.labels, each.clips, number)
         dealt[split] = metrics.mean_over_regions(aps)
-        splits[split] = _score_split(
+        graded[split] = graded_values(each.scores, each.clips, number)
+        found = _score_split(
             each, spreads[split], aps, dealt[split], threshold, split, (planned or {}).get(split)
         )
+        names = [clip.activity for clip in each.clips]
+        nearness = {}
         if trained is not None and split in NEW_SPLITS:
-            names = [clip.activity for clip in each.clips]
-            by_distance = scores_by_distance(each.scores, each.labels, names, trained)
-            splits[split] = replace(splits[split], per_distance=by_distance)
+            nearness = scores_by_distance(each.scores, each.labels, names, trained)
+        splits[split] = replace(
+            found,
+            per_distance=nearness,
+            graded={name: measured(values) for name, values in graded[split].items()},
+        )
     means: dict[str, MeanScores] = {}
     for half in ("val", "test"):
         known, new = f"{half}_known", f"{half}_new"
@@ -340,24 +350,16 @@ def score_predictions(
             map_interval=spread.interval(within=metrics.SHARE),
             constant_map=_middle(splits[known].constant_map, splits[new].constant_map),
             chance=chance_level((dealt[known] + dealt[new]) / 2),
+            graded=mean_measured(graded[known], graded[new]),
         )
-    return Scores(splits, means, threshold)
+    references = score_opinions({split: each.clips for split, each in by_split.items()})
+    return Scores(splits, means, threshold, references)
 
 
 def interval_groups(split: str, clips: Sequence[Clip]) -> npt.NDArray[np.object_]:
     """What the intervals of a split leave out: activities where they are new, else videos."""
     new = split.endswith("_new")
     return np.array([clip.activity if new else clip.video_id for clip in clips], dtype=object)
-
-
-def _dealt_average_precision(predictions: Predictions, seed: int) -> npt.NDArray[np.float64]:
-    """AP of each region under permuted label sets; NaN where labels are not of activities."""
-    labels, clips = predictions.labels, predictions.clips
-    sets = {(clip.activity, clip.muscles) for clip in clips}
-    if len(sets) > len({activity for activity, _ in sets}):
-        return np.full((1 + PERMUTATIONS, REGIONS), np.nan)
-    activities = [clip.activity for clip in clips]
-    return permuted_average_precision(predictions.scores, labels, activities, seed=seed)
 
 
 def _score_split(

@@ -37,6 +37,7 @@ CELL_COLUMNS = (
     "activity",
     "region",
     "grade",
+    "rules",
     "given_by",
     "speaking",
     "naming",

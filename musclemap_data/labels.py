@@ -54,6 +54,7 @@ class GradedCell:
     """One row of ``annotations/grades.csv``: a cell, its grade and what is known of it.
 
     Attributes:
+        rules: the grade that the rules alone give, without figures and decisions.
         given_by: the rules, figures and decisions that name the region.
         speaking, naming: of eight public sources, how many could name it and how many do.
         fed, glowupp: 1 primary, 0.5 secondary, 0 not named, None silent.
@@ -63,6 +64,7 @@ class GradedCell:
     """
 
     grade: float
+    rules: float
     given_by: tuple[str, ...]
     speaking: int
     naming: int
@@ -87,6 +89,7 @@ def load_cells() -> Mapping[Cell, GradedCell]:
     return {
         (row["activity"], row["region"]): GradedCell(
             grade=float(row["grade"]),
+            rules=float(row["rules"]),
             given_by=split_list(row["given_by"]),
             speaking=int(row["speaking"]),
             naming=int(row["naming"]),
@@ -98,6 +101,45 @@ def load_cells() -> Mapping[Cell, GradedCell]:
         )
         for _, row in read_table(annotations_dir() / "grades.csv", CELL_COLUMNS)
     }
+
+
+ENOUGH_NAMING = 2
+"""So many sources that name a region speak for it."""
+WEAK_BELOW = 0.4
+"""Kappa under which the sources hardly confirm our labels: "fair" or less (Landis, Koch 1977)."""
+
+
+def pooled_vote(naming: int, speaking: int) -> bool | None:
+    """What the eight public sources say together: active, not active, or None for too few voices.
+
+    Active where two or more name the region, not active where two or more could and fewer do.
+    """
+    return naming >= ENOUGH_NAMING if speaking >= ENOUGH_NAMING else None
+
+
+@cache
+def source_agreement() -> Mapping[str, float | None]:
+    """Cohen's kappa of our labels and the pooled vote of the sources, by region slug.
+
+    None where no two sources name the region for any activity: then nobody can confirm us.
+    """
+    found: dict[str, float | None] = {}
+    for muscle in load_muscles():
+        pairs = [
+            (cell.grade > 0, vote)
+            for (_, region), cell in load_cells().items()
+            if region == muscle.slug
+            and (vote := pooled_vote(cell.naming, cell.speaking)) is not None
+        ]
+        ours, theirs = np.array(pairs, bool).reshape(-1, 2).T
+        found[muscle.slug] = cohen_kappa(ours, theirs) if theirs.any() else None
+    return found
+
+
+def weak_regions() -> tuple[Muscle, ...]:
+    """The regions whose labels the sources hardly confirm: kappa under ``WEAK_BELOW``, or none."""
+    kappas = source_agreement()
+    return tuple(m for m in load_muscles() if (kappas[m.slug] or 0.0) < WEAK_BELOW)
 
 
 def format_activity(activity: Activity, *, plain: bool = False) -> str:

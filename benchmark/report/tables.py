@@ -1,9 +1,11 @@
 """The table that compares finished runs, as text, CSV, Markdown, LaTeX and HTML.
 
 A row is a model; its columns are known activities, new ones and their mean, on validation and on
-test. Beside each mAP stand its 95% interval, its chance level and its p. Runs that differ
-in the seed alone share a row (mean, and spread over seeds); so do the folds of a protocol of folds
-(mean, and its interval over the folds: their clips are never pooled).
+test. Beside each mAP stand its 95% interval, its chance level and its p, and the scores that know
+more of the labels. Runs that differ in the seed alone share a row (mean, and spread over seeds); so
+do the folds of a protocol of folds (mean, and its interval over the folds: their clips are never
+pooled). Below the models stand the reference lines: opinions on the labels, scored on the same
+clips.
 """
 
 from __future__ import annotations
@@ -12,44 +14,49 @@ import csv
 import hashlib
 import io
 import re
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from benchmark.cells import NOT_THERE, aligned, interval, p_value, percent
-from benchmark.chance import SIGNIFICANT, ChanceLevel
-from benchmark.metrics import SHARE, Spread
-from benchmark.record import Difference, MeanScores, RunRecord, SplitScores
+from benchmark.cells import aligned, interval, p_value, percent
+from benchmark.chance import SIGNIFICANT
+from benchmark.record import Difference, Measured, RunRecord
+from benchmark.reference import GRADED
 from benchmark.report import plots
+from benchmark.report.rows import (
+    COLUMNS,
+    FIXED_COLUMNS,
+    SURE,
+    fold_facts,
+    model_rows,
+    reference_rows,
+    split_facts,
+)
 from benchmark.report.templates import render
 from benchmark.settings import SettingValue
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
+from musclemap_data.labels import WEAK_BELOW, weak_regions
 
-COLUMNS = {
-    "val_known": "val known",
-    "val_new": "val new",
-    "val": "val mean",
-    "test_known": "test known",
-    "test_new": "test new",
-    "test": "test mean",
-}
-"""The part of a run's scores that a column shows -> its heading."""
-
-_FIXED_COLUMNS = ("model", "param.", "GMACs", "clips/s")
 _LONGEST_LABEL = 44
-_SURE = "*"
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table as text cells: ``rows`` of the models, ``facts`` of the splits, ``notes`` below."""
+    """One table as text cells.
+
+    Attributes:
+        rows: of the models.
+        references: of the opinions on the labels; empty where they have none on these clips.
+        facts: of the splits.
+        notes: below.
+    """
 
     title: str
     settings: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    references: Sequence[Sequence[str]]
     facts: Sequence[Sequence[str]]
     notes: Sequence[str]
     runs: Sequence[RunRecord]
@@ -74,7 +81,7 @@ def _one_table(runs: Sequence[RunRecord]) -> Table:
         groups.setdefault(label, []).append(run)
     rows: list[list[str]] = []
     for label, same in groups.items():
-        rows += _model_rows(label, same)
+        rows += model_rows(label, same)
     data = runs[0].data
     title = f"mAP in % on {data.name}{' (subset)' if data.subset else ''}"
     title += f", clips {data.clips_id[:8]}"
@@ -83,9 +90,10 @@ def _one_table(runs: Sequence[RunRecord]) -> Table:
         title += f", {data.folds} folds of whole {what}"
     else:
         title += f", {runs[0].train_clips} for training"
-    facts = _fold_facts(runs) if data.folds else _split_facts(runs[0])
-    header = [*_FIXED_COLUMNS, *COLUMNS.values()]
-    return Table(title, shared, header, rows, facts, _notes(runs), runs)
+    facts = fold_facts(runs) if data.folds else split_facts(runs[0])
+    header = [*FIXED_COLUMNS, *COLUMNS.values()]
+    references = reference_rows(runs)
+    return Table(title, shared, header, rows, references, facts, _notes(runs, references), runs)
 
 
 def _labels(runs: Sequence[RunRecord]) -> tuple[str, list[str]]:
@@ -110,96 +118,14 @@ def _setting(name: str, value: SettingValue) -> str:
     return f"preset {value}" if name == "preset" else f"{name}={value}"
 
 
-def _model_rows(label: str, runs: Sequence[RunRecord]) -> list[list[str]]:
-    """The lines of a model: mAP; its interval or spread; chance; the excess over it; p."""
-    cells = [[run.scores.of(part) for run in runs] for part in COLUMNS]
-    reasons = [_reason(runs[0], part) for part in COLUMNS]
-    blank = [""] * (len(_FIXED_COLUMNS) - 1)
-    speed = statistics.median(run.cost.clips_per_s for run in runs)
-    first = [
-        label + _repeats(runs),
-        _short_count(runs[0].parameters),
-        _giga(runs[0].cost.multiply_adds_per_view),
-        f"{speed:.{1 if speed < 100 else 0}f}",
-        *(_mean([s.map for s in each], why) for each, why in zip(cells, reasons, strict=True)),
-    ]
-    kind = "95% interval"
-    if len(runs) > 1:
-        kind = "95% over folds" if runs[0].data.folds else "± over seeds"
-    second = [f"  {kind}", *blank, *(_range(runs, part) for part in COLUMNS)]
-    chance = ["  chance (95th perc.)", *blank, *map(_chance, cells)]
-    above = ["  above chance", *blank, *map(_excess, cells)]
-    p = ["  p", *blank, *map(_p, cells)]
-    return [first, second, chance, above, p]
-
-
-def _repeats(runs: Sequence[RunRecord]) -> str:
-    """``, 3 seeds`` or ``, 2 of 5 folds``, where a row is more than one run."""
-    folds = runs[0].data.folds
-    done = {run.data.fold for run in runs}
-    seeds = {run.seed for run in runs}
-    text = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
-    return text + (f", {len(done)} of {folds} folds" if folds and len(done) < folds else "")
-
-
-def _split_facts(run: RunRecord) -> list[list[str]]:
-    columns = [run.scores.of(part) for part in COLUMNS]
-
-    def of_splits(fact: Callable[[SplitScores], str]) -> list[str]:
-        return [fact(each) if isinstance(each, SplitScores) else "" for each in columns]
-
-    facts = {
-        "constant score": [percent(each.constant_map) for each in columns],
-        "clips": of_splits(lambda split: str(split.clips)),
-        "coverage": of_splits(_coverage),
-        "regions in the mean": of_splits(lambda s: f"{s.regions} of {len(s.per_region_ap)}"),
-        "regions always on": of_splits(lambda split: str(split.trivial_regions)),
-        "intervals over": of_splits(lambda split: f"{split.groups} {split.left_out}"),
-        "label twins": of_splits(_twins),
-    }
-    return [[name, "", "", "", *cells] for name, cells in facts.items()]
-
-
-def _fold_facts(runs: Sequence[RunRecord]) -> list[list[str]]:
-    one_of_each = list({run.data.fold: run for run in runs}.values())
-    columns = [[run.scores.of(part) for run in one_of_each] for part in COLUMNS]
-
-    def span(number: Callable[[SplitScores], int]) -> list[str]:
-        return [
-            _span([number(each) for each in column if isinstance(each, SplitScores)])
-            for column in columns
-        ]
-
-    facts = {
-        "constant score": [_mean([s.constant_map for s in c], "no positives") for c in columns],
-        "clips a fold": span(lambda split: split.clips),
-        "activities a fold": span(lambda split: split.activities),
-        "regions in the mean": span(lambda split: split.regions),
-        "label twins a fold": [
-            _span([s.twins for s in column if isinstance(s, SplitScores) and s.twins is not None])
-            for column in columns
-        ],
-    }
-    return [[name, "", "", "", *cells] for name, cells in facts.items()]
-
-
-def _twins(split: SplitScores) -> str:
-    return "" if split.twins is None else f"{split.twins} of {split.activities}"
-
-
-def _span(values: Sequence[int]) -> str:
-    if not values:
-        return ""
-    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
-
-
-def _notes(runs: Sequence[RunRecord]) -> list[str]:
+def _notes(runs: Sequence[RunRecord], references: Sequence[Sequence[str]]) -> list[str]:
     devices = sorted({run.machine.device for run in runs})
     notes = [
         "Chance: what the same scores get when the label sets are dealt anew to the activities; "
         "mean and 95th percentile. With few activities it is high, and so is any mAP.",
-        f"{_SURE} p < {SIGNIFICANT} in every run of the row; p: share of the deals that score at "
+        f"{SURE} p < {SIGNIFICANT} in every run of the row; p: share of the deals that score at "
         "least as high (the largest of the runs).",
+        *(_notes_on_labels(runs) if references else []),
         f"GMACs: 10^9 multiply-adds of one view. clips/s: scoring, all views, on "
         f"{', '.join(devices)}.",
     ]
@@ -229,17 +155,38 @@ _TWINS = (
 )
 
 
+def _notes_on_labels(runs: Sequence[RunRecord]) -> list[str]:
+    weak = ", ".join(muscle.name for muscle in weak_regions())
+    notes = [
+        "[...]: not a model but an opinion on the labels, told the activity and scored like a "
+        "model. The rules made the labels: a model above the pooled sources has learned our rules, "
+        "not what sources agree on. Where two numbers stand, the second is points above chance.",
+        f"Weak labels: {weak}. Public sources hardly confirm them (kappa under {WEAK_BELOW:g}, or "
+        "no two name them): their scores say how well our rules are met.",
+    ]
+    if any(part.graded for run in runs for part in run.scores.splits.values()):
+        notes.append(
+            "Strict labels: mAP of synergists and prime movers alone. Surer cells: mAP without "
+            "labels of low confidence. NDCG: are a clip's regions in the order of their grades?"
+        )
+    return notes
+
+
 def format_table(runs: Sequence[RunRecord]) -> str:
     """:func:`make_tables` as plain text for a terminal."""
     return "\n\n".join(map(_as_text, make_tables(runs)))
 
 
 def _as_text(table: Table) -> str:
-    lines = aligned([table.header, *table.rows, *table.facts])
+    blocks = [table.rows, table.references, table.facts]
+    lines = aligned([table.header, *(row for block in blocks for row in block)])
     rule = "-" * max(map(len, lines))
-    end = 1 + len(table.rows)
-    head = [table.title, table.settings, "", lines[0], rule]
-    return "\n".join([*head, *lines[1:end], rule, *lines[end:], *table.notes])
+    text = [table.title, table.settings, "", lines[0]]
+    start = 1
+    for block in filter(None, blocks):
+        text += [rule, *lines[start : start + len(block)]]
+        start += len(block)
+    return "\n".join([*text, *table.notes])
 
 
 def format_markdown(runs: Sequence[RunRecord]) -> str:
@@ -294,9 +241,10 @@ def format_csv(runs: Sequence[RunRecord]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ends = ["map_interval_low", "map_interval_high", "chance", "chance_95th", "p"]
+    graded = [f"{name}{ending}" for name in GRADED for ending in ("", "_excess", "_p")]
     who = ["run", "model", "preset", "seed", "data", "fold", "folds", "parameters"]
     cost = ["multiply_adds_per_view", "clips_per_s"]
-    writer.writerow([*who, *cost, "split", *numbers, *ends])
+    writer.writerow([*who, *cost, "split", *numbers, *ends, *graded])
     for run in runs:
         first = [run.run, run.model, run.preset, run.seed, run.data.clips_id[:8]]
         first += [run.data.fold, run.data.folds, run.parameters]
@@ -306,8 +254,28 @@ def format_csv(runs: Sequence[RunRecord]) -> str:
             pairs = [*(values.map_interval or ("", ""))]
             pairs += astuple(values.chance) if values.chance else ("", "", "")
             rest = [getattr(values, name, None) for name in numbers]  # a mean has but a few
-            writer.writerow([*first, part, *rest, *pairs])
+            graded_cells = [x for name in GRADED for x in _flat(values.graded.get(name))]
+            writer.writerow([*first, part, *rest, *pairs, *graded_cells])
+    once = {run.data.fingerprint: run for run in runs if run.scores.references}
+    for run in once.values():
+        data = run.data
+        for opinion, parts in run.scores.references.items():
+            first = [f"[{opinion}]", *[""] * 3, data.clips_id[:8], data.fold, data.folds, *[""] * 3]
+            for part, found in parts.items():
+                level = found["map"].chance
+                known = {"map": found["map"].value, "excess": found["map"].excess}
+                pairs = ["", "", *(astuple(level) if level else ("", "", ""))]
+                graded_cells = [x for name in GRADED for x in _flat(found.get(name))]
+                row = [*first, part, *(known.get(name) for name in numbers), *pairs]
+                writer.writerow([*row, *graded_cells])
     return text.getvalue()
+
+
+def _flat(measured: Measured | None) -> tuple[float | None, float | None, float | None]:
+    """Value, excess, p."""
+    if measured is None:
+        return None, None, None
+    return measured.value, measured.excess, measured.chance.p if measured.chance else None
 
 
 FORMATS: dict[str, Callable[[Sequence[RunRecord]], str]] = {
@@ -352,81 +320,3 @@ def format_comparison(first: str, second: str, differences: Mapping[str, Differe
             "p: one-sided, that the first is better by chance alone.",
         ]
     )
-
-
-def _reason(run: RunRecord, part: str) -> str:
-    """Why a column has no mAP."""
-    splits = [each for name, each in run.scores.splits.items() if name.startswith(part)]
-    return "no positives" if all(each.clips for each in splits) else "0 clips"
-
-
-def _mean(values: Sequence[float | None], reason: str) -> str:
-    defined = [value for value in values if value is not None]
-    return percent(statistics.fmean(defined)) if defined else f"{NOT_THERE} ({reason})"
-
-
-def _range(runs: Sequence[RunRecord], part: str) -> str:
-    """The interval of one run, that over folds, or the standard deviation over seeds."""
-    if len(runs) == 1:
-        return interval(runs[0].scores.of(part).map_interval)
-    groups: dict[int, list[float]] = {}
-    for number, run in enumerate(runs):
-        value = run.scores.of(part).map
-        if value is not None:
-            groups.setdefault(run.data.fold or -1 - number, []).append(value)
-    means = [statistics.fmean(values) for values in groups.values()]
-    if len(means) < 2:
-        return NOT_THERE
-    deviation = statistics.stdev(means)
-    if not runs[0].data.folds:
-        return f"± {percent(deviation)}"
-    mean, error = statistics.fmean(means), deviation / len(means) ** 0.5
-    return interval(Spread(mean, error, len(means) - 1).interval(within=SHARE))
-
-
-def _levels(cells: Sequence[SplitScores | MeanScores]) -> list[ChanceLevel]:
-    """The chance levels of a cell's runs; none where one of them has none."""
-    levels = [each.chance for each in cells if each.chance is not None]
-    return levels if len(levels) == len(cells) else []
-
-
-def _chance(cells: Sequence[SplitScores | MeanScores]) -> str:
-    levels = _levels(cells)
-    if not levels:
-        return NOT_THERE
-    mean, high = (
-        statistics.fmean(each) for each in zip(*((c.mean, c.high) for c in levels), strict=True)
-    )
-    return f"{percent(mean)} ({percent(high)})"
-
-
-def _excess(cells: Sequence[SplitScores | MeanScores]) -> str:
-    levels = _levels(cells)
-    values = [each.excess for each in cells if each.excess is not None]
-    if not levels or not values:
-        return NOT_THERE
-    sure = all(level.significant for level in levels)
-    return percent(statistics.fmean(values), sign="+") + (_SURE if sure else " ")
-
-
-def _p(cells: Sequence[SplitScores | MeanScores]) -> str:
-    return p_value(max((level.p for level in _levels(cells)), default=None))
-
-
-def _coverage(split: SplitScores) -> str:
-    if split.coverage is None:
-        return NOT_THERE
-    return f"{percent(split.coverage)}% of {split.planned}"
-
-
-def _short_count(count: int) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f} {letter}"
-    return str(count)
-
-
-def _giga(count: int | None) -> str:
-    if not count:
-        return "0" if count == 0 else NOT_THERE
-    return f"{count / 1e9:.1f}" if count >= 1e9 else f"{count / 1e9:.2g}"

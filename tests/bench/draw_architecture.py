@@ -37,6 +37,7 @@ PURPOSE = {
     "benchmark.predict": "your own video",
     "benchmark.protocols": "folds, ablation",
     "benchmark.record": "what a run knows",
+    "benchmark.reference": "graded scores, opinions",
     "benchmark.report": "page and figures",
     "benchmark.run": "one run, as an object",
     "benchmark.sampling": "which frames, clips",

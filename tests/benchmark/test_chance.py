@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, ndcg_score
 
 from benchmark import metrics
-from benchmark.chance import chance_level, permuted_average_precision
+from benchmark.chance import chance_level, permuted_average_precision, permuted_ndcg
 from musclemap_data.catalog import load_activities
 
 LABELS = np.array([activity.muscles for activity in load_activities().values()], dtype=bool)
@@ -84,3 +85,42 @@ def test_what_cannot_be_permuted_is_refused_or_none():
     assert chance_level(metrics.mean_over_regions(nothing)) is None
     no_positive = permuted_average_precision(np.zeros((2, 1)), labels & False, ["a", "b"])
     assert chance_level(no_positive[:, 0]) is None
+
+
+def test_cells_that_are_not_judged_leave_with_their_labels():
+    rng = np.random.default_rng(3)
+    scores, labels, activity = simulated(rng, 8)
+    scores = np.round(scores, 1)  # with ties
+    names, first, member = np.unique(activity, return_index=True, return_inverse=True)
+    judged = rng.random((len(names), labels.shape[1])) < 0.7
+    values = permuted_average_precision(
+        scores, labels, activity, counted=judged[member], permutations=5, seed=5
+    )
+    deals = np.random.default_rng(5)
+    order = np.arange(len(names))
+    for row in values:
+        for region in range(labels.shape[1]):
+            kept = judged[order][member, region]
+            dealt = labels[first][order][member, region][kept]
+            if dealt.any():
+                expected = average_precision_score(dealt, scores[kept, region])
+                assert row[region] == pytest.approx(expected)
+            else:
+                assert np.isnan(row[region])
+        order = deals.permutation(len(names))
+
+
+def test_permuted_ndcg_is_scikit_learns_on_the_same_deals():
+    rng = np.random.default_rng(4)
+    grades = np.array([activity.grades for activity in load_activities().values()])[:7]
+    member = np.repeat(np.arange(7), [3, 1, 2, 5, 1, 4, 2])
+    scores = np.round(rng.random((len(member), 20)), 1)  # with ties
+    activity = member.astype(str)
+    values = permuted_ndcg(scores, grades[member], activity, permutations=6, seed=9)
+    deals, order = np.random.default_rng(9), np.arange(7)
+    for value in values:
+        assert value == pytest.approx(ndcg_score(grades[order][member], scores))
+        order = deals.permutation(7)
+    assert np.isnan(permuted_ndcg(np.zeros((0, 20)), np.zeros((0, 20)), [])).all()
+    with pytest.raises(ValueError, match="different labels"):
+        permuted_ndcg(scores[:2], np.eye(20)[:2], ["squat", "squat"])

@@ -69,6 +69,39 @@ def test_weighted_ap_equals_scikit_learn_and_repeated_clips(case, seed):
             assert constant[replicate, region] == pytest.approx(labels[repeated, region].mean())
 
 
+@st.composite
+def graded_cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    shape = draw(st.integers(1, 6)), draw(st.integers(2, 6))
+    grades = st.sampled_from([0.0, 0.34, 0.67, 1.0])
+    return (
+        draw(arrays(np.float64, shape, elements=SCORES)),
+        draw(arrays(np.float64, shape, elements=grades)),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(graded_cases())
+def test_ndcg_equals_scikit_learn_with_ties(case):
+    scores, grades = case
+    ours = metrics.ndcg(scores, grades)
+    graded = grades.any(axis=1)
+    assert np.isnan(ours[~graded]).all()
+    for row in np.flatnonzero(graded):
+        theirs = sklearn_metrics.ndcg_score(grades[[row]], scores[[row]])
+        assert ours[row] == pytest.approx(theirs, abs=1e-12)
+    if graded.all():
+        against = metrics.ndcg_against(scores, grades)
+        np.testing.assert_allclose(np.diagonal(against), ours)
+
+
+def test_ndcg_of_the_right_order_is_1_and_falls_with_the_places_a_prime_mover_is_too_low():
+    grades = np.array([[1.0, 0.67, 0.34, 0.0, 0.0]])
+    orders = [[5, 4, 3, 2, 1], [4, 5, 3, 2, 1], [3, 5, 4, 2, 1], [1, 5, 4, 3, 2]]
+    values = [metrics.ndcg(np.array([each]), grades)[0] for each in orders]
+    assert values[0] == pytest.approx(1.0)
+    assert values == sorted(values, reverse=True) and len(set(values)) == 4
+
+
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(cases())

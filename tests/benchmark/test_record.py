@@ -13,6 +13,7 @@ from benchmark.record import (
     DataRecord,
     Difference,
     DroppedScores,
+    Measured,
     RunIdentity,
     RunRecord,
     TrainingRecord,
@@ -38,14 +39,22 @@ SPLIT = {
         "3+": {"activities": 1, "clips": 2, "map": None,
                "chance": {"mean": 0.5, "high": 0.6, "p": 0.3}},
     },
+    "graded": {"ndcg": {"value": 0.75, "chance": {"mean": 0.5, "high": 0.7, "p": 0.01}}},
 }  # fmt: skip
-MEAN = {"map": 0.75, "map_interval": [0.7, 0.8], "constant_map": 0.5, "chance": None}
+MEAN = {
+    "map": 0.75,
+    "map_interval": [0.7, 0.8],
+    "constant_map": 0.5,
+    "chance": None,
+    "graded": {"strict_map": {"value": 0.5, "chance": None}},
+}
 SCORES = {
     "multiply_adds_per_view": 240,
     "scoring": {"seconds": 0.5, "clips_per_s": 2.0},
     "splits": {"test_new": SPLIT},
     "means": {"val": MEAN, "test": MEAN},
     "threshold": 0.25,
+    "references": {"rules alone": {"test": {"map": {"value": None, "chance": None}}}},
 }
 VERSION_2 = {
     "version": 2, "run": "stgcn-tiny-seed0-fold1of3", "model": "stgcn", "preset": "tiny",
@@ -67,6 +76,8 @@ VERSION_2 = {
     },
 }  # fmt: skip
 """A file of version 2, with every part that it may have."""
+NEWER = ("graded", "references")
+"""Parts that came later within version 2."""
 
 
 def write(folder, values) -> None:
@@ -89,6 +100,10 @@ def test_a_file_is_read_and_written_again_letter_by_letter(tmp_path):
     assert split.per_activity == {"squat": ActivityScores(1, 0.5)}
     assert split.groups == 1
     assert split.twins == 1 and split.per_distance["3+"].chance == ChanceLevel(0.5, 0.6, 0.3)
+    assert split.graded["ndcg"] == Measured(0.75, ChanceLevel(0.5, 0.7, 0.01))
+    assert split.graded["ndcg"].excess == pytest.approx(0.25)
+    assert record.scores.of("test").graded == {"strict_map": Measured(0.5, None)}
+    assert record.scores.references == {"rules alone": {"test": {"map": Measured(None, None)}}}
     assert record.scores.of("test_new") is split
     assert record.scores.of("test").map_interval == (0.7, 0.8)
     assert record.scores.of("test").chance is None and record.scores.of("test").excess is None
@@ -104,6 +119,20 @@ def test_a_file_without_distances_is_still_read(tmp_path):
     write(tmp_path, {**VERSION_2, "splits": {"test_new": split}})
     read = read_record(tmp_path).scores.splits["test_new"]
     assert read.per_distance == {} and read.twins is None
+
+
+def test_a_file_without_graded_scores_and_references_is_still_read(tmp_path):
+    def older(values):
+        if not isinstance(values, dict):
+            return values
+        kept = {name: each for name, each in values.items() if name not in NEWER}
+        return {name: older(each) for name, each in kept.items()}
+
+    write(tmp_path / "run", older(VERSION_2))
+    scores = read_record(tmp_path / "run").scores
+    assert scores.references == {}
+    assert scores.of("test_new").graded == scores.of("test").graded == {}
+    assert scores.of("test_new").map == 0.75
 
 
 def test_no_training_is_an_empty_object_and_what_was_not_dropped_is_absent(tmp_path):
