@@ -201,6 +201,12 @@ def skater_jump(size: Dimensions, style: Style) -> list[Key]:
         spine=deg(8, 12, 0),
         head=deg(-22, 0),
     )
+    if style.variant == 2:  # arms out wide
+        low = replace(
+            low,
+            left_arm=free_arm(0.90, 0.10, -0.30, (0.2, 0, -1)),
+            right_arm=free_arm(-0.10, -0.45, 0.70, (-0.6, -0.4, 0)),
+        )
     push = replace(
         low,
         pelvis=vec(reach - 0.10 * h, size.stand - 0.03 * h, -0.02 * h),

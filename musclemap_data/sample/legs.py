@@ -187,6 +187,17 @@ def squat_reach(size: Dimensions, style: Style) -> list[Key]:
         spine=deg(-4, 42 * style.depth, 0),
         head=deg(-22, 18),
     )
+    if style.variant > 1:  # the other hand stays on the floor
+        reach = replace(
+            low,
+            pelvis=low.pelvis + vec(0, 0.075 * h, 0),
+            left_arm=free_arm(0.97, 0.10, -0.12, (0, 0, -1)),
+            right_arm=hanging_arm(pitch + 20, -0.1).mirrored(),
+            turn=deg(pitch + 6, 0, 0),
+            spine=deg(14, 50 * style.depth, 0),
+            head=deg(0, 40),
+        )
+        return [Key(top, 0.6 * t), *alternate(timed(t, (low, 0.55), (reach, 0.2), (reach, 0.55)))]
     return alternate(timed(t, (low, 0.14), (low, 0.72), (reach, 0.20), (reach, 0.62)))
 
 
@@ -220,6 +231,8 @@ def single_leg_deadlift(size: Dimensions, style: Style) -> list[Key]:
     )
     if style.variant == 2:  # arms out as an airplane
         low = with_arms(low, free_arm(0.96, 0.0, 0.05, (0, 0, -1)))
+    if style.variant == 3:
+        top, low = with_arms(top, HANDS_JOINED), with_arms(low, HANDS_JOINED)
     return timed(style.tempo, (top, 1.1), (low, 0.3), (low, 0.95), (top, 0.2))
 
 
@@ -234,7 +247,7 @@ def deadlift(size: Dimensions, style: Style) -> list[Key]:
 def pull_from_floor(size: Dimensions, grip: float, depth: float = 1.0) -> tuple[Pose, Pose, Pose]:
     """A bar pulled from the floor: start, at the knees, standing; ``grip`` in body heights."""
     h = size.height
-    foot = planted_foot(0.075 * h, size.ankle_height, 0, (0.2, 0, 1), (0.3, 0, 1))
+    foot = planted_foot(0.075 * h, size.ankle_height, 0, (0.2, 0, 1), (0.2, 0.8, 0.8))
     elbow = (0.7, 0.0, -1.0)
 
     def pose(hip_y: float, hip_z: float, pitch: float, hand_y: float) -> Pose:
@@ -248,11 +261,14 @@ def pull_from_floor(size: Dimensions, grip: float, depth: float = 1.0) -> tuple[
             head=deg(-0.35 * pitch, 0),
         )
 
-    low = 0.325 - 0.03 * (depth - 1)
-    floor = pose(low * h, -0.14, 66, 0.14)
-    knees = pose(0.43 * h, -0.125, 56, 0.25)
+    out = grip * h - size.shoulder_half
+    # With a wide grip the hands hang less deep, so the hips go lower.
+    deeper = 0.99 * size.arm - np.sqrt((0.99 * size.arm) ** 2 - out**2)
+    floor = pose((0.325 - 0.03 * (depth - 1)) * h - deeper, -0.14, 66, 0.14)
+    knees = pose(0.43 * h - deeper, -0.125, 56, 0.25)
+    share = out / size.arm
     hips = with_arms(
-        stand(size), free_arm((grip * h - size.shoulder_half) / size.arm, -0.96, 0.10, elbow)
+        stand(size), free_arm(share, -float(np.sqrt(0.96 - share * share)), 0.10, elbow)
     )
     return floor, knees, replace(with_legs(hips, foot), turn=deg(-2, 0, 0))
 
@@ -327,4 +343,17 @@ def triangle_pose(size: Dimensions, style: Style) -> list[Key]:
         )
 
     keys = timed(t, (pose(80 * style.depth), 1.3), (pose(80 * style.depth - 4), 1.3))
+    if style.variant % 2:  # with the way in and out
+        upright = replace(
+            pose(24),
+            pelvis=vec(0, hip_y + size.ankle_height - low, 0),
+            turn=deg(0, 0, 0),
+            spine=deg(0, 0, 0),
+            head=deg(0, 0),
+        )
+        keys = [
+            *timed(t, (upright, 0.5), (upright, 1.0)),
+            *keys[:1],
+            *timed(t, (keys[0].pose, 1.0)),
+        ]
     return [replace(key, pose=key.pose.mirrored()) for key in keys] if style.variant > 1 else keys

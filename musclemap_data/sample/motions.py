@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from musclemap_data.sample import jumps, legs, prone, standing, steps, supine
+from musclemap_data.sample import boxing, jumps, legs, prone, standing, steps, supine, weights
 from musclemap_data.sample.poses import EASES, Key, Style
 from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Pose, solve
 
@@ -33,6 +33,7 @@ class Exercise:
 _FRONT = ((-40.0, 40.0),)
 _QUARTER = ((-75.0, -20.0), (20.0, 75.0))
 _UPRIGHT = ((-90.0, 90.0),)
+_ANY = ((-180.0, 180.0),)
 _ALONG = ((-115.0, -62.0), (62.0, 115.0))
 
 EXERCISES: dict[str, Exercise] = {
@@ -104,6 +105,29 @@ EXERCISES: dict[str, Exercise] = {
     "squat_jack": Exercise(jumps.squat_jack, _UPRIGHT),
     "star_jump": Exercise(jumps.star_jump, _FRONT),
     "tuck_jump": Exercise(jumps.tuck_jump, _UPRIGHT),
+    # With a weight, a rope, a cable.
+    "bicep_curl": Exercise(weights.bicep_curl, _UPRIGHT),
+    "hammer_curl": Exercise(weights.hammer_curl, _UPRIGHT),
+    "front_raise": Exercise(weights.front_raise, _UPRIGHT),
+    "lateral_raise": Exercise(weights.lateral_raise, _UPRIGHT),
+    "shoulder_press": Exercise(weights.shoulder_press, _UPRIGHT),
+    "shrug": Exercise(weights.shrug, _UPRIGHT),
+    "thruster": Exercise(weights.thruster, _UPRIGHT),
+    "triceps_pushdown": Exercise(weights.triceps_pushdown, _UPRIGHT),
+    "bent_over_row": Exercise(weights.bent_over_row, _UPRIGHT),
+    "kettlebell_swing": Exercise(weights.kettlebell_swing, _UPRIGHT),
+    "medicine_ball_slam": Exercise(weights.medicine_ball_slam, _UPRIGHT),
+    "battle_ropes": Exercise(weights.battle_ropes, _UPRIGHT),
+    "clean_and_jerk": Exercise(weights.clean_and_jerk, _UPRIGHT),
+    "snatch": Exercise(weights.snatch, _UPRIGHT),
+    "rowing_machine": Exercise(weights.rowing_machine, _UPRIGHT),
+    "bench_press": Exercise(weights.bench_press, _ANY),
+    # Boxing; against a wall.
+    "arm_swing_back": Exercise(boxing.arm_swing_back, _UPRIGHT),
+    "punches": Exercise(boxing.punches, _UPRIGHT),
+    "kickboxing": Exercise(boxing.kickboxing, _UPRIGHT),
+    "wall_push_up": Exercise(boxing.wall_push_up, _UPRIGHT),
+    "doorway_row": Exercise(boxing.doorway_row, _UPRIGHT),
     # On the back.
     "butterfly_sit_up": Exercise(supine.butterfly_sit_up, _ALONG),
     "dead_bug": Exercise(supine.dead_bug, _ALONG),

@@ -123,6 +123,7 @@ class Pose:
         turn: pitch (forward positive), yaw (to the left), roll (to the left) of the pelvis.
         spine: bend (forward), twist (to the left), lean (to the left) of chest against pelvis.
         head: nod (forward) and turn (to the left) of the head against the chest.
+        shrug: how far the shoulders are lifted towards the ears, in body heights.
     """
 
     pelvis: Array
@@ -133,6 +134,7 @@ class Pose:
     turn: Array = field(default_factory=lambda: np.zeros(3))
     spine: Array = field(default_factory=lambda: np.zeros(3))
     head: Array = field(default_factory=lambda: np.zeros(2))
+    shrug: float = 0.0
 
     def mirrored(self) -> Pose:
         """The pose with left and right exchanged."""
@@ -145,6 +147,7 @@ class Pose:
             turn=self.turn * np.array([1.0, -1.0, -1.0]),
             spine=self.spine * np.array([1.0, -1.0, -1.0]),
             head=self.head * np.array([1.0, -1.0]),
+            shrug=self.shrug,
         )
 
 
@@ -284,6 +287,7 @@ def solve(size: Dimensions, start: Pose, end: Pose, share: float, rise: float = 
 
     turn, spine = mix(start.turn, end.turn), mix(start.spine, end.spine)
     nod = mix(start.head, end.head)
+    shrug = size.height * (start.shrug * (1 - share) + end.shrug * share)
     rotation = np.zeros((len(BONES), 3, 3))
     origin = np.zeros((len(BONES), 3))
 
@@ -312,6 +316,7 @@ def solve(size: Dimensions, start: Pose, end: Pose, share: float, rise: float = 
         # Arm
         rules = (getattr(start, f"{side}_arm"), getattr(end, f"{side}_arm"))
         shoulder = chest + chest_rotation @ ((rest["shoulder"] - rest["chest"]) * flip)
+        shoulder = shoulder + shrug * chest_rotation[:, 1]
         wrist = _blended_target(rules, shoulder, chest_rotation, size.arm, share, lift)
         # The shoulder girdle follows a raised arm: up and a little inwards.
         raised = float(np.clip(unit(wrist - shoulder) @ chest_rotation[:, 1] + 0.2, 0.0, 1.2))

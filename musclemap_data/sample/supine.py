@@ -250,24 +250,25 @@ def windshield_wipers(size: Dimensions, style: Style) -> list[Key]:
     )
     bent = style.variant % 2
     leg = free_leg(0.02, -0.42, 0.54, (0.05, 0.6, 1), 0.2) if bent else straight_leg(87, 0.0)
-    middle = on_back(size, palm, leg, 0, 0, 4)
-    x = 0.80 * style.depth
+    # Turned like this, a body on its back rolls about its long axis by its pitch.
+    middle = replace(on_back(size, palm, leg, 0, 0, 4), turn=deg(-90, 90, 90))
+    x = (62 if bent else 48) * style.depth
 
-    def tipped(limb: Limb, higher: float) -> Limb:
-        """The leg turned to the left, still together with the other one."""
-        cosine, sine = np.cos(x + higher), np.sin(x + higher)
-        turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
-        return replace(limb, target=turn @ limb.target, pole=turn @ limb.pole)
+    def tipped(angle: float) -> Pose:
+        """The hips roll, the shoulders stay on the floor."""
+        lift = 0.3 * size.hip_half * abs(np.sin(np.radians(angle)))
+        return replace(
+            middle,
+            pelvis=middle.pelvis + vec(0, lift, 0),
+            turn=deg(-90 + angle, 90, 90),
+            spine=deg(0, -angle, 0),
+            head=deg(4, -0.4 * angle),
+        )
 
-    left = replace(
-        middle,
-        left_leg=tipped(middle.left_leg, 0.10),
-        right_leg=tipped(middle.right_leg, -0.08),
-        spine=deg(0, -6, 0),
-    )
-    return alternate(
-        [*swept(t, (middle, 0.55), (left, 0.1)), *timed(t, (left, 0.10), (left, 0.60))]
-    )
+    left, right = tipped(x), tipped(-x)
+    over = swept(t, (left, 0.62), (middle, 0.62), (right, 0))
+    back = swept(t, (right, 0.62), (middle, 0.62), (left, 0))
+    return [*over, Key(right, 0.12 * t), *back, Key(left, 0.12 * t)]
 
 
 def modified_scissors(size: Dimensions, style: Style) -> list[Key]:
