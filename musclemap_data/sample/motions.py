@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from musclemap_data.sample import boxing, jumps, legs, prone, standing, steps, supine, weights
+from musclemap_data.sample import (
+    boxing,
+    folds,
+    jumps,
+    legs,
+    prone,
+    standing,
+    steps,
+    supine,
+    support,
+    weights,
+)
 from musclemap_data.sample.poses import EASES, Key, Style
 from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Pose, solve
 
@@ -128,6 +139,27 @@ EXERCISES: dict[str, Exercise] = {
     "kickboxing": Exercise(boxing.kickboxing, _UPRIGHT),
     "wall_push_up": Exercise(boxing.wall_push_up, _UPRIGHT),
     "doorway_row": Exercise(boxing.doorway_row, _UPRIGHT),
+    # On the hands, face down.
+    "high_plank": Exercise(support.high_plank, _ALONG),
+    "wide_push_up": Exercise(support.wide_push_up, _ALONG),
+    "archer_push_ups": Exercise(support.archer_push_ups, _ALONG),
+    "circle_push_ups": Exercise(support.circle_push_ups, _ALONG),
+    "spiderman_push_up": Exercise(support.spiderman_push_up, _ALONG),
+    "t_push_up": Exercise(support.t_push_up, _ALONG),
+    "knee_push_up": Exercise(support.knee_push_up, _ALONG),
+    "pike_push_up": Exercise(folds.pike_push_up, _ALONG),
+    "downward_dog": Exercise(folds.downward_dog, _ALONG),
+    "inchworm": Exercise(folds.inchworm, _ALONG),
+    "elbow_pike_plank": Exercise(folds.elbow_pike_plank, _ALONG),
+    "plank_hip_dip": Exercise(support.plank_hip_dip, _ALONG),
+    "plank_leg_lift": Exercise(support.plank_leg_lift, _ALONG),
+    "renegade_row": Exercise(support.renegade_row, _ALONG),
+    "squat_thrust": Exercise(support.squat_thrust, _ALONG),
+    "hindu_push_up": Exercise(folds.hindu_push_up, _ALONG),
+    "cobra_pose": Exercise(support.cobra_pose, _ALONG),
+    "bear_plank": Exercise(support.bear_plank, _ALONG),
+    "bear_crawl": Exercise(support.bear_crawl, _ALONG),
+    "handstand_hold": Exercise(support.handstand_hold, _ANY),
     # On the back.
     "butterfly_sit_up": Exercise(supine.butterfly_sit_up, _ALONG),
     "dead_bug": Exercise(supine.dead_bug, _ALONG),

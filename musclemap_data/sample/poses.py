@@ -88,7 +88,7 @@ def free_leg(
 def straight_leg(flexion_deg: float, out: float = 0.02, point: float = 0.3) -> Limb:
     """A free straight left leg: the hip bent forwards by degrees, the ankle ``out`` to the side."""
     angle = np.radians(flexion_deg)
-    along = 0.995 * float(np.sqrt(1 - out * out))
+    along = 0.999 * float(np.sqrt(1 - out * out))
     y, z = -along * float(np.cos(angle)), along * float(np.sin(angle))
     return free_leg(out, y, z, (0.05, 0.5, 1), point)
 
@@ -115,9 +115,9 @@ def planted_palm(
     return Limb(vec(x_m, y_m, z_m), vec(*pole), True, vec(*fingers))
 
 
-def symmetric(pelvis: Array, arm: Limb, leg: Limb, **angles: Array) -> Pose:
-    """A pose with left and right alike; ``angles`` are ``turn``, ``spine`` and ``head``."""
-    return Pose(pelvis, arm, arm.mirrored(), leg, leg.mirrored(), **angles)
+def symmetric(pelvis: Array, arm: Limb, leg: Limb, **others: Any) -> Pose:
+    """A pose with left and right alike; ``others`` are ``turn``, ``spine``, ``head`` and so on."""
+    return Pose(pelvis, arm, arm.mirrored(), leg, leg.mirrored(), **others)
 
 
 def with_arms(pose: Pose, arm: Limb, **others: Any) -> Pose:

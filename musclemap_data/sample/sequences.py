@@ -67,8 +67,12 @@ def joints_at(performance: Performance, times_s: npt.ArrayLike) -> Array:
     nod = mix(np.array([pose.head for pose in poses])) + 1.5 * sway[1][:2] * waves[:, :2]
     pelvis = mix(np.array([pose.pelvis for pose in poses])) + lift
     pelvis = pelvis + np.array([1.0, 0.25, 1.0]) * sway[0] * waves
-    pelvis_frame = _euler(mix(np.array([pose.turn for pose in poses])))
+    spin = np.zeros((len(times), 3))
+    spin[:, 1:2] = mix(np.array([[pose.spin] for pose in poses]))
+    pelvis_frame = _euler(mix(np.array([pose.turn for pose in poses]))) @ _euler(spin)
     chest_frame = pelvis_frame @ _euler(spine)
+
+    shrug = size.height * mix(np.array([[pose.shrug] for pose in poses]))
 
     rest = rest_joints(size)
     abdomen = pelvis + pelvis_frame[:, :, 1] * size.lumbar
@@ -90,6 +94,7 @@ def joints_at(performance: Performance, times_s: npt.ArrayLike) -> Array:
             put(name, head + head_frame @ ((place - rest["head"]) * flip))
         arm = _LimbKeys.of([getattr(pose, f"{side}_arm") for pose in poses], here, after, share)
         shoulder = chest + chest_frame @ ((rest["shoulder"] - rest["chest"]) * flip)
+        shoulder = shoulder + shrug * chest_frame[:, :, 1]
         wrist = arm.end(shoulder, chest_frame, size.arm, lift)
         raised = np.clip(_dot(_unit(wrist - shoulder), chest_frame[:, :, 1]) + 0.2, 0.0, 1.2)
         girdle = np.array([-0.012 * sign, 0.024, 0.0]) * size.height

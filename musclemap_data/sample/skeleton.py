@@ -123,6 +123,8 @@ class Pose:
         turn: pitch (forward positive), yaw (to the left), roll (to the left) of the pelvis.
         spine: bend (forward), twist (to the left), lean (to the left) of chest against pelvis.
         head: nod (forward) and turn (to the left) of the head against the chest.
+        spin: turn of the pelvis about its own long axis (to the left), after ``turn``: how a lying
+            body rolls to its side.
         shrug: how far the shoulders are lifted towards the ears, in body heights.
     """
 
@@ -134,6 +136,7 @@ class Pose:
     turn: Array = field(default_factory=lambda: np.zeros(3))
     spine: Array = field(default_factory=lambda: np.zeros(3))
     head: Array = field(default_factory=lambda: np.zeros(2))
+    spin: float = 0.0
     shrug: float = 0.0
 
     def mirrored(self) -> Pose:
@@ -147,6 +150,7 @@ class Pose:
             turn=self.turn * np.array([1.0, -1.0, -1.0]),
             spine=self.spine * np.array([1.0, -1.0, -1.0]),
             head=self.head * np.array([1.0, -1.0]),
+            spin=-self.spin,
             shrug=self.shrug,
         )
 
@@ -295,7 +299,8 @@ def solve(size: Dimensions, start: Pose, end: Pose, share: float, rise: float = 
         rotation[BONE_INDEX[name]] = bone_rotation
         origin[BONE_INDEX[name]] = place
 
-    pelvis_rotation = euler(*turn)
+    spin = start.spin * (1 - share) + end.spin * share
+    pelvis_rotation = euler(*turn) @ euler(0.0, spin, 0.0)
     pelvis = mix(start.pelvis, end.pelvis) + lift
     abdomen_rotation = pelvis_rotation @ euler(*(0.5 * spine))
     chest_rotation = pelvis_rotation @ euler(*spine)

@@ -250,8 +250,7 @@ def windshield_wipers(size: Dimensions, style: Style) -> list[Key]:
     )
     bent = style.variant % 2
     leg = free_leg(0.02, -0.42, 0.54, (0.05, 0.6, 1), 0.2) if bent else straight_leg(87, 0.0)
-    # Turned like this, a body on its back rolls about its long axis by its pitch.
-    middle = replace(on_back(size, palm, leg, 0, 0, 4), turn=deg(-90, 90, 90))
+    middle = on_back(size, palm, leg, 0, 0, 4)
     x = (62 if bent else 48) * style.depth
 
     def tipped(angle: float) -> Pose:
@@ -260,7 +259,7 @@ def windshield_wipers(size: Dimensions, style: Style) -> list[Key]:
         return replace(
             middle,
             pelvis=middle.pelvis + vec(0, lift, 0),
-            turn=deg(-90 + angle, 90, 90),
+            spin=float(np.radians(angle)),
             spine=deg(0, -angle, 0),
             head=deg(4, -0.4 * angle),
         )
