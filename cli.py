@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.commands import benchmark, predict, quickstart, report, results
-from musclemap_data.commands import doctor, download, extract, labels, look, status
+from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from musclemap_data.errors import DISK_ERRORS, UserError
 
@@ -81,8 +81,8 @@ def musclemap(
 
 
 for verbs in (
-    quickstart, predict, doctor, download, extract, status, look, labels, benchmark, results,
-    report,
+    quickstart, predict, movement, doctor, download, extract, status, look, labels, benchmark,
+    results, report,
 ):  # fmt: skip
     app.add_typer(verbs.app)
 

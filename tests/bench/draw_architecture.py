@@ -59,6 +59,7 @@ PURPOSE = {
     "musclemap_data.labels": "grades and evidence",
     "musclemap_data.ledger": "what happened",
     "musclemap_data.manifest": "clips to build",
+    "musclemap_data.movement": "repetitions, angles",
     "musclemap_data.modalities": "one file a modality",
     "musclemap_data.pose": "skeletons",
     "musclemap_data.remote": "object storage",
