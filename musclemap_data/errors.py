@@ -38,6 +38,7 @@ class FailureClass(StrEnum):
     DECODE = "decode"
     TOO_LARGE = "too-large"
     NO_PERSON = "no-person"
+    BAD_SKELETON = "bad-skeleton"
     DISK = "disk"
     UNKNOWN = "unknown"
     BUG = "bug"
@@ -73,6 +74,8 @@ NEXT_STEP: dict[FailureClass, str] = {
     "--class too-large` with a larger --max-bytes",
     FailureClass.NO_PERSON: "nobody was found: correct the times, or choose another --pose and "
     "run with --retry-failed",
+    FailureClass.BAD_SKELETON: "its skeleton is below --min-skeleton-quality: look at it, choose "
+    "another --pose or a lower quality, and run with --retry-failed",
     FailureClass.DISK: "no space or no permission: free some and run the same command again",
     FailureClass.UNKNOWN: "an answer that MuscleMap does not know: read it, update yt-dlp "
     "(`musclemap doctor`), and run `musclemap retry --class unknown`",

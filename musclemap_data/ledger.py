@@ -205,9 +205,10 @@ class Ledger:
     def _add_missing_columns(self) -> None:
         """Bring an older ledger of this version up: it lacks what was not recorded then."""
         columns = {row["name"] for row in self._db.execute("PRAGMA table_info (clips)")}
-        if "damaged_frames" not in columns:
-            with self._transaction():
-                self._db.execute("ALTER TABLE clips ADD COLUMN damaged_frames INTEGER")
+        for name, kind in (("damaged_frames", "INTEGER"), ("skeleton_quality", "REAL")):
+            if name not in columns:
+                with self._transaction():
+                    self._db.execute(f"ALTER TABLE clips ADD COLUMN {name} {kind}")
 
     def __enter__(self) -> Ledger:
         return self
@@ -509,6 +510,7 @@ class Ledger:
         sources: Mapping[str, str],
         timings: Mapping[str, Mapping[str, float]],
         damaged_frames: Mapping[str, int] = MappingProxyType({}),
+        skeleton_quality: Mapping[str, float | None] = MappingProxyType({}),
     ) -> None:
         """Record which clips are the rows of a shard.
 
@@ -518,6 +520,7 @@ class Ledger:
                 the rows.
             timings: clip id -> stage -> seconds, of those that were extracted for it.
             damaged_frames: clip id -> frames that the decoder complained of, of the same.
+            skeleton_quality: clip id -> quality of the skeleton in its row; none where it has none.
         """
         with self._transaction():
             self._db.execute(
@@ -530,11 +533,13 @@ class Ledger:
                     """UPDATE clips SET state = 'built', shard_row = ?, source_sha256 = ?,
                     failure_class = NULL, failure_stage = NULL, failure_reason = NULL,
                     attempts = attempts + ?, timings = COALESCE(?, timings),
-                    damaged_frames = COALESCE(?, damaged_frames), updated_at = ?
+                    damaged_frames = COALESCE(?, damaged_frames), skeleton_quality = ?,
+                    updated_at = ?
                     WHERE clip_id = ?""",
                     (row, sha256, int(spent is not None))
                     + (json.dumps(spent) if spent is not None else None,)
-                    + (damaged_frames.get(clip_id), _now(), clip_id),
+                    + (damaged_frames.get(clip_id), skeleton_quality.get(clip_id))
+                    + (_now(), clip_id),
                 )
 
 

@@ -30,6 +30,7 @@ CREATE TABLE clips (
     failure_class TEXT, failure_stage TEXT, failure_reason TEXT,
     timings TEXT,                 -- JSON: stage -> seconds
     damaged_frames INTEGER,       -- at which the decoder complained of the video
+    skeleton_quality REAL,        -- of the skeleton in its row, 0 to 1
     updated_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX clips_by_video ON clips (video_id);

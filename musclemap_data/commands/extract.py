@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +67,14 @@ RequirePerson = Annotated[
         metavar="SHARE",
     ),
 ]
+MinSkeletonQuality = Annotated[
+    float | None,
+    _skeletons(
+        help="Fail clips whose skeleton is of a lower quality, from 0 to 1: 0.4 leaves out the "
+        "bad ones, 0.7 the doubtful ones too.",
+        metavar="QUALITY",
+    ),
+]
 
 
 @app.command(
@@ -106,6 +114,7 @@ def extract_modalities(
     device: Device = None,
     pose_batch: PoseBatch = None,
     require_person: RequirePerson = None,
+    min_skeleton_quality: MinSkeletonQuality = None,
 ) -> None:
     """Cut the clips and write RGB, RGB difference, TV-L1 flow and skeletons into Parquet shards.
 
@@ -130,7 +139,10 @@ def extract_modalities(
     }
     pose = pose or ExtractionSettings.pose
     settings = ExtractionSettings(
-        pose=pose, pose_options=check_options(pose, pose_options), require_person=require_person
+        pose=pose,
+        pose_options=check_options(pose, pose_options),
+        require_person=require_person,
+        min_skeleton_quality=min_skeleton_quality,
     )
     complete = run_extraction(
         data,
@@ -197,6 +209,7 @@ def run_extraction(
             f"{len(empty)} of {report.skeletons} clips show no person in any frame; their "
             f"skeletons are empty: {some}"
         )
+    _report_quality(report.skeleton_quality)
     waiting = f", {report.waiting} waiting for their video" if report.waiting else ""
     typer.echo(
         f"{report.built} clips extracted, {report.present} already there, "
@@ -210,6 +223,24 @@ def run_extraction(
     if empty_handed and not report.failed:
         typer.echo("There is nothing in the shards yet. Run `musclemap download` first.", err=True)
     return not report.failed and not empty_handed
+
+
+def _report_quality(found: Mapping[str, float]) -> None:
+    """Say how far the skeletons of a run can be believed, and which of them cannot."""
+    from musclemap_data.pose.quality import SkeletonClass, skeleton_class
+
+    if not found:
+        return
+    classes = {clip_id: skeleton_class(quality) for clip_id, quality in found.items()}
+    counts = [f"{list(classes.values()).count(each)} {each}" for each in SkeletonClass]
+    typer.echo(f"skeletons: {', '.join(counts)}", err=True)
+    bad = sorted(clip_id for clip_id, each in classes.items() if each is SkeletonClass.BAD)
+    if bad:
+        some = ", ".join(bad[:5]) + (" ..." if len(bad) > 5 else "")
+        warn(
+            f"{len(bad)} of {len(found)} skeletons are bad: {some}. Look at them with `musclemap "
+            "browse`; leave them out with --min-skeleton-quality (here or in `musclemap benchmark`)"
+        )
 
 
 @app.command(

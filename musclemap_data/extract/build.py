@@ -74,6 +74,7 @@ class BuildReport:
         clipped: clip id -> share of flow values beyond the bound, where above 0.1%.
         skeletons: clips whose skeleton this run made.
         without_person: of these, the ids of those that show nobody in any frame.
+        skeleton_quality: clip id -> quality of the skeleton that this run made.
         damaged: clip id -> frames at which the decoder complained of the video, if any.
     """
 
@@ -86,6 +87,7 @@ class BuildReport:
     clipped: dict[str, float] = field(default_factory=dict)
     skeletons: int = 0
     without_person: list[str] = field(default_factory=list)
+    skeleton_quality: dict[str, float] = field(default_factory=dict)
     damaged: dict[str, int] = field(default_factory=dict)
 
 
@@ -318,9 +320,10 @@ class _Build:
             self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": file_sha256(path)}
         if changed or shard.todo or not self._is_recorded(clip_ids):
             with Shard(path) as written:
-                rows = written.table(["clip_id", "source_sha256"]).to_pydict()
-            sources = dict(zip(*rows.values(), strict=True))
-            self.ledger.shard_written(*place, sources, self.timings, self.damaged_frames)
+                rows = written.table(["clip_id", "source_sha256", "skeleton_quality"]).to_pydict()
+            sources = dict(zip(rows["clip_id"], rows["source_sha256"], strict=True))
+            quality = dict(zip(rows["clip_id"], rows["skeleton_quality"], strict=True))
+            self.ledger.shard_written(*place, sources, self.timings, self.damaged_frames, quality)
         for clip_id in fresh:
             (self.data_dir / "work" / f"{clip_id}.arrow").unlink(missing_ok=True)
             self.timings.pop(clip_id, None)
@@ -368,6 +371,9 @@ class _Build:
             self.report.skeletons += 1
             if not skeleton.to_numpy(zero_copy_only=False)[2::3].any():
                 self.report.without_person.append(clip_id)
+            quality = row["skeleton_quality"][0].as_py()
+            if quality is not None:
+                self.report.skeleton_quality[clip_id] = quality
 
     def close(self) -> None:
         shutil.rmtree(self.data_dir / "work", ignore_errors=True)

@@ -46,6 +46,8 @@ class ExtractionSettings:
         require_person: the share of a clip's frames, in (0, 1], that must show a person; a clip
             with fewer fails. None: a clip without a person is built all the same. It decides which
             clips are built and not what is in them, so it is not part of the provenance.
+        min_skeleton_quality: a clip whose skeleton is of a lower quality, in [0, 1], fails. None:
+            it is built all the same. As ``require_person``, not part of the provenance.
     """
 
     cut: CutSettings = field(default_factory=CutSettings)
@@ -55,10 +57,16 @@ class ExtractionSettings:
     pose: str = "blazepose"
     pose_options: Mapping[str, Any] = field(default_factory=dict)
     require_person: float | None = None
+    min_skeleton_quality: float | None = None
 
     def __post_init__(self) -> None:
         if self.require_person is not None and not 0 < self.require_person <= 1:
             raise UserError(
                 f"--require-person is {self.require_person}; it is a share of frames over 0 and "
                 "up to 1, such as 0.5"
+            )
+        if self.min_skeleton_quality is not None and not 0 <= self.min_skeleton_quality <= 1:
+            raise UserError(
+                f"--min-skeleton-quality is {self.min_skeleton_quality}; it is a quality from 0 to "
+                "1, such as 0.4"
             )

@@ -12,6 +12,7 @@ import pyarrow as pa
 from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.modalities.modality import Column, Frames, Modality, Numbers, Row
 from musclemap_data.modalities.settings import ExtractionSettings
+from musclemap_data.pose.quality import QualityMeter
 from musclemap_data.skeleton import JOINT_COUNT, person_share
 
 
@@ -21,12 +22,15 @@ class _Maker:
     def __init__(self, settings: ExtractionSettings) -> None:
         self._settings = settings
         self._parts: list[npt.NDArray[np.float32]] = []
+        self._meter = QualityMeter()
 
     def add(self, frames: Frames) -> tuple[()]:
-        from musclemap_data.pose.backends import compute_skeleton
+        from musclemap_data.pose.backends import estimate_skeleton
 
         settings = self._settings
-        self._parts.append(compute_skeleton(frames, settings.pose, **settings.pose_options))
+        found = estimate_skeleton(frames, settings.pose, **settings.pose_options)
+        self._parts.append(found.skeleton)
+        self._meter.add(frames, found.skeleton, found.people)
         return ()
 
     def finish(self) -> Mapping[str, object]:
@@ -35,7 +39,16 @@ class _Maker:
         if wanted is not None and share < wanted:
             reason = f"{share:.0%} of its frames show a person, {wanted:.0%} must"
             raise StageError("extract", FailureClass.NO_PERSON, reason)
-        return {"skeleton": skeleton.ravel(), "skeleton_people": skeleton.shape[1]}
+        quality, least = self._meter.finish(), self._settings.min_skeleton_quality
+        if least is not None and quality.value < least:
+            reason = f"its quality must be {least:g}. {quality.sentence()}"
+            raise StageError("extract", FailureClass.BAD_SKELETON, reason)
+        return {
+            "skeleton": skeleton.ravel(),
+            "skeleton_people": skeleton.shape[1],
+            "skeleton_quality": quality.value,
+            "skeleton_notes": list(quality.notes),
+        }
 
 
 def _describe(settings: ExtractionSettings) -> Mapping[str, object]:
@@ -66,6 +79,11 @@ SKELETON = Modality(
             "skeleton_quality",
             pa.float32(),
             "how far the skeleton can be trusted, 0 to 1; null where it was not judged",
+        ),
+        Column(
+            "skeleton_notes",
+            pa.list_(pa.string()),
+            "what makes it less: names of musclemap_data.pose.quality.MEASURES",
         ),
     ),
     content=Numbers(_shape),

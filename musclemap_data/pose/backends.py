@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.errors import UserError
-from musclemap_data.pose.estimator import PoseEstimator
+from musclemap_data.pose.estimator import Estimate, PoseEstimator
 
 
 def _lazy(file: str, constructor: str) -> Callable[..., PoseEstimator]:
@@ -104,3 +104,10 @@ def compute_skeleton(
         UserError: the weights are not there and cannot be fetched.
     """
     return estimator(backend, **settings)(frames)
+
+
+def estimate_skeleton(
+    frames: npt.NDArray[np.uint8], backend: str = "blazepose", **settings: Any
+) -> Estimate:
+    """The skeleton of one clip and what else was seen: see :func:`compute_skeleton`."""
+    return estimator(backend, **settings).estimate(frames)

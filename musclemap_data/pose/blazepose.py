@@ -20,16 +20,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.pose.estimator import check_frames
+from musclemap_data.pose.estimator import Estimate, check_frames
 from musclemap_data.pose.follow import Detection, FollowSettings, Frame, Pose, Roi, follow_person
-from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
+from musclemap_data.pose.mend import mend_skeleton
+from musclemap_data.pose.smoothing import SmoothingSettings
 from musclemap_data.pose.weights import MEDIAPIPE, blazepose_files, sha256_of
 from musclemap_data.skeleton import JOINT_COUNT
 
 Floats = npt.NDArray[np.float32]
 Network = Callable[[Floats], dict[str, Floats]]
 
-VERSION = "1"  # of this runner: raise it when the numbers it gives change
+VERSION = "2"  # of this runner: raise it when the numbers it gives change
 DETECTOR_SIZE = 224
 LANDMARK_SIZE = 256
 HEATMAP_SIZE = 64
@@ -124,7 +125,9 @@ def weighted_suppression(boxes: Floats, scores: Floats) -> Iterator[npt.NDArray[
         left = left[~same]
 
 
-def refine(points: npt.NDArray[np.float64], heatmaps: Floats) -> npt.NDArray[np.float64]:
+def refine(
+    points: npt.NDArray[np.float64], heatmaps: Floats
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Move joints to the weighted mean of their heatmap around them.
 
     RefineLandmarksFromHeatmapCalculator: a joint whose 7 x 7 window of the heatmap reaches the
@@ -135,7 +138,8 @@ def refine(points: npt.NDArray[np.float64], heatmaps: Floats) -> npt.NDArray[np.
         heatmaps: float32 [64, 64, J], before the sigmoid.
 
     Returns:
-        [J, 2] in heatmap cells.
+        The joints [J, 2] in heatmap cells; and how high the heatmap rises around each, [J] in
+        [0, 1].
     """
     r = REFINE_RADIUS
     padded = np.pad(heatmaps, ((r, r), (r, r), (0, 0)), constant_values=-100)  # sigmoid: 0
@@ -146,11 +150,12 @@ def refine(points: npt.NDArray[np.float64], heatmaps: Floats) -> npt.NDArray[np.
     joint = np.arange(len(points))[:, None, None]
     rows, columns = row[:, None, None] + reach[:, None], column[:, None, None] + reach
     window = sigmoid(padded[rows, columns, joint])
-    trusted = inside & (window.max(axis=(1, 2)) >= REFINE_CONFIDENCE)
+    peak = window.max(axis=(1, 2))
+    trusted = inside & (peak >= REFINE_CONFIDENCE)
     total = np.maximum(window.sum(axis=(1, 2)), 1e-9)
     x = (window.sum(axis=1) * (column[:, None] + reach - r)).sum(axis=1) / total
     y = (window.sum(axis=2) * (row[:, None] + reach - r)).sum(axis=1) / total
-    return np.where(trusted[:, None], np.stack([x, y], axis=1), points)
+    return np.where(trusted[:, None], np.stack([x, y], axis=1), points), peak
 
 
 @contextlib.contextmanager
@@ -234,17 +239,21 @@ class BlazePose:
 
     def __call__(self, frames: Frame) -> Floats:
         """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
+        return self.estimate(frames).skeleton
+
+    def estimate(self, frames: Frame) -> Estimate:
+        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
         check_frames(frames)
         with self._lock:
-            poses, shots = follow_person(self, frames, self.follow)
+            followed = follow_person(self, frames, self.follow)
         skeleton = np.full((len(frames), JOINT_COUNT, 3), np.nan, np.float32)
         skeleton[..., 2] = 0
-        for index, pose in enumerate(poses):
+        for index, pose in enumerate(followed.poses):
             if pose is not None:
                 skeleton[index] = pose.joints
-        if self.smoothing is not None:
-            skeleton = smooth_skeleton(skeleton, self.smoothing, shots)
-        return skeleton[:, None]
+        size = (frames.shape[1], frames.shape[2])
+        skeleton = mend_skeleton(skeleton, followed.shots, size, self.smoothing)
+        return Estimate(skeleton[:, None], followed.people)
 
     def provenance(self) -> Mapping[str, object]:
         """See ``musclemap_data.pose.PoseEstimator``."""
@@ -293,10 +302,13 @@ class BlazePose:
         # x, y, z in pixels of the crop, visibility, presence; visibility is what COCO calls seen.
         landmarks = answer["landmarks"].reshape(LANDMARK_COUNT, 5)[_USED]
         cell = LANDMARK_SIZE / HEATMAP_SIZE
-        in_crop = refine(landmarks[:, :2].astype(np.float64) / cell, answer["heatmaps"][..., _USED])
+        in_crop, peaks = refine(
+            landmarks[:, :2].astype(np.float64) / cell, answer["heatmaps"][..., _USED]
+        )
         points = transform(roi.to_image(LANDMARK_SIZE), in_crop * cell)
-        visibility = sigmoid(landmarks[:JOINT_COUNT, 3])
-        joints = np.concatenate([points[:JOINT_COUNT], visibility[:, None]], axis=1)
+        # Visibility alone is high also where the network has no place for a joint.
+        score = np.minimum(sigmoid(landmarks[:, 3]), peaks)
+        joints = np.concatenate([points, score[:, None]], axis=1)[:JOINT_COUNT]
         return Pose(
             joints=joints.astype(np.float32),
             presence=float(answer["presence"].ravel()[0]),

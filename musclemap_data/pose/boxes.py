@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from musclemap_data.pose.estimator import PoseEstimator, check_frames
 from musclemap_data.pose.follow import FollowSettings, find_shots
-from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
+from musclemap_data.pose.mend import mend_skeleton
+from musclemap_data.pose.smoothing import SmoothingSettings
 from musclemap_data.skeleton import JOINT_COUNT
 
 Frame = npt.NDArray[np.uint8]
@@ -105,7 +106,5 @@ def skeleton_in_boxes(
         some = there[start : start + batch]
         skeleton[some] = measure(frames[some], boxes[some])
     skeleton[..., 2] = np.clip(skeleton[..., 2], 0, 1)
-    if smoothing is not None:
-        shots = find_shots(frames, FollowSettings().cut_contrast)
-        skeleton = smooth_skeleton(skeleton, smoothing, shots)
-    return skeleton[:, None]
+    shots = find_shots(frames, FollowSettings().cut_correlation)
+    return mend_skeleton(skeleton, shots, (frames.shape[1], frames.shape[2]), smoothing)[:, None]

@@ -29,7 +29,7 @@ from musclemap_data.pose.weights import is_archive, model_in, read_weights, sha2
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-VERSION = "1"  # of this runner: raise it when the numbers it gives change
+VERSION = "2"  # of this runner: raise it when the numbers it gives change
 SCORE_LIMIT = 0.3  # mmpose's demo, --bbox-thr
 PAD_GREY = 114  # of RTMDet and YOLOX
 LOOKS = 32  # frames of a shot in which the exerciser is chosen
@@ -122,7 +122,7 @@ class PersonDetector:
             frames: uint8 [T, H, W, 3], RGB.
         """
         people = [self.people(frame) for frame in frames]
-        shots = find_shots(frames, FollowSettings().cut_contrast) if len(frames) else []
+        shots = find_shots(frames, FollowSettings().cut_correlation) if len(frames) else []
         boxes = [follow_boxes(people[start:stop]) for start, stop in shots]
         return np.concatenate(boxes) if boxes else np.empty((0, 4), np.float32)
 

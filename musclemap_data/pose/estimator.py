@@ -1,12 +1,26 @@
 """What every pose backend is: a call from frames to COCO-17 joints, and what made them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.errors import UserError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a backend found in a clip.
+
+    Attributes:
+        skeleton: float32 [T, M, 17, 3], see ``PoseEstimator.__call__``.
+        people: how many people there are, followed or not; 0 where that is not known.
+    """
+
+    skeleton: npt.NDArray[np.float32]
+    people: int = 0
 
 
 class PoseEstimator(Protocol):
@@ -29,6 +43,10 @@ class PoseEstimator(Protocol):
         Raises:
             ValueError: not uint8 [T, H, W, 3].
         """
+        ...
+
+    def estimate(self, frames: npt.NDArray[np.uint8]) -> Estimate:
+        """The same, and what else was seen."""
         ...
 
     def provenance(self) -> Mapping[str, object]:

@@ -21,6 +21,9 @@ Frame = npt.NDArray[np.uint8]
 SAME_POSE = 0.15
 OTHER_PERSON = 0.6
 SAME_PERSON = 0.9
+BYSTANDER = 0.4  # people smaller than this share of the exerciser's size are not counted
+
+EMPTY_CONTRAST = 3.0  # grey levels: a picture with less (standard deviation) shows nothing
 
 
 @dataclass(frozen=True)
@@ -76,26 +79,45 @@ class RegionModel(Protocol):
         """The joints of the person in the region."""
 
 
-def find_shots(frames: Frame, cut_contrast: float) -> list[tuple[int, int]]:
-    """Split a clip at its hard cuts.
-
-    A cut is a frame whose mean absolute difference to the frame before it, on a coarse grid, is
-    over ``cut_contrast`` grey levels and over four times the clip's median difference (a shaking
-    camera is not a row of cuts).
+def coarse(frames: Frame) -> npt.NDArray[np.float32]:
+    """Every frame as a grid of about 32 rows or columns: what ``find_shots`` and motion look at.
 
     Args:
         frames: uint8 [T, H, W, 3].
-        cut_contrast: grey levels, 0-255.
+
+    Returns:
+        float32 [T, h, w, 3], grey levels 0-255.
+    """
+    height, width = frames.shape[1:3]
+    step = max(1, min(height, width) // 32)
+    return frames[:, step // 2 :: step, step // 2 :: step].astype(np.float32)
+
+
+def find_shots(frames: Frame, cut_correlation: float) -> list[tuple[int, int]]:
+    """Split a clip at its hard cuts.
+
+    Two neighbouring frames of a shot look alike however dark it is: on a coarse grid they correlate
+    over 0.9, two of different shots below 0.4. A cut is where the correlation is below
+    ``cut_correlation`` and its distance to 1 over four times the clip's median (a moving texture is
+    not a row of cuts). Light that only grows or fades is no cut.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        cut_correlation: -1 to 1.
 
     Returns:
         Half-open ranges of frame indices that cover the clip in order.
     """
-    count, height, width = frames.shape[:3]
-    step = max(1, min(height, width) // 32)
-    coarse = frames[:, step // 2 :: step, step // 2 :: step].astype(np.float32)
-    change = np.abs(np.diff(coarse, axis=0)).mean(axis=(1, 2, 3))
-    limit = max(cut_contrast, 4 * float(np.median(change))) if count > 1 else cut_contrast
-    starts = [0, *(int(i) + 1 for i in np.flatnonzero(change > limit))]
+    count = len(frames)
+    grid = coarse(frames).reshape(count, -1)
+    grid = grid - grid.mean(axis=1, keepdims=True)
+    contrast = np.sqrt((grid**2).mean(axis=1))
+    both = contrast[1:] * contrast[:-1]
+    alike = (grid[1:] * grid[:-1]).mean(axis=1) / np.maximum(both, 1e-6)
+    # Of two empty pictures one is as good as the other; their noise does not correlate.
+    alike[np.maximum(contrast[1:], contrast[:-1]) < EMPTY_CONTRAST] = 1
+    limit = max(1 - cut_correlation, 4 * float(np.median(1 - alike))) if count > 1 else 2.0
+    starts = [0, *(int(i) + 1 for i in np.flatnonzero(1 - alike > limit))]
     return list(zip(starts, [*starts[1:], count], strict=True))
 
 
@@ -109,19 +131,26 @@ def separation(a: Roi, b: Roi) -> float:
     return distance + abs(math.log2(a.size / b.size)) / 2
 
 
-def main_person(detections: Sequence[Sequence[Detection]]) -> tuple[int, Detection] | None:
+def main_person(
+    detections: Sequence[Sequence[Detection]], motion: Sequence[Sequence[float]] | None = None
+) -> tuple[int, Detection] | None:
     """Choose the exerciser among the people found in several frames of one shot.
 
     A candidate's weight is its score times its size times the square of its support: in how many
     of the frames somebody of like place and size was seen. A walker-by has little support, a
-    bystander at the back is small.
+    bystander at the back is small. Who does not move at all weighs half as much as who moves most.
+
+    Args:
+        detections: who was found in each of the frames.
+        motion: how much the picture changes at each of them; None where that is not known.
 
     Returns:
         Which of the frames, and the detection there; None when nobody was found at all.
     """
     best: tuple[float, int, Detection] | None = None
+    most = max((change for frame in motion or () for change in frame), default=0.0)
     for index, found in enumerate(detections):
-        for candidate in found:
+        for number, candidate in enumerate(found):
             support = sum(
                 max(
                     (max(0.0, 1 - separation(candidate.roi, other.roi)) for other in others),
@@ -130,9 +159,34 @@ def main_person(detections: Sequence[Sequence[Detection]]) -> tuple[int, Detecti
                 for others in detections
             )
             weight = candidate.score * candidate.roi.size * support**2
+            if motion is not None and most > 0:
+                weight *= (1 + motion[index][number] / most) / 2
             if best is None or weight > best[0]:
                 best = (weight, index, candidate)
     return None if best is None else best[1:]
+
+
+class Motion:
+    """Where and how much the picture of a clip changes.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+    """
+
+    def __init__(self, frames: Frame) -> None:
+        grid = coarse(frames)
+        self._change = np.abs(np.diff(grid, axis=0)).mean(axis=-1)
+        self._step = max(1, min(frames.shape[1:3]) // 32) if len(frames) else 1
+
+    def at(self, index: int, roi: Roi) -> float:
+        """Mean change in the middle of a region, over the frames beside one; grey levels."""
+        few = self._change[max(0, index - 2) : index + 2]
+        reach = roi.size / (2 * 1.25)  # the region is so much wider than the body
+        box = []
+        for centre, length in ((roi.y, few.shape[1]), (roi.x, few.shape[2])):
+            low = min(max(0, int((centre - reach) / self._step)), length - 1)
+            box.append(slice(low, min(max(low + 1, int((centre + reach) / self._step)), length)))
+        return float(few[:, box[0], box[1]].mean()) if len(few) else 0.0
 
 
 @dataclass(frozen=True)
@@ -148,7 +202,7 @@ class FollowSettings:
         patience: for so many frames after a loss the person is first looked for where they were.
         reach: a person found again may be this far (see ``separation``) from where they were lost.
         reach_growth: by how much the reach grows with every frame without the person.
-        cut_contrast: grey levels of mean change that make a hard cut.
+        cut_correlation: frames that correlate less are of two shots, see ``find_shots``.
     """
 
     presence_threshold: float = 0.5
@@ -157,7 +211,7 @@ class FollowSettings:
     patience: int = 15
     reach: float = 0.8
     reach_growth: float = 0.05
-    cut_contrast: float = 30.0
+    cut_correlation: float = 0.6
 
 
 class _Follower:
@@ -166,6 +220,8 @@ class _Follower:
     def __init__(self, model: RegionModel, frames: Frame, settings: FollowSettings) -> None:
         self.model, self.frames, self.settings = model, frames, settings
         self.poses: list[Pose | None] = [None] * len(frames)
+        self.motion = Motion(frames)
+        self.people = 0
 
     def look(self, index: int, turns: Sequence[int]) -> list[Detection]:
         """People in a frame, from the first of the turns that shows any."""
@@ -193,6 +249,8 @@ class _Follower:
                 return pose
         # Turned looks cost three more passes: on a long stretch without anybody do few of them.
         thorough = lost_frames < 4 or lost_frames % 8 == 0
+        if not thorough and lost_frames % 2:
+            return None
         turns = self.settings.quarter_turns if thorough else self.settings.quarter_turns[:1]
         reach = self.settings.reach + self.settings.reach_growth * lost_frames
         for turn in turns:
@@ -243,7 +301,14 @@ class _Follower:
     ) -> bool:
         """Choose the exerciser in the sampled frames, follow them; False when there is nobody."""
         detections = [self.look(index, turns) for index in sampled]
-        while (chosen := main_person(detections)) is not None:
+        while True:
+            motion = [
+                [self.motion.at(index, each.roi) for each in found]
+                for index, found in zip(sampled, detections, strict=True)
+            ]
+            chosen = main_person(detections, motion)
+            if chosen is None:
+                return False
             position, detection = chosen
             seed = sampled[position]
             pose = self.measure(seed, detection.roi)
@@ -252,10 +317,10 @@ class _Follower:
                 self.track(pose, range(seed + 1, stop))
                 self.track(pose, range(seed - 1, start - 1, -1))
                 self.correct(sampled, detections, detection.roi, start, stop)
+                self.people = max(self.people, count_people(detections, detection.roi.size))
                 return True
             # Not a person after all, says the landmark network: the next best.
             detections[position] = [d for d in detections[position] if d is not detection]
-        return False
 
     def correct(
         self,
@@ -295,22 +360,42 @@ class _Follower:
                 self.track(pose, range(index - 1, before, -1), until_agreed=True)
 
 
-def follow_person(
-    model: RegionModel, frames: Frame, settings: FollowSettings
-) -> tuple[list[Pose | None], list[tuple[int, int]]]:
+def count_people(detections: Sequence[Sequence[Detection]], size: float) -> int:
+    """How many people there are besides walkers-by: so many are seen in a quarter of the frames.
+
+    Args:
+        detections: who was found in each of the frames.
+        size: of the exerciser's region; people much smaller do not count.
+    """
+    counts = [sum(each.roi.size >= BYSTANDER * size for each in found) for found in detections]
+    return sorted(counts, reverse=True)[(len(counts) - 1) // 4]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One person followed through a clip.
+
+    Attributes:
+        poses: of every frame; None where the person was not found.
+        shots: half-open ranges of frames between the clip's cuts.
+        people: how many people there are, the most of any shot.
+    """
+
+    poses: list[Pose | None]
+    shots: list[tuple[int, int]]
+    people: int
+
+
+def follow_person(model: RegionModel, frames: Frame, settings: FollowSettings) -> Followed:
     """Follow the exercising person through a clip.
 
     Args:
         model: finds people in frames and joints in regions.
         frames: uint8 [T, H, W, 3].
         settings: see ``FollowSettings``.
-
-    Returns:
-        A pose, or None where the person was not found, for every frame; and the clip's shots as
-        half-open ranges of frames.
     """
     follower = _Follower(model, frames, settings)
-    shots = find_shots(frames, settings.cut_contrast) if len(frames) else []
+    shots = find_shots(frames, settings.cut_correlation) if len(frames) else []
     for start, stop in shots:
         follower.shot(start, stop)
-    return follower.poses, shots
+    return Followed(follower.poses, shots, follower.people)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from musclemap_data.errors import UserError
 from musclemap_data.pose.boxes import box_finder, skeleton_in_boxes
-from musclemap_data.pose.estimator import check_device
+from musclemap_data.pose.estimator import Estimate, check_device
 from musclemap_data.pose.smoothing import SmoothingSettings
 from musclemap_data.pose.weights import sha256_of
 from musclemap_data.skeleton import JOINTS
@@ -32,7 +32,7 @@ from musclemap_data.skeleton import JOINTS
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-VERSION = "1"  # of this runner: raise it when the numbers it gives change
+VERSION = "2"  # of this runner: raise it when the numbers it gives change
 
 # Modules that mmpose imports as it is loaded, for models that are no top-down ones: what it takes
 # from each. mmdet does not install today, and mmcv-lite has no compiled operations.
@@ -255,6 +255,10 @@ class MMPose:
         return skeleton_in_boxes(
             frames, self._find, self.measure, self.smoothing, batch=self.pose_batch
         )
+
+    def estimate(self, frames: Frame) -> Estimate:
+        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
+        return Estimate(self(frames))
 
     def measure(self, frames: Frame, boxes: Floats) -> Floats:
         """Joints of the person in each box, by mmpose's own test pipeline and decoder.

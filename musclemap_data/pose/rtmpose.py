@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from musclemap_data.errors import UserError
 from musclemap_data.pose.boxes import box_finder, skeleton_in_boxes
+from musclemap_data.pose.estimator import Estimate
 from musclemap_data.pose.onnx_model import load_session
 from musclemap_data.pose.smoothing import SmoothingSettings
 from musclemap_data.pose.weights import model_in, read_weights, sha256_of
@@ -22,7 +23,7 @@ from musclemap_data.skeleton import JOINT_COUNT
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-VERSION = "1"  # of this runner: raise it when the numbers it gives change
+VERSION = "2"  # of this runner: raise it when the numbers it gives change
 PADDING = 1.25  # mmpose GetBBoxCenterScale
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # of RGB, mmpose PoseDataPreprocessor
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -92,6 +93,10 @@ class RTMPose:
         return skeleton_in_boxes(
             frames, self._find, lambda f, b: self.measure(f[0], b[0])[None], self.smoothing, batch=1
         )
+
+    def estimate(self, frames: Frame) -> Estimate:
+        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
+        return Estimate(self(frames))
 
     def measure(self, frame: Frame, box: Floats) -> Floats:
         """Joints of the person in a box.

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from musclemap_data.pose.backends import estimator
-from musclemap_data.pose.follow import find_shots
+from musclemap_data.pose.follow import FollowSettings, find_shots
 from musclemap_data.pose.smoothing import SmoothingSettings, smooth_skeleton
 from musclemap_data.skeleton import person_share
 
@@ -90,7 +90,7 @@ def main() -> None:
         frame_count += len(frames)
         covered.append(person_share(skeleton))
         raw = skeleton[:, 0]
-        shots = find_shots(frames, raw_estimator.provenance()["settings"]["follow"]["cut_contrast"])
+        shots = find_shots(frames, FollowSettings().cut_correlation)
         smooth = smooth_skeleton(raw, settings, shots)
         for first, last in shots:
             raw_jitter.append(jitter_px(raw[first:last]))

@@ -341,6 +341,22 @@ def test_a_copy_is_a_plan_of_its_own(ledger, tmp_path):
     assert list(clips_of(ledger)) == ["c00"]
 
 
+def test_the_quality_of_a_skeleton_is_recorded_also_in_an_older_ledger(tmp_path):
+    def qualities() -> list[float | None]:
+        with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+            return [row[0] for row in db.execute("SELECT skeleton_quality FROM clips")]
+
+    with Ledger(tmp_path) as ledger:
+        ledger.sync([clip(0)], tmp_path)
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute("ALTER TABLE clips DROP COLUMN skeleton_quality")
+    with Ledger(tmp_path) as ledger:
+        ledger.shard_written("train", 0, {"c00": "0" * 64}, {}, skeleton_quality={"c00": 0.25})
+        assert qualities() == [0.25]
+        ledger.shard_written("train", 0, {"c00": "0" * 64}, {})  # its row has no skeleton now
+        assert qualities() == [None]
+
+
 def test_no_ledger_another_version_and_another_file_are_refused(tmp_path):
     with pytest.raises(UserError, match="Run `musclemap download` first"):
         Ledger(tmp_path, read_only=True)

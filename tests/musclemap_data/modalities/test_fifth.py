@@ -105,7 +105,7 @@ def rows(data: Path) -> Iterator[dict]:
 
 @pytest.mark.slow
 def test_worker_processes_extract_it_into_rows_that_are_there(added, data):
-    assert schema().names.index("edges") == schema().names.index("skeleton_quality") + 1
+    assert schema().names.index("edges") == schema().names.index("skeleton_notes") + 1
     for row in rows(data):
         frames = read_frames(data / "clips" / f"{row['clip_id']}.mp4")
         assert len(row["rgb"]) == len(row["edges"]) == len(frames) == FRAMES

@@ -133,7 +133,16 @@ def test_heatmap_refinement_equals_the_loop(seed):
     points = random.uniform(-5, 69, (19, 2))
     heatmaps = random.normal(-3, 2.5, (64, 64, 19)).astype(np.float32)
     expected = literal_refine(points, heatmaps)
-    np.testing.assert_allclose(blazepose.refine(points, heatmaps), expected, atol=1e-4)
+    refined, peaks = blazepose.refine(points, heatmaps)
+    np.testing.assert_allclose(refined, expected, atol=1e-4)
+    assert ((peaks >= 0) & (peaks <= 1)).all()
+
+
+def test_a_joint_that_the_heatmap_does_not_show_has_no_peak():
+    heatmaps = np.full((64, 64, 2), -10, np.float32)
+    heatmaps[20, 30, 0] = 3
+    _, peaks = blazepose.refine(np.array([[30.5, 20.5], [30.5, 20.5]]), heatmaps)
+    assert peaks == pytest.approx([1 / (1 + math.exp(-3)), 0], abs=1e-3)
 
 
 def test_suppression_groups_people_and_keeps_the_best_first():
@@ -177,8 +186,8 @@ def numbered_frames(count: int) -> np.ndarray:
 
 def followed(script, **others) -> str:
     model = ScriptedModel(script, **others)
-    poses, _ = follow.follow_person(model, numbered_frames(len(script)), FollowSettings())
-    return "".join("-" if pose is None else chr(int(pose.joints[0, 0])) for pose in poses)
+    found = follow.follow_person(model, numbered_frames(len(script)), FollowSettings())
+    return "".join("-" if pose is None else chr(int(pose.joints[0, 0])) for pose in found.poses)
 
 
 def test_the_exerciser_is_kept_when_somebody_larger_walks_by_in_the_first_frames():
@@ -221,14 +230,32 @@ def test_somebody_seen_only_between_the_first_looks_is_found():
     assert followed(script, hidden=hidden | looks) == "E" * 64
 
 
+def test_of_two_people_the_one_who_moves_is_followed_and_both_are_counted():
+    script = [{"M": Roi(50, 100, 80, 0), "S": Roi(150, 100, 84, 0)} for _ in range(30)]
+    frames = numbered_frames(30)
+    frames[::2, 60:140, 20:80] = 200  # the left one waves
+    found = follow.follow_person(ScriptedModel(script), frames, FollowSettings())
+    assert {chr(int(pose.joints[0, 0])) for pose in found.poses if pose is not None} == {"M"}
+    assert found.people == 2
+    alone = [{"M": Roi(50, 100, 80, 0)} for _ in range(30)]
+    assert follow.follow_person(ScriptedModel(alone), frames, FollowSettings()).people == 1
+    nobody = [{} for _ in range(30)]
+    assert follow.follow_person(ScriptedModel(nobody), frames, FollowSettings()).people == 0
+
+
 def test_cuts_split_a_clip_and_a_moving_texture_does_not():
     random = np.random.default_rng(0)
-    dark, light = random.integers(0, 60, (64, 64, 3)), random.integers(120, 250, (64, 64, 3))
-    frames = np.stack([dark] * 5 + [light] * 4).astype(np.uint8)
-    assert follow.find_shots(frames, 30.0) == [(0, 5), (5, 9)]
+    limit = FollowSettings().cut_correlation
+    one, other = random.integers(0, 60, (64, 64, 3)), random.integers(120, 250, (64, 64, 3))
+    frames = np.stack([one] * 5 + [other] * 4).astype(np.uint8)
+    assert follow.find_shots(frames, limit) == [(0, 5), (5, 9)]
+    assert follow.find_shots(frames // 8, limit) == [(0, 5), (5, 9)]  # however dark it is
     noise = random.integers(0, 255, (9, 64, 64, 3), dtype=np.uint8)
-    assert follow.find_shots(noise, 30.0) == [(0, 9)]
-    assert follow.find_shots(frames[:1], 30.0) == [(0, 1)]
+    assert follow.find_shots(noise, limit) == [(0, 9)]
+    light = np.stack([one * k / 10 for k in range(5, 14)]).astype(np.uint8)
+    assert follow.find_shots(light, limit) == [(0, 9)]  # a lamp is switched on
+    assert follow.find_shots(frames[:1], limit) == [(0, 1)]
+    assert follow.find_shots(np.zeros((4, 64, 64, 3), np.uint8), limit) == [(0, 4)]
 
 
 # --- smoothing ------------------------------------------------------------------------------------

@@ -1,0 +1,114 @@
+"""A right skeleton is good; each way to be wrong is found, named and costs quality."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from musclemap_data.pose import quality
+from musclemap_data.pose.quality import (
+    BAD_BELOW,
+    GOOD_FROM,
+    MEASURES,
+    SEVERAL_PEOPLE,
+    QualityMeter,
+    SkeletonClass,
+    SkeletonQuality,
+    skeleton_class,
+)
+from tests.musclemap_data.pose.walking import picture_of, walking_skeleton
+
+COUNT = 60
+
+
+def judge(frames: np.ndarray, skeleton: np.ndarray, windows: int = 1, people: int = 1):
+    meter = QualityMeter()
+    for some, joints in zip(
+        np.array_split(frames, windows), np.array_split(skeleton[:, None], windows), strict=True
+    ):
+        meter.add(some, joints, people)
+    return meter.finish()
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return picture_of(walking_skeleton(COUNT))
+
+
+def test_a_right_skeleton_is_good(frames):
+    found = judge(frames, walking_skeleton(COUNT))
+    assert found.label is SkeletonClass.GOOD and found.value > 0.9 and found.notes == ()
+    assert found.sentence() == f"The skeleton is good (quality {found.value:.2f})."
+
+
+def test_windows_are_judged_as_one_clip(frames):
+    skeleton = walking_skeleton(COUNT)
+    skeleton[20:25, :, :2] += 20
+    whole, parts = judge(frames, skeleton), judge(frames, skeleton, windows=3)
+    assert parts.value == pytest.approx(whole.value, abs=0.05)
+
+
+def wrong(kind: str) -> np.ndarray:
+    random = np.random.default_rng(1)
+    skeleton = walking_skeleton(COUNT)
+    if kind == "out-of-view":
+        skeleton[:, 11:, 1] += 200
+        skeleton[:, :8:3, 1] -= 200
+    elif kind == "unsure":
+        skeleton[..., 2] = 0.4
+    elif kind == "jumps":
+        skeleton[::10, :, 0] += 60
+    elif kind == "trembling":
+        skeleton[..., :2] += random.normal(0, 12, skeleton[..., :2].shape)
+    elif kind == "limbs":
+        growth = 1 + 0.7 * np.sin(np.arange(COUNT) / 4)[:, None, None]
+        for root, ends in ((5, [7, 9]), (6, [8, 10]), (11, [13, 15]), (12, [14, 16])):
+            way = skeleton[:, ends, :2] - skeleton[:, [root], :2]
+            skeleton[:, ends, :2] = skeleton[:, [root], :2] + way * growth
+    elif kind == "trunk":
+        skeleton[:, 5:11, 1] += 50
+    elif kind == "sides":
+        for frame in range(0, COUNT, 3):
+            skeleton[frame, 5:] = skeleton[frame][[6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]]
+    elif kind == "colours":
+        skeleton[:, :, 0] += 40 * np.sin(np.arange(COUNT) / 9)[:, None]
+    elif kind == "elsewhere":
+        skeleton[..., :2] = skeleton[..., :2] * 0.3 + [170, 10]
+    return skeleton
+
+
+@pytest.mark.parametrize("kind", list(MEASURES))
+def test_each_fault_is_named_and_costs_quality(frames, kind):
+    found = judge(frames, wrong(kind))
+    assert kind in found.notes
+    assert found.value < GOOD_FROM
+    assert MEASURES[kind].said in found.sentence()
+
+
+def test_a_clip_with_nobody_is_bad_and_says_why(frames):
+    nobody = np.full((COUNT, 17, 3), np.nan, np.float32)
+    nobody[..., 2] = 0
+    for skeleton in (nobody, nobody[:0]):
+        found = judge(frames[: len(skeleton)], skeleton)
+        assert found.value == 0 and found.label is SkeletonClass.BAD
+        assert "too little of a person in view" in found.sentence()
+
+
+def test_several_people_are_said_and_cost_nothing(frames):
+    alone, together = (judge(frames, walking_skeleton(COUNT), people=n) for n in (1, 3))
+    assert together.value == alone.value
+    assert together.notes == (SEVERAL_PEOPLE,) and "several people" in together.sentence()
+
+
+def test_a_still_picture_says_nothing_of_where_things_move():
+    skeleton = np.repeat(walking_skeleton(1), 30, axis=0)
+    assert judge(picture_of(skeleton), skeleton).label is SkeletonClass.GOOD
+
+
+def test_classes_meet_at_their_thresholds():
+    assert skeleton_class(1) is skeleton_class(GOOD_FROM) is SkeletonClass.GOOD
+    assert skeleton_class(GOOD_FROM - 1e-6) is skeleton_class(BAD_BELOW) is SkeletonClass.DOUBTFUL
+    assert skeleton_class(BAD_BELOW - 1e-6) is skeleton_class(0) is SkeletonClass.BAD
+    unknown = SkeletonQuality(0.5, ("of-a-later-version",))
+    assert "of-a-later-version" in unknown.sentence()
+    assert quality.MEASURES["jumps"].loss(float("nan")) == 0
