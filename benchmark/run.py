@@ -302,9 +302,9 @@ class Run:
             What it took; None for a model that is not trained step by step.
         """
         model, training = ready.model, ready.training
-        fit_labels = getattr(model, "fit_labels", None)
-        if fit_labels is not None and training.clips:
-            fit_labels(torch.from_numpy(training.labels()).float().to(ready.device))
+        fit = getattr(model, "fit", None)
+        if fit is not None and training.clips:
+            fit(training)
         if not is_trainable(model) or not self.settings.epochs:
             return None
         return train(

@@ -137,6 +137,9 @@ class Settings:
     )
     temperature: float = _documented(10.0, "MCTKD temperature (paper)")
     distillation_weight: float = _documented(0.9, "MCTKD weight, times temperature^2 (paper)")
+    activity_temperature: float = _documented(
+        10.0, "activity-soft: softens the posterior of the activities (1 is the discriminant's own)"
+    )
     pretrained: str | None = _documented(None, "path of a weights file to start from, or none")
 
     # Training.
@@ -283,7 +286,7 @@ _LOWEST: dict[str, float] = {
     "seed": 0, "frames": 1, "rate": 1, "crop_size": 16, "test_views": 1, "people": 1,
     "randaugment_ops": 0, "randaugment_magnitude": 0,
     "model_width": 1, "model_depth": 1, "joint_channels": 1,
-    "temperature": 1e-6, "distillation_weight": 0,
+    "temperature": 1e-6, "activity_temperature": 1e-6, "distillation_weight": 0,
     "epochs": 0, "batch_size": 1, "accumulate": 1, "min_learning_rate": 0, "warmup_epochs": 0,
     "weight_decay": 0, "clip_norm": 0, "checkpoint_every_steps": 0, "workers": 0, "threads": 0,
 }  # fmt: skip

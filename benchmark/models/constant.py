@@ -1,9 +1,16 @@
 """Baselines that look at no pixel: the floor under every score in the table."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from benchmark.settings import Settings
+
+if TYPE_CHECKING:
+    from benchmark.data import ClipDataset
 
 REGIONS = 20
 
@@ -43,7 +50,7 @@ class RandomScores(nn.Module):
 class ConstantScores(nn.Module):
     """The same 20 logits for every clip.
 
-    All ones by default; after ``fit_labels`` the logits of the label frequencies of the training
+    All ones by default; after ``fit`` the logits of the label frequencies of the training
     set, the best constant for binary cross entropy.
     """
 
@@ -54,6 +61,10 @@ class ConstantScores(nn.Module):
         super().__init__()
         self.learns_labels = learns_labels
         self.register_buffer("logits", torch.ones(REGIONS))
+
+    def fit(self, training: ClipDataset) -> None:
+        """Learns the frequency of each region from the labels of the training clips."""
+        self.fit_labels(torch.from_numpy(training.labels()).float())
 
     def fit_labels(self, muscles: Tensor) -> None:
         """Learns the frequency of each region from ``muscles`` ``[clips, 20]`` (0 or 1).
