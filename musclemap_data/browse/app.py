@@ -1,12 +1,10 @@
 """The web application: a few read-only JSON and picture routes, and the static page.
 
-It answers only requests whose Host header is ``localhost``, an IP address or the name it was told
-to listen on: a foreign name that an attacker points at this machine (DNS rebinding) gets no data.
+Who may ask, and the headers of the answers: ``musclemap_data.local_web``.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from musclemap_data import modalities
 from musclemap_data.browse import rows
@@ -36,19 +34,11 @@ from musclemap_data.browse.clip_index import (
 from musclemap_data.catalog import NEW_SPLITS, SPLITS, is_synthetic, load_muscles
 from musclemap_data.draw.body_map import body_map_svg
 from musclemap_data.errors import NEXT_STEP, UserError
+from musclemap_data.local_web import error_answer, guarded
 from musclemap_data.skeleton import BONES
 
 STATIC = Path(__file__).parent / "static"
 LARGEST_PAGE = 200
-SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
 _NO_PICTURE = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 9">'
     '<path d="M6 3h4v3H6zM6 6l1.4-1.4 1 1L9 5l1 1" fill="none" stroke="#8886" '
@@ -162,59 +152,14 @@ def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Callable[..., Response]] = {
-        HTTPException: lambda _, error: _error(error.status_code, str(error.detail)),
-        UserError: lambda _, error: _error(500, str(error)),
-        rows.MovedRow: lambda _, error: _error(409, "the data set has changed: load the page anew"),
+        HTTPException: lambda _, error: error_answer(error.status_code, str(error.detail)),
+        UserError: lambda _, error: error_answer(500, str(error)),
+        rows.MovedRow: lambda _, error: error_answer(
+            409, "the data set has changed: load the page anew"
+        ),
     }
     app = Starlette(routes=routes, exception_handlers=handlers)
-    return _guarded(app, {"localhost", *(name.lower() for name in host_names)})
-
-
-def _guarded(app: ASGIApp, names: set[str]) -> ASGIApp:
-    """The application with the check of the Host header before it and safe headers after it."""
-
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name for name, _ in message["headers"]}
-                extra = SECURITY_HEADERS | {"cache-control": "no-cache"}
-                message["headers"] = [
-                    *message["headers"],
-                    *(
-                        (name.encode(), value.encode())
-                        for name, value in extra.items()
-                        if name.encode() not in present
-                    ),
-                ]
-            await send(message)
-
-        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        if _is_own_host(host, names):
-            await app(scope, receive, send_with_headers)
-        else:
-            refusal = _error(421, "this server does not answer under that name")
-            await refusal(scope, receive, send_with_headers)
-
-    return guarded
-
-
-def _is_own_host(header: str, names: set[str]) -> bool:
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:\d{1,5})?", header)
-    if not found:
-        return False
-    name = found[1].strip("[]").lower()
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name in names
-    return True
-
-
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status)
+    return guarded(app, host_names)
 
 
 def _cached(content: bytes, media_type: str) -> Response:

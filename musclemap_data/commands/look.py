@@ -56,14 +56,18 @@ def browse(
 
     Nothing is changed. It also works during a build: shards appear as they are written.
     """
-    from musclemap_data.browse.server import run_server
+    from musclemap_data.browse.app import create_app
+    from musclemap_data.local_web import serve
 
     def on_ready(address: str) -> None:
         typer.echo(f"{data} at {address} (Ctrl-C ends it)")
         if host not in ("127.0.0.1", "localhost", "::1"):
             warn(f"everyone who can reach {host} can see this data set; there is no password.")
 
-    run_server(data, host, port, open_page=open_page, on_ready=on_ready)
+    serve(
+        lambda names: create_app(data, host_names=names),
+        host, port, open_page=open_page, on_ready=on_ready,
+    )  # fmt: skip
 
 
 @app.command(

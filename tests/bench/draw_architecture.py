@@ -58,6 +58,7 @@ PURPOSE = {
     "musclemap_data.importers": "other data sets",
     "musclemap_data.labels": "grades and evidence",
     "musclemap_data.ledger": "what happened",
+    "musclemap_data.local_web": "who may ask a page",
     "musclemap_data.manifest": "clips to build",
     "musclemap_data.movement": "repetitions, angles",
     "musclemap_data.modalities": "one file a modality",

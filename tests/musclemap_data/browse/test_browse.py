@@ -25,9 +25,9 @@ from playwright.sync_api import expect
 from musclemap_data.browse import rows
 from musclemap_data.browse.app import create_app
 from musclemap_data.browse.clip_index import Filters, LiveIndex
-from musclemap_data.browse.server import listen
 from musclemap_data.check.stats import dataset_stats
 from musclemap_data.errors import UserError
+from musclemap_data.local_web import listen
 from musclemap_data.shards import Shard, shard_path, write_shard
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.tiny_dataset import FRAMES, PLAN, clip_row, write_dataset, write_ledger
