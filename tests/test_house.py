@@ -17,13 +17,14 @@ FLOORS = {"cli": 3, "annotations": 3, "benchmark": 2, "musclemap_data": 1}
 
 BENCHMARK_MAY_USE = {
     f"musclemap_data.{name}"
-    for name in ["catalog", "draw", "errors", "files", "labels", "modalities", "shards"]
-    + ["skeleton", "splits"]
+    for name in ("catalog", "draw", "errors", "files", "modalities", "shards", "skeleton", "splits")
 }
 """The rooms of ``musclemap_data`` that every part of ``benchmark`` may stand on."""
 
 STATED_EXCEPTIONS = {
     ("benchmark.predict", "musclemap_data.extract"),  # a video of the user's own becomes rows
+    ("benchmark.embedded", "musclemap_data.extract"),  # it is scored on videos, without a data set
+    ("benchmark.embedded", "musclemap_data.sample"),  # it is trained on the sample's motion
     ("benchmark.commands", "musclemap_data.commands"),  # the options that all verbs share
     ("benchmark.commands", "musclemap_data.sample"),  # quickstart shows everything on the sample
 }
