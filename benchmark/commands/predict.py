@@ -1,10 +1,11 @@
-"""The verb `predict`: a trained model on a video of your own."""
+"""The verb `predict`: which exercise your own video shows, and which muscle regions it works."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,67 +13,137 @@ from benchmark.predict import STEP_S, WINDOW_S
 from musclemap_data.commands.shared import (
     DEFAULT_DATA,
     EXIT_SOME_FAILED,
+    EXIT_USER_ERROR,
     START,
     AsJson,
-    Data,
     Processes,
+    data_folder,
     examples,
 )
 
+if TYPE_CHECKING:
+    from benchmark.predict.video import PredictedVideo
+
 app = typer.Typer()
+EMBEDDED = "embedded"
 
 
 @app.command(
     rich_help_panel=START,
     epilog=examples(
-        "`musclemap predict my_squats.mp4 --data data/quickstart/data`",
-        "`musclemap predict my_squats.mp4 --checkpoint transm3e-base-seed0 --out squats`",
-        "`musclemap predict workout.mov --window-s 4 --step-s 4 --json` (a long video in half the "
-        "time)",
+        "`musclemap predict my_squats.mp4`",
+        "`musclemap predict monday/ tuesday.mov --out week` (a whole folder, and one more)",
+        "`musclemap predict my_squats.mp4 --data data/quickstart/data` (the best run there)",
     ),
 )
 def predict(
-    video: Annotated[Path, typer.Argument(help="A video of one person, of any kind and length.")],
+    videos: Annotated[
+        list[Path],
+        typer.Argument(metavar="VIDEO...", help="Videos of one person each, or folders of them."),
+    ],
     checkpoint: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="The run to use: its name in DATA/runs, its folder, or its model.safetensors. "
-            "Default: the finished run with the highest validation mAP."
+            "--checkpoint",
+            "--model",
+            help="`embedded`, or a trained run: its name in DATA/runs, its folder, or its "
+            "model.safetensors. Default: embedded; with --data, the finished run with the highest "
+            "validation mAP.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder to write to. Default: predictions/NAME."),
+        typer.Option(
+            "--out", "-o", help="Folder to write to. Default: predictions; NAME of a video in it."
+        ),
     ] = None,
-    data: Data = DEFAULT_DATA,
-    window_s: Annotated[float, typer.Option(help="Seconds judged at a time.")] = WINDOW_S,
-    step_s: Annotated[float, typer.Option(help="Seconds from one window to the next.")] = STEP_S,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            "-d",
+            parser=data_folder,
+            metavar="FOLDER|URL",
+            help="The data set whose trained run is to be used.",
+        ),
+    ] = None,
+    window_s: Annotated[
+        float, typer.Option(help="Seconds that a trained run judges at a time.")
+    ] = WINDOW_S,
+    step_s: Annotated[
+        float, typer.Option(help="Seconds from one window of a trained run to the next.")
+    ] = STEP_S,
     workers: Processes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which muscle regions a person in your own video works, and when.
+    """Say which exercise a person does in your own video, which muscle regions it works, and when.
 
-    Writes `prediction.json`, `body_map.svg` and `.png`, `timeline.png` and `overlay.mp4` (the
-    video with skeleton and probabilities). **Not a medical device**: see docs/predict.md.
+    Uses the embedded model: no data set, no training. Writes `prediction.json`, `body_map.svg` and
+    `.png`, `timeline.png` and `overlay.mp4` (the video with skeleton and probabilities).
+    **Not a medical device**: see docs/predict.md.
 
-    Exit code 0: the whole video was judged. 1: parts of it could not be read and are left out.
+    Exit code 0: everything was judged. 1: some videos, or parts of one, could not be read.
     """
+    from benchmark.predict.several import find_videos, format_table, places
+    from musclemap_data.errors import UserError
+
+    judge = _judge(checkpoint, data, window_s, step_s, workers, not as_json)
+    files = find_videos(videos)
+    done: list[PredictedVideo] = []
+    failed = 0
+    for file, place in zip(files, places(files, out), strict=True):
+        try:
+            each = judge(file, place)
+        except UserError as error:
+            if len(files) == 1:
+                raise
+            failed += 1
+            typer.secho(f"{file}: {error}", fg="red", err=True)
+            continue
+        done.append(each)
+        failed += bool(each.failed)
+        if not as_json:
+            typer.echo(each)
+        typer.echo(
+            f"written to {place}: prediction.json, body_map, timeline, overlay.mp4", err=True
+        )
+    if as_json:
+        said = [each.prediction for each in done]
+        typer.echo(json.dumps(said[0] if len(files) == 1 else said, indent=2))
+    elif len(files) > 1:
+        typer.echo("\n" + format_table(done))
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED if done else EXIT_USER_ERROR)
+
+
+def _judge(
+    checkpoint: str | None,
+    data: Path | None,
+    window_s: float,
+    step_s: float,
+    workers: int | None,
+    progress_bar: bool,
+) -> Callable[[Path, Path], PredictedVideo]:
+    """What judges one video and writes to one folder, its model loaded."""
+    if data is None and checkpoint in (None, EMBEDDED):
+        from benchmark.embedded.model import EmbeddedModel
+        from benchmark.predict.recognise import recognise_video
+
+        model = EmbeddedModel.load()
+        return lambda video, place: recognise_video(
+            video, place, model=model, workers=workers, progress_bar=progress_bar
+        )
     from benchmark.predict.runs import load_run
     from benchmark.predict.video import predict_video
     from benchmark.record import choose_run
 
-    done = predict_video(
+    run = load_run(*choose_run(data or DEFAULT_DATA, Path(checkpoint) if checkpoint else None))
+    return lambda video, place: predict_video(
         video,
-        load_run(*choose_run(data, checkpoint)),
-        out or Path("predictions") / video.stem,
+        run,
+        place,
         window_s=window_s,
         step_s=step_s,
         workers=workers,
-        progress_bar=not as_json,
+        progress_bar=progress_bar,
     )
-    typer.echo(json.dumps(done.prediction, indent=2) if as_json else done)
-    typer.echo(
-        f"written to {done.folder}: prediction.json, body_map, timeline, overlay.mp4", err=True
-    )
-    if done.failed:
-        raise typer.Exit(EXIT_SOME_FAILED)

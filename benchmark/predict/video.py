@@ -8,42 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from tqdm import tqdm
-
 from benchmark.predict import STEP_S, WINDOW_S
+from benchmark.predict.pictures import bar, draw_all
 from benchmark.predict.runs import TrainedRun, load_run, made_differently, score_windows
 from benchmark.predict.summary import describe_prediction, format_prediction
-from musclemap_data.draw.body_map import body_map_svg
-from musclemap_data.draw.body_picture import body_map_figure
-from musclemap_data.draw.canvas import write_png
-from musclemap_data.draw.overlay import write_overlay
-from musclemap_data.draw.timeline import timeline_figure
 from musclemap_data.errors import Failure
 from musclemap_data.extract import windows
 from musclemap_data.files import working_folder, write_text
 
-_LONGEST_TITLE = 40
-"""Longer names of videos are cut in the titles of figures."""
-
 
 @dataclass(frozen=True)
 class PredictedVideo:
-    """What :func:`predict_video` found. ``str()`` of it is a summary to print.
+    """What a model says of a video. ``str()`` of it is the summary to print.
 
     Attributes:
         prediction: the content of ``prediction.json``: video, run, windows, regions, doubts.
         folder: where everything was written.
         failed: windows that could not be read and are left out: ``"1.50-4.50 s"`` -> failure.
+        summary: for people.
+        works: names of the regions that are called active, the most probable first; of a model
+            that grades them, the prime movers.
+        exercise: what was recognised, in a few words; empty for a model of regions only.
     """
 
     prediction: dict[str, Any]
     folder: Path
     failed: Mapping[str, Failure]
+    summary: str
+    works: tuple[str, ...]
+    exercise: str = ""
 
     def __str__(self) -> str:
-        return format_prediction(self.prediction)
+        return self.summary
 
 
 def predict_video(
@@ -80,7 +76,7 @@ def predict_video(
         run = load_run(Path(run))
     folder = Path(out)
     with working_folder(folder) as work:
-        with _bar("window", "extract", progress_bar) as bar:
+        with bar("window", "extract", progress_bar) as shown:
             found = windows.extract_windows(
                 source,
                 work,
@@ -88,8 +84,8 @@ def predict_video(
                 window_s=window_s,
                 step_s=step_s,
                 workers=workers,
-                on_total=bar.reset,
-                on_window=bar.update,
+                on_total=shown.reset,
+                on_window=shown.update,
             )
         scores = score_windows(run, work, windows.SPLIT, progress_bar=progress_bar)
         prediction = describe_prediction(
@@ -102,53 +98,20 @@ def predict_video(
             failed=found.failed,
             differing=made_differently(run, work, windows.SPLIT),
         )
-        _draw(source.path, run, found, scores, prediction, folder, work, progress_bar)
-        write_text(folder / "prediction.json", json.dumps(prediction, indent=2) + "\n")
-    return PredictedVideo(prediction, folder, found.failed)
-
-
-def _draw(
-    video: Path,
-    run: TrainedRun,
-    found: windows.WindowedVideo,
-    scores: npt.NDArray[np.float32],
-    prediction: Mapping[str, Any],
-    folder: Path,
-    work: Path,
-    progress_bar: bool,
-) -> None:
-    """Write the overlay video, the body map and the timeline."""
-    keep = [window["counted"] for window in prediction["windows"]]
-    means = [region["mean"] for region in prediction["regions"].values()]
-    note = (
-        "model trained on synthetic videos only" if run.synthetic else "a guess, not a measurement"
-    )
-    with _bar("frame", "overlay", progress_bar) as bar:
-        write_overlay(
-            folder / "overlay.mp4",
-            video,
+        draw_all(
+            folder,
+            source.path,
             found,
             scores,
-            keep,
+            [window["counted"] for window in prediction["windows"]],
             run.threshold,
-            note=note,
-            work_dir=work,
-            on_total=bar.reset,
-            on_frame=bar.update,
+            note="model trained on synthetic videos only"
+            if run.synthetic
+            else "a guess, not a measurement",
+            work=work,
+            progress_bar=progress_bar,
         )
-    name = video.name
-    if len(name) > _LONGEST_TITLE:
-        name = f"{name[: _LONGEST_TITLE - 3]}..."
-    title, threshold = f"{name}: muscle regions ({note})", run.threshold
-    svg = body_map_svg(means, title=title, label_from=threshold)
-    write_text(folder / "body_map.svg", svg)
-    body_map = body_map_figure(means, title=title, label_from=threshold)
-    write_png(folder / "body_map.png", body_map)
-    timeline = timeline_figure(
-        found.windows, scores, means, keep, found.person_shares, threshold, title=title
-    )
-    write_png(folder / "timeline.png", timeline)
-
-
-def _bar(unit: str, description: str, shown: bool) -> Any:
-    return tqdm(unit=unit, desc=description, dynamic_ncols=True, disable=not shown)
+        write_text(folder / "prediction.json", json.dumps(prediction, indent=2) + "\n")
+    regions = sorted(prediction["regions"].values(), key=lambda region: -region["mean"])
+    works = tuple(region["name"] for region in regions if region["active"] == "yes")
+    return PredictedVideo(prediction, folder, found.failed, format_prediction(prediction), works)
