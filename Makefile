@@ -8,7 +8,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format bench bench-flow bench-extract bench-memory \
-	mmpose test-mmpose bench-pose bench-loader bench-model bench-intervals real-clips sample-seeds images motions-sheet architecture clean
+	mmpose test-mmpose bench-pose bench-loader bench-model bench-intervals bench-movement real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,7 +69,7 @@ format: install  ## let ruff rewrite
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-flow bench-extract bench-memory bench-pose bench-loader bench-model bench-intervals  ## all measurements (an hour)
+bench: bench-flow bench-extract bench-memory bench-pose bench-loader bench-model bench-intervals bench-movement  ## all measurements (an hour)
 
 bench-flow: install  ## TV-L1 against OpenCV: speed, error, energy
 	$(BIN)/python -m tests.bench.bench_flow
@@ -91,6 +91,9 @@ bench-loader: install  ## shards against a folder of mp4 files
 
 bench-model: install  ## our MViTv2 and TransM3E against torchvision
 	$(BIN)/python -m tests.bench.bench_model
+
+bench-movement: install  ## repetitions against 42 hand-counted real clips, if ../shared has them
+	$(BIN)/python -m tests.bench.bench_movement
 
 bench-intervals: install  ## how often 95% intervals hold, how often chance gets a star
 	$(BIN)/python -m tests.bench.bench_intervals

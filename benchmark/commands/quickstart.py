@@ -31,10 +31,12 @@ def quickstart(
 ) -> None:
     """Render synthetic workout videos and run the whole path on them, from download to report.
 
-    The videos are rendered and served on this machine. They are **synthetic**: the scores show
-    that everything works, not how good a model is.
+    At the end the embedded model says what it sees in one of them. The videos are rendered and
+    served on this machine. They are **synthetic**: the scores show that everything works, not how
+    good a model is.
     """
     from benchmark.commands.benchmark import benchmark
+    from benchmark.commands.predict import predict
     from benchmark.commands.report import report
     from musclemap_data.commands.download import download
     from musclemap_data.commands.extract import extract_modalities
@@ -63,8 +65,12 @@ def quickstart(
     benchmark(model=models, data=data, preset="tiny", epochs=epochs)
     _say(f"musclemap report --data {data} --out {page}")
     report(data=data, out=page)
+    video = sorted((data / "videos").glob("*test*.mp4"))[0]
+    _say(f"musclemap predict {video} --out {out / 'prediction'}")
+    predict(videos=[video], out=out / "prediction")
     typer.echo(
-        "\nThese videos were synthetic. Next, use your own: musclemap download --help", err=True
+        "\nThese videos were synthetic. Next, a video of yourself: musclemap predict MY_VIDEO.mp4",
+        err=True,
     )
 
 

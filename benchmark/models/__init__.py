@@ -35,6 +35,7 @@ MODELS: dict[str, Callable[[Settings], nn.Module]] = {
     "activity": _lazy("activity", "activity"),
     "activity-soft": _lazy("activity", "activity_soft"),
     "prototype": _lazy("activity", "prototype"),
+    "embedded": _lazy("embedded", "embedded"),
     "stgcn": _lazy("stgcn", "stgcn"),
     "ctrgcn": _lazy("ctrgcn", "ctrgcn"),
     "hdgcn": _lazy("hdgcn", "hdgcn"),
