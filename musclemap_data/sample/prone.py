@@ -261,23 +261,30 @@ def superman(size: Dimensions, style: Style) -> list[Key]:
     return timed(t, (down, 0.75), (up, 0.45), (up, 0.70), (down, 0.15))
 
 
-def side_plank(size: Dimensions, style: Style) -> list[Key]:
-    h, t = size.height, style.tempo
-    top_arm = (
+def side_arm(style: Style) -> Limb:
+    """The upper (right) arm of a side plank: to the ceiling or along the body."""
+    return (
         free_arm(1.0, 0.05, 0.05, (0, 0, -1)).mirrored(),
         free_arm(0.14, -0.70, 0.10, (1, 0, -0.5)).mirrored(),
     )[style.variant % 2]
 
-    def pose(dip: float) -> Pose:
-        shoulder_y = size.upper_arm + 0.028 * h + 0.85 * size.shoulder_half
-        rise = float(np.arcsin((shoulder_y - 0.045 * h) / (size.leg + size.torso)))
-        roll = np.pi / 2 - rise
-        pelvis = vec(np.cos(rise) * size.leg, 0.045 * h + np.sin(rise) * size.leg - dip * h, 0)
-        shoulder_x = np.cos(rise) * (size.leg + size.torso) + size.shoulder_half * np.sin(rise)
-        wrist = planted_palm(shoulder_x, 0.024 * h, 0.95 * size.forearm, (1, -0.15, -0.2))
-        low_leg = planted_foot(0, 0.050 * h, -0.012 * h, (-0.2, 0.0, 1), (0, 0, 1))
-        high_leg = planted_foot(0, 0.112 * h, 0.012 * h, (-0.2, 0.0, 1), (0, 0, 1))
-        turn, spine = np.array([0, 0, roll]), np.array([0, 0, -0.3 * dip * 4])
-        return Pose(pelvis, wrist, top_arm, low_leg, high_leg, turn, spine)
 
-    return timed(t, (pose(0.0), 1.0), (pose(0.012 * style.depth), 1.0))
+def side_support(size: Dimensions, dip: float, top_arm: Limb) -> Pose:
+    """Side-on on the left forearm, the hips lowered by a share of the body height."""
+    h = size.height
+    shoulder_y = size.upper_arm + 0.028 * h + 0.85 * size.shoulder_half
+    rise = float(np.arcsin((shoulder_y - 0.045 * h) / (size.leg + size.torso)))
+    roll = np.pi / 2 - rise
+    pelvis = vec(np.cos(rise) * size.leg, 0.045 * h + np.sin(rise) * size.leg - dip * h, 0)
+    shoulder_x = np.cos(rise) * (size.leg + size.torso) + size.shoulder_half * np.sin(rise)
+    wrist = planted_palm(shoulder_x, 0.024 * h, 0.95 * size.forearm, (1, -0.15, -0.2))
+    low_leg = planted_foot(0, 0.050 * h, -0.012 * h, (-0.2, 0.0, 1), (0, 0, 1))
+    high_leg = planted_foot(0, 0.112 * h, 0.012 * h, (-0.2, 0.0, 1), (0, 0, 1))
+    turn, spine = np.array([0, 0, roll]), np.array([0, 0, -0.3 * dip * 4])
+    return Pose(pelvis, wrist, top_arm, low_leg, high_leg, turn, spine)
+
+
+def side_plank(size: Dimensions, style: Style) -> list[Key]:
+    t, arm = style.tempo, side_arm(style)
+    low = side_support(size, 0.012 * style.depth, arm)
+    return timed(t, (side_support(size, 0.0, arm), 1.0), (low, 1.0))

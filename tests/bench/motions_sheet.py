@@ -64,6 +64,8 @@ def row(activity: str, seed: int, clips: list[Path]) -> Picture:
     """One activity: its name, moments from the front, the same from the side, real frames."""
     poses = moments(activity, MOMENTS, seed)
     middle = (np.min(poses, axis=(0, 1)) + np.max(poses, axis=(0, 1))) / 2
+    above = max(0.0, float(np.max(poses, axis=(0, 1))[1]) - METRES + 0.2)
+    poses = [pose - np.array([0, above, 0]) for pose in poses]
     cells = [figure(pose, 0, middle[0]) for pose in poses]
     cells += [figure(pose, 2, middle[2]) for pose in poses]
     for clip in clips[:1]:
