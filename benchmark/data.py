@@ -47,8 +47,9 @@ class ClipDataset(Dataset[Batch]):
 
     An item is a dict of tensors: the modalities asked for (pictures ``uint8 [C, T, S, S]``, the
     skeleton ``float32 [M, T, 17, 3]``, other numbers ``float32 [T, ...]``), ``muscles``
-    ``float32 [20]`` and ``clip`` ``int64 []``, an index into ``clips``. Pictures stay bytes until
-    :func:`normalise_batch`, on the model's device: a quarter of the memory to move.
+    ``float32 [20]`` (in training what the setting ``target`` names) and ``clip`` ``int64 []``, an
+    index into ``clips``. Pictures stay bytes until :func:`normalise_batch`, on the model's device:
+    a quarter of the memory to move.
 
     Args:
         modalities: their keys, such as ``rgb_diff``.
@@ -87,6 +88,7 @@ class ClipDataset(Dataset[Batch]):
                 else view_starts(clip.frames, settings.frames, settings.rate, settings.test_views)
             )
         ]
+        self._targets = self.targets() if train else self.labels().astype(np.float32)
         self._columns = [column.name for each in self._read_of for column in each.columns]
         self._shards: dict[tuple[Path, bool], Shard] = {}
         self._verified: set[tuple[Path, int]] = set()
@@ -99,6 +101,23 @@ class ClipDataset(Dataset[Batch]):
     def labels(self) -> npt.NDArray[np.bool_]:
         """``bool [clips, 20]``."""
         return np.array([clip.muscles for clip in self.clips], dtype=bool).reshape(-1, 20)
+
+    def targets(self) -> npt.NDArray[np.float32]:
+        """What is learned of each clip, ``float32 [clips, 20]``: its labels or its grades.
+
+        Raises:
+            UserError: grades are asked for, and a clip has none.
+        """
+        if self.settings.target == "labels":
+            return self.labels().astype(np.float32)
+        for clip in self.clips:
+            if clip.grades is None:
+                raise UserError(
+                    f"{clip.address} has no grades: the activity table of the data set has other "
+                    "labels for it, or knows only 0 and 1. Train with target=labels"
+                )
+        grades = np.array([clip.grades for clip in self.clips], dtype=np.float32)
+        return grades.reshape(-1, 20)
 
     def __getstate__(self) -> dict[str, object]:
         # Memory maps stay in their process.
@@ -149,7 +168,7 @@ class ClipDataset(Dataset[Batch]):
                     region.fill_(content.blank)
             # A copy: the images may still lie in the buffer that the next clip is decoded into.
             item[name] = augment.planes(images)
-        item["muscles"] = torch.tensor(clip.muscles, dtype=torch.float32)
+        item["muscles"] = torch.from_numpy(self._targets[clip_index])
         item["clip"] = torch.tensor(clip_index)
         item["activity"] = torch.tensor(activity_number(clip.activity))
         return item

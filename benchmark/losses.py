@@ -34,7 +34,8 @@ def bce_loss(logits: Tensor, muscles: Tensor) -> Tensor:
 
     Args:
         logits: ``[batch, 20]``.
-        muscles: ``[batch, 20]``, 1 for an active region, 0 otherwise.
+        muscles: ``[batch, 20]``, 1 for an active region, 0 otherwise; or a grade between them:
+            the probability that the loss pulls towards.
     """
     return F.binary_cross_entropy_with_logits(logits, muscles.to(logits.dtype))
 

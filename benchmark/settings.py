@@ -146,6 +146,9 @@ class Settings:
     loss: Literal["bce", "asymmetric"] = _documented(
         "bce", "binary cross entropy (the paper's figure) or asymmetric (arXiv 2009.14119)"
     )
+    target: Literal["labels", "grades"] = _documented(
+        "labels", "what is learned: labels, 0 or 1, or grades as soft targets (with loss=bce)"
+    )
     epochs: int = _documented(10, "passes over the training split (config)")
     batch_size: int = _documented(
         16, "clips an optimiser step, over all processes and accumulation steps (config)"
@@ -205,6 +208,8 @@ class Settings:
                 )
         if self.pretrain_teacher and self.teacher_weights is not None:
             raise UserError("settings pretrain_teacher and teacher_weights exclude each other")
+        if self.target == "grades" and self.loss != "bce":
+            raise UserError(f"setting target=grades needs loss=bce, not {self.loss}")
         if self.batch_size % self.accumulate:
             raise UserError(
                 f"setting batch_size is {self.batch_size}, not a multiple of accumulate "

@@ -79,6 +79,10 @@ class Muscle:
     side: str
     aliases: tuple[str, ...]
 
+    def called(self, plain: bool) -> str:
+        """Its name for people: as the original figures print it, or as in a gym."""
+        return self.plain if plain else self.name
+
 
 @dataclass(frozen=True)
 class Activity:

@@ -158,7 +158,7 @@ def format_activity(activity: Activity, *, plain: bool = False) -> str:
         shown = " ".join(f"{'-' if value is None else f'{value:g}':>4}" for value in values)
         sources = f"{cell.naming} of {cell.speaking}"
         lines.append(
-            f"{muscle.plain if plain else muscle.name:<18}{GRADE_NAMES[cell.grade]:<13}"
+            f"{muscle.called(plain):<18}{GRADE_NAMES[cell.grade]:<13}"
             f"{sources:>8}  {shown} {'/'.join(cell.emg) or '-':>3}  {cell.confidence:<11}"
             f"{', '.join(cell.given_by)}"
         )

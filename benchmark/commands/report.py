@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.shared import BENCHMARK
-from musclemap_data.commands.shared import DEFAULT_DATA, AsJson, Data, examples
+from musclemap_data.commands.shared import DEFAULT_DATA, AsJson, Data, Names, NamesOption, examples
 
 app = typer.Typer()
 
@@ -42,6 +42,7 @@ def report(
         Path | None, typer.Option("--out", "-o", help="HTML file. Default: RUN/report.html.")
     ] = None,
     region: Region = None,
+    names: NamesOption = Names.CANONICAL,
     open_page: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
     """Write all about one finished run into one HTML file that needs no network.
@@ -54,7 +55,8 @@ def report(
 
     folder, why = choose_run(data, run)
     typer.echo(f"run {folder.name}: {why}", err=True)
-    path = write_report(folder, data, out or folder / "report.html", region=region)
+    plain = names is Names.PLAIN
+    path = write_report(folder, data, out or folder / "report.html", region=region, plain=plain)
     typer.echo(path)
     if open_page:
         typer.launch(str(path))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.shared import BENCHMARK, RunsFolder
-from musclemap_data.commands.shared import DEFAULT_DATA, AsJson, Data, examples
+from musclemap_data.commands.shared import DEFAULT_DATA, AsJson, Data, Names, NamesOption, examples
 
 app = typer.Typer()
 
@@ -42,6 +42,7 @@ def results(
             help="New activities by how near their label sets are to those of training.",
         ),
     ] = False,
+    names: NamesOption = Names.CANONICAL,
     as_json: AsJson = False,
 ) -> None:
     """Print or write the table of finished runs, or compare two of them."""
@@ -52,7 +53,7 @@ def results(
     from benchmark.report.distance import format_by_distance
     from musclemap_data.errors import UserError
 
-    folder = runs or data / "runs"
+    folder, plain = runs or data / "runs", names is Names.PLAIN
     if compare:
         if out:
             raise UserError(
@@ -71,9 +72,9 @@ def results(
     if by_distance and not as_json:  # the JSON has it all
         typer.echo(format_by_distance(found))
     elif out is not None:
-        tables.write_table(out, with_dropped(found))
+        tables.write_table(out, with_dropped(found), plain=plain)
         typer.echo(f"{len(found)} runs written to {out}")
     elif as_json:
         typer.echo(json.dumps([record.to_dict() for record in found], indent=2))
     else:
-        typer.echo(tables.format_table(with_dropped(found)))
+        typer.echo(tables.format_table(with_dropped(found), plain=plain))

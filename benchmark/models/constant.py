@@ -63,11 +63,11 @@ class ConstantScores(nn.Module):
         self.register_buffer("logits", torch.ones(REGIONS))
 
     def fit(self, training: ClipDataset) -> None:
-        """Learns the frequency of each region from the labels of the training clips."""
-        self.fit_labels(torch.from_numpy(training.labels()).float())
+        """Learns the frequency of each region in what the training clips teach."""
+        self.fit_labels(torch.from_numpy(training.targets()))
 
     def fit_labels(self, muscles: Tensor) -> None:
-        """Learns the frequency of each region from ``muscles`` ``[clips, 20]`` (0 or 1).
+        """Learns the frequency of each region from ``muscles`` ``[clips, 20]`` (0 to 1).
 
         Frequencies are smoothed by half a clip each way, so that a region that is never or always
         active has a finite logit. Does nothing for the all-ones baseline.

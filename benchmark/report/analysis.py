@@ -40,7 +40,7 @@ def find_region(name: str) -> int:
     """
     wanted = normalise_name(name)
     muscles = load_muscles()
-    for kind in ("slug", "name", "aliases"):
+    for kind in ("slug", "name", "plain", "aliases"):
         found = []
         for muscle in muscles:
             value = getattr(muscle, kind)
@@ -274,13 +274,21 @@ def clips_to_explain(predictions: Predictions, region: int, count: int = 4) -> l
 
 
 def region_lists(
-    labels: Sequence[bool], scores: npt.NDArray[np.float32], threshold: float
+    labels: Sequence[bool],
+    scores: npt.NDArray[np.float32],
+    threshold: float,
+    *,
+    plain: bool = False,
 ) -> Mapping[str, list[tuple[str, float]]]:
-    """A clip's regions: ``right``, ``missed`` and ``extra``, each (name, score), highest first."""
+    """A clip's regions: ``right``, ``missed`` and ``extra``, each (name, score), highest first.
+
+    Args:
+        plain: call the regions as in a gym.
+    """
     lists: dict[str, list[tuple[str, float]]] = {"right": [], "missed": [], "extra": []}
     for muscle in sorted(load_muscles(), key=lambda muscle: -scores[muscle.index]):
         called, active = scores[muscle.index] >= threshold, labels[muscle.index]
         if called or active:
             kind = "right" if called and active else "missed" if active else "extra"
-            lists[kind].append((muscle.name, float(scores[muscle.index])))
+            lists[kind].append((muscle.called(plain), float(scores[muscle.index])))
     return lists

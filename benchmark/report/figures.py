@@ -38,6 +38,7 @@ class Material:
         predictions: its scores of all validation and test clips.
         region: the muscle region to explain, 0-19.
         region_rule: how that region was chosen, in words.
+        plain: call the regions as in a gym.
     """
 
     run_dir: Path
@@ -46,6 +47,12 @@ class Material:
     predictions: Predictions
     region: int
     region_rule: str
+    plain: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """What the 20 regions are called."""
+        return [muscle.called(self.plain) for muscle in load_muscles()]
 
     @property
     def half(self) -> str:
@@ -89,18 +96,21 @@ class Material:
             raise UserError(f"{self.record.model} sees no pictures; Grad-CAM explains those")
         chosen = analysis.clips_to_explain(self.scored, self.region)
         if not chosen:
-            name = load_muscles()[self.region].name
+            name = self.names[self.region]
             raise UserError(f"no scored clip has the region {name}; choose another with --region")
         ids = [self.scored.clips[number].clip_id for number in chosen]
         return explain_clips(self.run_dir, self.data_dir, ids, self.region)
 
 
-def read_material(run_dir: Path, data_dir: Path, region: str | None = None) -> Material:
+def read_material(
+    run_dir: Path, data_dir: Path, region: str | None = None, *, plain: bool = False
+) -> Material:
     """Read a finished run.
 
     Args:
         region: the muscle region to explain; if not given, the one that is active in nearest to
             half of the clips.
+        plain: call the regions as in a gym.
 
     Raises:
         UserError: the run is not complete or damaged, or there is no such region.
@@ -115,22 +125,20 @@ def read_material(run_dir: Path, data_dir: Path, region: str | None = None) -> M
         half = analysis.scored_half(predictions)
         number = analysis.typical_region(analysis.of_half(predictions, half))
         rule = f"the one that is active in nearest to half of the {half} clips"
-    return Material(Path(run_dir), Path(data_dir), record, predictions, number, rule)
+    return Material(Path(run_dir), Path(data_dir), record, predictions, number, rule, plain)
 
 
 def results_table(material: Material) -> Table:
     """The run among all finished runs beside it that are about the same clips."""
-    tables = make_tables(with_dropped(read_runs(material.run_dir.resolve().parent)))
+    runs = with_dropped(read_runs(material.run_dir.resolve().parent))
+    tables = make_tables(runs, plain=material.plain)
     name = material.record.run
     return next(table for table in tables if name in [run.run for run in table.runs])
 
 
 def regions_figure(material: Material) -> Figure:
     """Average precision of each region, known against new."""
-    return plots.region_bars(
-        [muscle.name for muscle in load_muscles()],
-        material.regions,
-    )
+    return plots.region_bars(material.names, material.regions)
 
 
 def calibration_figure(material: Material) -> Figure:
@@ -179,7 +187,7 @@ def gradcam_figure(material: Material) -> Figure:
     rows: list[Sequence[npt.NDArray[np.uint8]]] = []
     captions, notes = [], []
     numbers = {clip.clip_id: number for number, clip in enumerate(material.scored.clips)}
-    name = load_muscles()[material.region].name
+    name = material.names[material.region]
     for explanation in material.explanations:
         clip = explanation.clip
         scores = material.scored.scores[numbers[clip.clip_id]]
@@ -188,7 +196,9 @@ def gradcam_figure(material: Material) -> Figure:
         score = scores[material.region]
         activity = clip.activity.replace("_", " ")
         captions.append(f"{activity} ({kind}): {name} {100 * score:.0f} %")
-        lists = analysis.region_lists(clip.muscles, scores, material.record.threshold)
+        lists = analysis.region_lists(
+            clip.muscles, scores, material.record.threshold, plain=material.plain
+        )
         lines = [
             f"{kind}: {', '.join(region for region, _ in members) or 'none'}"
             for kind, members in lists.items()

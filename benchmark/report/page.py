@@ -8,7 +8,7 @@ missing says so in its place.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,11 +22,12 @@ from benchmark.report.figures import Material
 from benchmark.report.pictures import clip_strips, strip
 from benchmark.report.templates import render, words
 from benchmark.settings import Settings, SettingValue
-from musclemap_data.catalog import is_synthetic, load_muscles
-from musclemap_data.draw.body_map import body_map_svg
+from musclemap_data.catalog import is_synthetic, load_activities, load_muscles
+from musclemap_data.draw.body_map import LABEL_FROM, body_map_svg
 from musclemap_data.draw.colours import Picture
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
+from musclemap_data.labels import WEAK_BELOW, source_agreement, weak_regions
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.shards import read_dataset_info
 
@@ -37,7 +38,14 @@ Found = dict[str, object]
 """What stands in a section, by the names that its macro in ``sections.html`` uses."""
 
 
-def write_report(run_dir: Path, data_dir: Path, out: Path, *, region: str | None = None) -> Path:
+def write_report(
+    run_dir: Path,
+    data_dir: Path,
+    out: Path,
+    *,
+    region: str | None = None,
+    plain: bool = False,
+) -> Path:
     """Write the report of a finished run (atomically).
 
     Args:
@@ -45,6 +53,7 @@ def write_report(run_dir: Path, data_dir: Path, out: Path, *, region: str | None
         out: the HTML file.
         region: the muscle region that Grad-CAM explains; if not given, one is chosen by a rule
             that stands in the report.
+        plain: call the regions as in a gym.
 
     Returns:
         ``out``.
@@ -56,7 +65,7 @@ def write_report(run_dir: Path, data_dir: Path, out: Path, *, region: str | None
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{out} ends in {out.suffix or 'nothing'}; the report is an .html file")
-    page = format_report(figures.read_material(run_dir, data_dir, region))
+    page = format_report(figures.read_material(run_dir, data_dir, region, plain=plain))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)
     return out
@@ -91,19 +100,25 @@ def _results(material: Material) -> Found:
 
 def _regions(material: Material) -> Found:
     scores = {name: regions for name, (_, regions) in material.regions.items()}
-    header = ["muscle region"]
+    ours = {clip.activity for clip in material.scored.clips} <= set(load_activities())
+    weak = weak_regions() if ours else ()
+    header = ["muscle region", *(["sources agree, kappa"] if ours else [])]
     for name in scores:
         header += [f"{name}: AP in %", "chance in %", "p", "active in clips"]
     rows = []
     for muscle in load_muscles():
-        line = [muscle.name]
+        line = [muscle.called(material.plain) + (" ?" if muscle in weak else "")]
+        if ours:
+            kappa = source_agreement()[muscle.slug]
+            line.append(NOT_THERE if kappa is None else f"{kappa:.2f}")
         for each in scores.values():
             line += [percent(each.average_precision[muscle.index])]
             line += [percent(each.chance[muscle.index]), p_value(each.p[muscle.index])]
             line += [f"{each.positives[muscle.index]} of {each.clips}"]
         rows.append(line)
     svg = plots.to_svg(figures.regions_figure(material), "Average precision of each muscle region")
-    return {"svg": svg, "header": header, "rows": rows}
+    called = [muscle.called(material.plain) for muscle in weak]
+    return {"svg": svg, "header": header, "rows": rows, "weak": called, "kappa": WEAK_BELOW}
 
 
 def _activities(material: Material) -> Found:
@@ -174,11 +189,12 @@ def _clips(material: Material) -> Found:
         "groups": {
             heading: [
                 {
-                    **_card(material, number, "ranked"),
+                    **_card(material, number, "ranked", place.grades if place else None),
                     "ranking": ranking[number],
-                    "strips": _strips(places.get(material.scored.clips[number].clip_id)),
+                    "strips": _strips(place),
                 }
                 for number in members[:shown]
+                for place in [places.get(material.scored.clips[number].clip_id)]
             ]
             for heading, members in groups.items()
         },
@@ -204,19 +220,36 @@ def _places(material: Material) -> tuple[dict[str, Clip], str]:
     return found, ""
 
 
-def _card(material: Material, number: int, place: str) -> Found:
-    """What is said of every shown clip; ``place`` keeps the ids of its body maps apart."""
+def _card(material: Material, number: int, place: str, grades: Sequence[float] | None) -> Found:
+    """What is said of every shown clip.
+
+    Args:
+        place: keeps the ids of its body maps apart.
+        grades: shades of the label; two without them.
+    """
     clip, scores = material.scored.clips[number], material.scored.scores[number]
-    maps = {}
-    for what, values in (("label", np.array(clip.muscles, float)), ("predicted", scores)):
-        prefix = f"{place}-{number}-{what}-"
-        maps[what] = body_map_svg(values.tolist(), labels=False, legend=False, id_prefix=prefix)
+    maps = {
+        what: body_map_svg(
+            values,
+            labels=False,
+            legend=False,
+            id_prefix=f"{place}-{number}-{what}-",
+            label_from=limit,
+            plain=material.plain,
+        )
+        for what, values, limit in (
+            ("label", grades or np.array(clip.muscles, float), None),
+            ("predicted", scores, LABEL_FROM),
+        )
+    }
     return {
         "activity": words(clip.activity),
         "kind": "new" if clip.split.endswith("_new") else "known",
         "clip_id": clip.clip_id,
         "maps": maps,
-        "lists": analysis.region_lists(clip.muscles, scores, material.record.threshold),
+        "lists": analysis.region_lists(
+            clip.muscles, scores, material.record.threshold, plain=material.plain
+        ),
     }
 
 
@@ -249,7 +282,7 @@ def _gradcam(material: Material) -> Found:
         places, heated = figures.shown_frames(each)
         cards.append(
             {
-                **_card(material, number, "explained"),
+                **_card(material, number, "explained", each.clip.grades),
                 "score": material.scored.scores[number, material.region],
                 "frames": strip(list(each.frames[places])),
                 "heat": strip(heated),
@@ -258,7 +291,7 @@ def _gradcam(material: Material) -> Found:
                 "is_zero": not each.heat.any(),
             }
         )
-    name = load_muscles()[material.region].name
+    name = material.names[material.region]
     return {"region": name, "region_rule": material.region_rule, "cards": cards}
 
 

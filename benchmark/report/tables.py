@@ -14,9 +14,10 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from benchmark.cells import aligned, interval, p_value, percent
 from benchmark.chance import SIGNIFICANT
@@ -62,19 +63,22 @@ class Table:
     runs: Sequence[RunRecord]
 
 
-def make_tables(runs: Sequence[RunRecord]) -> list[Table]:
+def make_tables(runs: Sequence[RunRecord], *, plain: bool = False) -> list[Table]:
     """The comparison: mAP in percent, its 95% interval, its chance level, its p.
 
     Runs on different clips are not comparable and get tables of their own.
+
+    Args:
+        plain: call the regions as in a gym.
     """
     by_data: dict[tuple[str, int | None, str | None], list[RunRecord]] = {}
     for run in runs:
         experiment = (run.data.clips_id, run.data.folds, run.data.protocol)
         by_data.setdefault(experiment, []).append(run)
-    return [_one_table(group) for group in by_data.values()]
+    return [_one_table(group, plain) for group in by_data.values()]
 
 
-def _one_table(runs: Sequence[RunRecord]) -> Table:
+def _one_table(runs: Sequence[RunRecord], plain: bool) -> Table:
     shared, labels = _labels(runs)
     groups: dict[str, list[RunRecord]] = {}
     for run, label in zip(runs, labels, strict=True):
@@ -93,7 +97,8 @@ def _one_table(runs: Sequence[RunRecord]) -> Table:
     facts = fold_facts(runs) if data.folds else split_facts(runs[0])
     header = [*FIXED_COLUMNS, *COLUMNS.values()]
     references = reference_rows(runs)
-    return Table(title, shared, header, rows, references, facts, _notes(runs, references), runs)
+    on_labels = _notes_on_labels(runs, plain) if references else []
+    return Table(title, shared, header, rows, references, facts, _notes(runs, on_labels), runs)
 
 
 def _labels(runs: Sequence[RunRecord]) -> tuple[str, list[str]]:
@@ -118,14 +123,14 @@ def _setting(name: str, value: SettingValue) -> str:
     return f"preset {value}" if name == "preset" else f"{name}={value}"
 
 
-def _notes(runs: Sequence[RunRecord], references: Sequence[Sequence[str]]) -> list[str]:
+def _notes(runs: Sequence[RunRecord], on_labels: Sequence[str]) -> list[str]:
     devices = sorted({run.machine.device for run in runs})
     notes = [
         "Chance: what the same scores get when the label sets are dealt anew to the activities; "
         "mean and 95th percentile. With few activities it is high, and so is any mAP.",
         f"{SURE} p < {SIGNIFICANT} in every run of the row; p: share of the deals that score at "
         "least as high (the largest of the runs).",
-        *(_notes_on_labels(runs) if references else []),
+        *on_labels,
         f"GMACs: 10^9 multiply-adds of one view. clips/s: scoring, all views, on "
         f"{', '.join(devices)}.",
     ]
@@ -155,8 +160,8 @@ _TWINS = (
 )
 
 
-def _notes_on_labels(runs: Sequence[RunRecord]) -> list[str]:
-    weak = ", ".join(muscle.name for muscle in weak_regions())
+def _notes_on_labels(runs: Sequence[RunRecord], plain: bool) -> list[str]:
+    weak = ", ".join(muscle.called(plain) for muscle in weak_regions())
     notes = [
         "[...]: not a model but an opinion on the labels, told the activity and scored like a "
         "model. The rules made the labels: a model above the pooled sources has learned our rules, "
@@ -172,9 +177,9 @@ def _notes_on_labels(runs: Sequence[RunRecord]) -> list[str]:
     return notes
 
 
-def format_table(runs: Sequence[RunRecord]) -> str:
+def format_table(runs: Sequence[RunRecord], *, plain: bool = False) -> str:
     """:func:`make_tables` as plain text for a terminal."""
-    return "\n\n".join(map(_as_text, make_tables(runs)))
+    return "\n\n".join(map(_as_text, make_tables(runs, plain=plain)))
 
 
 def _as_text(table: Table) -> str:
@@ -189,30 +194,30 @@ def _as_text(table: Table) -> str:
     return "\n".join([*text, *table.notes])
 
 
-def format_markdown(runs: Sequence[RunRecord]) -> str:
+def format_markdown(runs: Sequence[RunRecord], *, plain: bool = False) -> str:
     """:func:`make_tables` as Markdown."""
 
     def row(line: Sequence[str]) -> str:
         return f"| {' | '.join(cell.strip().replace('|', '/') for cell in line)} |"
 
-    return render("results.md", tables=make_tables(runs), row=row)
+    return render("results.md", tables=make_tables(runs, plain=plain), row=row)
 
 
-def format_latex(runs: Sequence[RunRecord]) -> str:
+def format_latex(runs: Sequence[RunRecord], *, plain: bool = False) -> str:
     """:func:`make_tables` as LaTeX tabulars (package booktabs)."""
 
     def row(line: Sequence[str]) -> str:
         return " & ".join(_LATEX_ESCAPES.sub(r"\\\g<0>", cell.strip()) for cell in line) + r" \\"
 
-    return render("results.tex", tables=make_tables(runs), row=row)
+    return render("results.tex", tables=make_tables(runs, plain=plain), row=row)
 
 
 _LATEX_ESCAPES = re.compile(r"[&%$#_{}]")
 
 
-def format_html(runs: Sequence[RunRecord]) -> str:
+def format_html(runs: Sequence[RunRecord], *, plain: bool = False) -> str:
     """:func:`make_tables` with plots as one HTML page without scripts or outside resources."""
-    tables = [(table, _plot(table)) for table in make_tables(runs)]
+    tables = [(table, _plot(table)) for table in make_tables(runs, plain=plain)]
     return render("results.html", tables=tables)
 
 
@@ -232,7 +237,7 @@ def _plot(table: Table) -> str:
     return plots.to_svg(figure, f"mAP of each run with its 95% interval: {table.title}")
 
 
-def format_csv(runs: Sequence[RunRecord]) -> str:
+def format_csv(runs: Sequence[RunRecord], *, plain: bool = False) -> str:
     """One line a run and split, all numbers as shares (not percent), empty where undefined."""
     numbers = (
         "clips", "planned", "coverage", "videos", "activities", "regions", "trivial_regions", "map",
@@ -278,7 +283,13 @@ def _flat(measured: Measured | None) -> tuple[float | None, float | None, float 
     return measured.value, measured.excess, measured.chance.p if measured.chance else None
 
 
-FORMATS: dict[str, Callable[[Sequence[RunRecord]], str]] = {
+class Format(Protocol):
+    """Writes the results of runs; ``plain``: calls the regions as in a gym."""
+
+    def __call__(self, runs: Sequence[RunRecord], *, plain: bool = False) -> str: ...
+
+
+FORMATS: dict[str, Format] = {
     "txt": format_table,
     "csv": format_csv,
     "md": format_markdown,
@@ -288,8 +299,11 @@ FORMATS: dict[str, Callable[[Sequence[RunRecord]], str]] = {
 """File ending -> how to write the results of runs."""
 
 
-def write_table(path: Path, runs: Sequence[RunRecord]) -> None:
+def write_table(path: Path, runs: Sequence[RunRecord], *, plain: bool = False) -> None:
     """Write the results of runs in the format that the file's ending names.
+
+    Args:
+        plain: call the regions as in a gym.
 
     Raises:
         UserError: the ending is not one of ``FORMATS``, or the file cannot be written.
@@ -300,7 +314,7 @@ def write_table(path: Path, runs: Sequence[RunRecord]) -> None:
         raise UserError(f"{path} ends in {path.suffix or 'nothing'}; it must end in {endings}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, FORMATS[kind](runs))
+        write_text(path, FORMATS[kind](runs, plain=plain))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
 

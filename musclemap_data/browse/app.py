@@ -31,7 +31,7 @@ from musclemap_data.browse.clip_index import (
     LiveIndex,
     parse_filters,
 )
-from musclemap_data.catalog import NEW_SPLITS, SPLITS, is_synthetic, load_muscles
+from musclemap_data.catalog import GRADE_NAMES, NEW_SPLITS, SPLITS, is_synthetic, load_muscles
 from musclemap_data.draw.body_map import body_map_svg
 from musclemap_data.errors import NEXT_STEP, UserError
 from musclemap_data.local_web import error_answer, guarded
@@ -212,6 +212,7 @@ def _describe_dataset(data_dir: Path, index: ClipIndex) -> dict[str, object]:
         "seconds": round(sum(clip.seconds for clip in index.clips), 1),
         "splits": SPLITS,
         "regions": [{"slug": m.slug, "name": m.name} for m in load_muscles()],
+        "grade_names": {f"{grade:g}": name for grade, name in GRADE_NAMES.items()},
         "activities": {
             slug: {"name": activity.name, "new": slug in new, "family": activity.family}
             for slug, activity in index.activities.items()
@@ -252,9 +253,11 @@ def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> di
         for name in ("video_id", "url", "start_s", "end_s", "frames", "height", "width", "fps")
         + ("muscles", "attempts")
     }
+    if activity and activity.muscles == tuple(clip.muscles):
+        details["grades"] = activity.grades
     details["timings"] = json.loads(clip.timings) if clip.timings else {}
     details["label"] = (
-        {name: value for name, value in asdict(activity).items() if name != "muscles"}
+        {n: value for n, value in asdict(activity).items() if n not in ("muscles", "grades")}
         if activity
         else None
     )

@@ -5,13 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from musclemap_data.commands.shared import EXIT_SOME_FAILED, LOOK, AsJson, examples
+from musclemap_data.commands.shared import (
+    EXIT_SOME_FAILED,
+    LOOK,
+    AsJson,
+    Names,
+    NamesOption,
+    examples,
+)
 
 if TYPE_CHECKING:
     from musclemap_data.catalog import Muscle
@@ -23,18 +29,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     rich_help_panel=LOOK,
 )
-
-
-class Names(StrEnum):
-    """Which names of the regions are printed."""
-
-    CANONICAL = "canonical"
-    PLAIN = "plain"
-
-
-NamesOption = Annotated[
-    Names, typer.Option("--names", help="Canonical names of the regions, or those used in a gym.")
-]
 
 
 @app.command(
@@ -55,7 +49,6 @@ def show(
     import difflib
 
     from musclemap_data.catalog import (
-        GRADES,
         activity_names,
         load_activities,
         normalise_name,
@@ -74,7 +67,8 @@ def show(
         raise UserError(f"there is no activity {activity!r}; {hint}docs/activities.md lists all")
     found = activities[slug]
     if svg is not None:
-        picture = body_map_svg(found.grades, title=found.name, label_from=GRADES[1])
+        plain = names is Names.PLAIN
+        picture = body_map_svg(found.grades, title=found.name, plain=plain)
         write_text(svg, picture)
         typer.echo(f"written to {svg}", err=True)
     if not as_json:

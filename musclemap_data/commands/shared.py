@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")
 Processes = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also try again what failed for good before.")
+]
+
+
+class Names(StrEnum):
+    """Which names of the regions are printed."""
+
+    CANONICAL = "canonical"
+    PLAIN = "plain"
+
+
+NamesOption = Annotated[
+    Names, typer.Option("--names", help="Canonical names of the regions, or those used in a gym.")
 ]
 
 

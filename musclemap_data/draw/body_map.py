@@ -44,7 +44,7 @@ LEGEND_HEIGHT = 60.0
 TITLE_HEIGHT = 30.0
 LABEL_SPACING = 17.0
 LABEL_FROM = 0.5
-"""Regions of at least this value get a text label and a dark edge."""
+"""Regions of at least this value get a text label and a dark edge; of grades, all above none."""
 
 Values = Mapping[str, float] | Sequence[float] | npt.NDArray[Any]
 
@@ -74,6 +74,13 @@ def region_values(values: Values) -> dict[str, float]:
     return found
 
 
+def label_limit(found: Mapping[str, float], label_from: float | None) -> float:
+    """From which value on a region counts as active, where nobody said so."""
+    if label_from is not None:
+        return label_from
+    return GRADES[1] if set(found.values()) <= set(GRADES) else LABEL_FROM
+
+
 # -- SVG ----------------------------------------------------------------------------------------
 
 
@@ -84,7 +91,8 @@ def body_map_svg(
     labels: bool = True,
     legend: bool = True,
     id_prefix: str = "",
-    label_from: float = LABEL_FROM,
+    label_from: float | None = None,
+    plain: bool = False,
 ) -> str:
     """The body map as SVG text, complete in itself.
 
@@ -100,12 +108,15 @@ def body_map_svg(
         legend: show the colour scale below.
         id_prefix: put before every id; needed where one HTML page holds several maps.
         label_from: a model's threshold: from this value on a region has a dark edge and a label.
+            If not given: every grade above none, or ``LABEL_FROM`` of other values.
+        plain: call the regions as in a gym.
 
     Raises:
         ValueError: see ``region_values``.
     """
     found = region_values(values)
-    names = {muscle.slug: muscle.name for muscle in load_muscles()}
+    label_from = label_limit(found, label_from)
+    names = {muscle.slug: muscle.called(plain) for muscle in load_muscles()}
     binary = set(found.values()) <= {0.0, 1.0}
     margin = LABEL_MARGIN if labels else 0.0
     top = TITLE_HEIGHT if title else 0.0
@@ -141,7 +152,7 @@ def body_map_svg(
             f'<path fill="none" stroke="{BODY_EDGE}" d="{_path_data(lines, closed=False)}"/></g>',
         ]
     if labels:
-        parts += _labels(found, label_from)
+        parts += _labels(found, label_from, plain)
     if legend:
         parts += _legend(found, id_prefix, label_from)
     parts.append("</svg>")
@@ -212,7 +223,9 @@ class Label:
     line: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
 
-def place_labels(values: Values, label_from: float = LABEL_FROM) -> list[Label]:
+def place_labels(
+    values: Values, label_from: float | None = None, *, plain: bool = False
+) -> list[Label]:
     """Labels of the regions of value ``label_from`` and more, none over another.
 
     Regions of the front view stand on the left, the others on the right.
@@ -221,7 +234,8 @@ def place_labels(values: Values, label_from: float = LABEL_FROM) -> list[Label]:
         ValueError: see ``region_values``.
     """
     found = region_values(values)
-    names = {muscle.slug: muscle.name for muscle in load_muscles()}
+    label_from = label_limit(found, label_from)
+    names = {muscle.slug: muscle.called(plain) for muscle in load_muscles()}
     binary = set(found.values()) <= {0.0, 1.0}
     labels = []
     for view, sign in (("front", -1.0), ("back", 1.0)):
@@ -242,14 +256,14 @@ def place_labels(values: Values, label_from: float = LABEL_FROM) -> list[Label]:
     return labels
 
 
-def _labels(found: Mapping[str, float], label_from: float) -> list[str]:
+def _labels(found: Mapping[str, float], label_from: float, plain: bool) -> list[str]:
     """The views' names, and the labels of :func:`place_labels`."""
     parts = [
         f'<text x="{CENTRES[view]:g}" y="{HEIGHT + 8:g}" font-size="13" fill="{BODY_EDGE}" '
         f'text-anchor="middle">{view}</text>'
         for view in VIEWS
     ]
-    for label in place_labels(found, label_from):
+    for label in place_labels(found, label_from, plain=plain):
         (near, text_y), (far, _), (x, y) = label.line
         parts.append(
             f'<path d="M{near:g} {text_y:.1f}L{far:g} {text_y:.1f}L{x:.1f} {y:.1f}" '
@@ -325,8 +339,6 @@ def _legend(found: Mapping[str, float], id_prefix: str, label_from: float) -> li
 def activity_pictures(activities: Mapping[str, Activity]) -> dict[str, str]:
     """File name -> SVG text of the small picture of each activity."""
     return {
-        f"{slug}.svg": body_map_svg(
-            activity.grades, labels=False, legend=False, label_from=GRADES[1]
-        )
+        f"{slug}.svg": body_map_svg(activity.grades, labels=False, legend=False)
         for slug, activity in activities.items()
     }

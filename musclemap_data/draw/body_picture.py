@@ -11,10 +11,10 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from musclemap_data.draw.body_map import (
-    LABEL_FROM,
     LABEL_MARGIN,
     TITLE_HEIGHT,
     Values,
+    label_limit,
     place_labels,
     region_values,
 )
@@ -50,7 +50,7 @@ def body_map_png(
     height_px: int = 480,
     *,
     background: str = "#ffffff",
-    label_from: float = LABEL_FROM,
+    label_from: float | None = None,
 ) -> Picture:
     """The two figures as a picture, ``uint8 [height_px, W, 3]`` RGB, without text.
 
@@ -58,7 +58,7 @@ def body_map_png(
         values: see ``region_values``.
         height_px: 16 or more.
         background: ``#rrggbb``.
-        label_from: regions of at least this value get a dark edge.
+        label_from: regions of at least this value get a dark edge; see ``body_map_svg``.
 
     Raises:
         ValueError: see ``region_values``, or a height under 16.
@@ -70,13 +70,13 @@ def body_map_png(
     figure = new_figure(width_px, height_px, background)
     axes = add_axes(figure, 0, 0, width_px, height_px, xlim=(0, WIDTH), ylim=(HEIGHT, 0))
     axes.set_axis_off()
-    _draw_bodies(axes, found, label_from, height_px / HEIGHT)
+    _draw_bodies(axes, found, label_limit(found, label_from), height_px / HEIGHT)
     return to_picture(figure)
 
 
 @rc_context(STYLE)
 def body_map_figure(
-    values: Values, *, title: str = "", label_from: float = LABEL_FROM, height_px: int = 900
+    values: Values, *, title: str = "", label_from: float | None = None, height_px: int = 900
 ) -> Picture:
     """The body map with title, names and a colour scale: what ``body_map_svg`` draws, as a picture.
 
@@ -92,6 +92,8 @@ def body_map_figure(
     Raises:
         ValueError: see ``region_values``.
     """
+    found = region_values(values)
+    label_from = label_limit(found, label_from)
     scale, width = height_px / HEIGHT, WIDTH + 2 * LABEL_MARGIN
     height = TITLE_HEIGHT + HEIGHT + _LEGEND_HEIGHT
     figure = new_figure(round(width * scale), round(height * scale))
@@ -100,7 +102,7 @@ def body_map_figure(
         xlim=(-LABEL_MARGIN, WIDTH + LABEL_MARGIN), ylim=(HEIGHT + _LEGEND_HEIGHT, -TITLE_HEIGHT),
     )  # fmt: skip
     axes.set_axis_off()
-    _draw_bodies(axes, region_values(values), label_from, scale)
+    _draw_bodies(axes, found, label_from, scale)
     axes.text(WIDTH / 2, -10, title, size=17 * scale, weight="bold", ha="center")
     for view in VIEWS:
         axes.text(CENTRES[view], HEIGHT + 8, view, size=12 * scale, color=BODY_EDGE, ha="center")

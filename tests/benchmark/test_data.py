@@ -18,12 +18,13 @@ from benchmark import data
 from benchmark.clips import read_clips
 from benchmark.data import ClipDataset, make_loader
 from benchmark.sampling import TrainingBatches, evaluation_batches, view_indices, view_starts
-from musclemap_data.catalog import SPLITS
+from musclemap_data.catalog import SPLITS, load_activities, load_table
 from musclemap_data.errors import UserError
-from musclemap_data.shards import Shard, shard_path, write_shard
+from musclemap_data.shards import Shard, shard_path, write_dataset_info, write_shard
 from tests.benchmark.conftest import BOUND_PX, jpeg, make_row, write_dataset
 
 ALL = ("rgb", "rgb_diff", "flow", "skeleton")
+SQUAT = load_activities()["squat"]
 
 
 @given(st.integers(1, 300), st.integers(1, 32), st.integers(1, 8), st.integers(1, 10))
@@ -411,3 +412,45 @@ def test_partial_and_empty_skeletons_stay_finite(kept):
     assert np.abs(result[..., :2]).max() < 30
     assert (result[:, :, hidden] == 0).all()
     assert (result[:, :, kept, 2] > 0).all()
+
+
+def squat_row(split: str, **changes) -> dict:
+    return make_row("a", "squat", split, frames=6) | {"muscles": SQUAT.muscles} | changes
+
+
+def test_grades_are_what_training_learns_where_they_are_asked_for(tmp_path, tiny):
+    data = write_dataset(tmp_path / "data", {s: [squat_row(s)] for s in ("train", "test_known")})
+    graded = tiny(target="grades")
+    training = ClipDataset(data, ["train"], ["skeleton"], graded, train=True)
+    assert training.clips[0].grades == SQUAT.grades
+    assert training[0]["muscles"].tolist() == pytest.approx(SQUAT.grades)
+    assert training.targets().tolist() == [pytest.approx(SQUAT.grades)]
+    labels = ClipDataset(data, ["train"], ["skeleton"], tiny(), train=True)
+    assert labels[0]["muscles"].tolist() == list(SQUAT.muscles)
+    testing = ClipDataset(data, ["test_known"], ["skeleton"], graded, train=False)
+    assert testing[0]["muscles"].tolist() == list(SQUAT.muscles)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        make_row("a", "hop", "train", frames=6),  # an activity of nobody's table
+        squat_row("train", muscles=[True] * 20),  # other labels for ours
+    ],
+)
+def test_a_clip_without_grades_stops_a_training_on_grades_and_nothing_else(tmp_path, tiny, row):
+    data = write_dataset(tmp_path / "data", {"train": [row]})
+    with pytest.raises(UserError, match=r"clip a .* has no grades.*target=labels"):
+        ClipDataset(data, ["train"], ["skeleton"], tiny(target="grades"), train=True)
+    dataset = ClipDataset(data, ["train"], ["skeleton"], tiny(), train=True)
+    assert dataset.clips[0].grades is None
+    assert dataset[0]["muscles"].tolist() == row["muscles"]
+
+
+def test_the_table_that_the_data_set_names_has_the_grades(tmp_path, tiny):
+    binary = load_table("open-1")["squat"].muscles
+    row = squat_row("train", muscles=binary)
+    data = write_dataset(tmp_path / "data", {"train": [row]})
+    write_dataset_info(data, {"name": "test", "splits": {}, "activities": "open-1"})
+    (clip,) = read_clips(data, ["train"])
+    assert clip.grades is None  # that table knows 0 and 1 alone

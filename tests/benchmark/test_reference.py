@@ -156,6 +156,8 @@ def test_the_table_shows_three_maps_a_rank_score_and_every_reference_line(perfec
     assert references.count("  strict labels") == len(OPINIONS)
     assert "not a model but an opinion" in table
     assert "Weak labels: neck and head, upper back, obliques" in table
+    plain = tables.format_table([replace(make_record(), scores=scores)], plain=True)
+    assert "inner thighs, outer thighs, ankles and feet, wrists" in plain
     older = replace(scores, references={})
     assert "opinion" not in table_of(older)
 

@@ -104,3 +104,9 @@ def test_unknown_presets_and_fields():
         Settings.from_json(json.dumps({"fusion": "yes"}))
     with pytest.raises(UserError, match="JSON object"):
         Settings.from_json("[]")
+
+
+def test_grades_are_a_target_of_the_loss_that_takes_them():
+    assert Settings.from_preset("tiny", target="grades").changes() == {"target": "grades"}
+    with pytest.raises(UserError, match="target=grades needs loss=bce, not asymmetric"):
+        Settings.from_preset("tiny", target="grades", loss="asymmetric")

@@ -32,8 +32,10 @@ export function showClip(content, clip, dataset, { back, go }) {
       el("section", { className: "panel origin" }, el("h2", {}, "Origin"), facts(clip)),
       clip.provenance && el("section", { className: "panel made" }, el("h2", {}, "How it was made"), provenance(clip.provenance, clip.timings))),
   );
-  showBodyMap(bodyMap, "clip", dataset.regions, clip.muscles.map(Number), (number) =>
-    `${dataset.regions[number].name}: ${clip.muscles[number] ? "active" : "not active"}`);
+  // Three shades where the activity table has grades for these very labels.
+  const values = clip.grades ?? clip.muscles.map(Number);
+  const told = (number) => clip.grades ? dataset.grade_names[clip.grades[number]] : clip.muscles[number] ? "active" : "not active";
+  showBodyMap(bodyMap, "clip", dataset.regions, values, (number) => `${dataset.regions[number].name}: ${told(number)}`);
   return {
     leave: () => player?.close(),
     onKey: (event) => {

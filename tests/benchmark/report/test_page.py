@@ -22,6 +22,7 @@ from benchmark.score import Predictions
 from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_activities
+from musclemap_data.draw.colours import region_colour
 from musclemap_data.draw.flow import flow_picture
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import HEIGHT, WIDTH, make_row, write_dataset
@@ -360,3 +361,36 @@ def test_format_report_is_one_html_page(tmp_path):
     page = format_report(read_material(run, data))
     assert page.startswith("<!doctype html>")
     assert page.count("<section") == page.count("</section>") == len(SECTIONS)
+
+
+def test_the_report_shades_labels_by_grade_and_marks_weak_regions(tmp_path):
+    activities = load_activities()
+    clips = {
+        split: [make_row(split, slug, split, frames=6) | {"muscles": activities[slug].muscles}]
+        for split, slug in (("train", "squat"), ("val_known", "squat"), ("val_new", "hollow_hold"),
+                            ("test_known", "squat"), ("test_new", "running"))
+    }  # fmt: skip
+    data = write_dataset(tmp_path / "data", clips)
+    settings = Settings.from_preset("tiny", workers=0, device="cpu")
+    Run(data, "random", settings, runs_dir=tmp_path / "runs", name="random").complete()
+    out = tmp_path / "report.html"
+    page = write_report(tmp_path / "runs" / "random", data, out).read_text()
+    labels = re.findall(r'<figure title="label: running">(.*?)</figure>', page, re.DOTALL)
+    assert labels
+    shades = {region_colour(grade) for grade in activities["running"].grades if grade}
+    assert len(shades) == 3
+    assert all(shade in labels[0] for shade in shades)
+    regions = section(page, "regions")
+    assert "Weak labels:" in regions and "<td>wrists ?</td><td>n/a</td>" in regions
+    assert "<td>gluteus</td><td>0.76</td>" in regions
+    assert "[eight sources pooled]" in section(page, "results")
+    plain = write_report(tmp_path / "runs" / "random", data, out, plain=True).read_text()
+    assert "<td>ankles and feet ?</td>" in section(plain, "regions")
+    assert "ankles and feet" in section(plain, "results")
+    assert "feet ankles" not in plain.split("<main>")[1]
+
+
+def test_regions_of_activities_that_are_not_ours_have_no_mark(tmp_path):
+    run, data = small_run(tmp_path)
+    regions = section(format_report(read_material(run, data)), "regions")
+    assert "Weak labels" not in regions and "kappa" not in regions and "?</td>" not in regions

@@ -25,7 +25,9 @@ from playwright.sync_api import expect
 from musclemap_data.browse import rows
 from musclemap_data.browse.app import create_app
 from musclemap_data.browse.clip_index import Filters, LiveIndex
+from musclemap_data.catalog import load_activities
 from musclemap_data.check.stats import dataset_stats
+from musclemap_data.draw.colours import ACTIVE_EDGE
 from musclemap_data.errors import UserError
 from musclemap_data.local_web import listen
 from musclemap_data.shards import Shard, shard_path, write_shard
@@ -450,3 +452,26 @@ def test_new_clips_appear_in_an_open_page(tmp_path, serve_data, chromium_page):
     write_dataset(data, plan=PLAN)
     expect(page.locator(".card")).to_have_count(6, timeout=20_000)
     assert log == []
+
+
+def test_a_clip_has_grades_where_its_labels_are_those_of_the_table(data, serve_data):
+    address = serve_data(data)
+    clip = get(address, "/api/clips/squat_01")
+    squat = load_activities()["squat"]
+    assert clip["grades"] == list(squat.grades)
+    assert [grade > 0 for grade in clip["grades"]] == clip["muscles"]
+    names = get(address, "/api/dataset")["grade_names"]
+    assert names == {"0": "none", "0.34": "stabiliser", "0.67": "synergist", "1": "prime mover"}
+    values = ",".join(f"{grade:g}" for grade in clip["grades"])
+    svg = ask(address, f"/api/body-map?name=clip&values={values}")[2].decode()
+    assert svg.count(f'stroke="{ACTIVE_EDGE}"') >= sum(squat.muscles)
+
+
+def test_a_clip_with_other_labels_has_no_grades(tmp_path, serve_data):
+    write_dataset(tmp_path / "tiny")
+    path = shard_path(tmp_path / "tiny", "train", 0)
+    with Shard(path) as shard:
+        changed = [{**shard.row(n), "muscles": [True] * 20} for n in range(len(shard))]
+    write_shard(path, changed)
+    clip = get(serve_data(tmp_path / "tiny"), "/api/clips/squat_01")
+    assert "grades" not in clip and clip["muscles"] == [True] * 20

@@ -198,3 +198,27 @@ def test_committed_pictures_are_what_the_table_gives() -> None:
         assert len(text) < 12_500
     document = (folder.parent / "activities.md").read_text(encoding="utf-8")
     assert set(re.findall(r'src="activities/([^"]+)"', document)) == set(pictures)
+
+
+def test_grades_have_three_shades_and_every_one_of_them_an_edge_and_a_name() -> None:
+    values = {"chest": 1.0, "triceps": 0.67, "obliques": 0.34}
+    root = ET.fromstring(body_map_svg(values))  # noqa: S314
+    paths = {p.get("data-region"): p for p in root.iterfind(".//{*}path") if p.get("data-region")}
+    fills = {paths[slug].get("fill") for slug in values}
+    assert len(fills) == 3 and INACTIVE_COLOUR not in fills
+    assert {paths[slug].get("stroke") for slug in values} == {ACTIVE_EDGE}
+    assert paths["biceps"].get("stroke") is None
+    texts = {text.text for text in root.iterfind(".//{*}text")}
+    assert {"chest prime mover", "triceps synergist", "obliques stabiliser"} <= texts
+    probabilities = ET.fromstring(body_map_svg({"chest": 0.9, "obliques": 0.34}))  # noqa: S314
+    texts = {text.text for text in probabilities.iterfind(".//{*}text")}
+    assert "chest 90%" in texts and not any("obliques" in (text or "") for text in texts)
+    # As pixels: a stabiliser has its dark edge there too.
+    stabiliser, unsure = (body_map_png({"obliques": value}) for value in (0.34, 0.35))
+    assert (stabiliser != unsure).any()
+
+
+def test_regions_may_be_called_as_in_a_gym() -> None:
+    svg = body_map_svg({"lower_abdominis": 1.0, "feet_ankles": 0.67}, plain=True)
+    assert "lower abs prime mover" in svg and "ankles and feet synergist" in svg
+    assert "lower abdominis" not in svg
