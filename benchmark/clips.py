@@ -112,6 +112,32 @@ def _activity_table(data_dir: Path) -> Mapping[str, Activity]:
     return table if {grade for each in table.values() for grade in each.grades} - {0, 1} else {}
 
 
+def of_quality(clips: Sequence[Clip], least: float) -> list[Clip]:
+    """The clips whose skeleton is of this quality, in [0, 1], or a better one; all for 0.
+
+    Raises:
+        UserError: clips whose skeleton was not judged, or that have none.
+    """
+    if not least:
+        return list(clips)
+    kept, unknown = [], []
+    for path, members in groupby(clips, key=lambda clip: clip.shard):
+        with Shard(path) as shard:
+            quality = shard.table(["skeleton_quality"])["skeleton_quality"].to_pylist()
+        for clip in members:
+            if quality[clip.row] is None:
+                unknown.append(clip)
+            elif quality[clip.row] >= least:
+                kept.append(clip)
+    if unknown:
+        raise UserError(
+            f"the skeletons of {len(unknown)} of {len(clips)} clips were not judged, the first is "
+            f"{unknown[0].address}. Make them anew: `musclemap extract-modalities --modalities "
+            "skeleton`; or leave out --min-skeleton-quality."
+        )
+    return kept
+
+
 class MissingModality(UserError):
     """Clips lack a modality that a model reads."""
 

@@ -212,6 +212,8 @@ class DataRecord:
         all_clips: in a fold, the fingerprint of the clips before they were dealt out.
         fold, folds: which fold, from 1, of how many; None without folds.
         protocol: how the activities were dealt to the folds; None without folds.
+        bad_skeletons: clips left out for ``Settings.min_skeleton_quality``; None where every
+            quality was taken.
     """
 
     name: str
@@ -221,6 +223,7 @@ class DataRecord:
     fold: int | None = None
     folds: int | None = None
     protocol: str | None = None
+    bad_skeletons: int | None = None
 
     @property
     def clips_id(self) -> str:

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from benchmark.checkpoint import save_weights
-from benchmark.clips import Clip, check_modalities, read_clips
+from benchmark.clips import Clip, check_modalities, of_quality, read_clips
 from benchmark.data import ClipDataset
 from benchmark.machine import Processes, choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS
@@ -188,7 +188,7 @@ class Run:
         return Path(self.runs_dir or Path(self.data) / "runs") / name
 
     @cached_property
-    def _all_clips(self) -> Sequence[Clip]:
+    def _listed(self) -> Sequence[Clip]:
         """The clips of all splits, as the data set splits them."""
         clips = read_clips(self.data, SPLITS, self.subset)
         missing = sorted(set(self.subset or ()) - {clip.clip_id for clip in clips})
@@ -201,6 +201,32 @@ class Run:
         return clips
 
     @cached_property
+    def _all_clips(self) -> Sequence[Clip]:
+        """Those of them that are trained or scored on, see ``Settings.min_skeleton_quality``."""
+        least = self.settings.min_skeleton_quality
+        kept = of_quality(self._listed, least)
+        if not kept and self._listed:
+            raise UserError(
+                f"no clip of {self.data} has a skeleton of quality {least:g}: give a lower "
+                "--min-skeleton-quality"
+            )
+        return kept
+
+    @property
+    def _bad_skeletons(self) -> int | None:
+        """How many clips are left out for the quality of their skeleton; None without a limit."""
+        if not self.settings.min_skeleton_quality:
+            return None
+        return len(self._listed) - len(self._all_clips)
+
+    @cached_property
+    def _kept(self) -> Collection[str] | None:
+        """The ids of the clips to read; None for all."""
+        if not self.settings.min_skeleton_quality:
+            return self.subset
+        return frozenset(clip.clip_id for clip in self._all_clips)
+
+    @cached_property
     def _assigned(self) -> Mapping[str, str] | None:
         """The split of each clip in this fold."""
         return None if self.fold is None else self.fold.assign(self._all_clips)
@@ -210,7 +236,7 @@ class Run:
         """The clips of this run, in its splits."""
         if self._assigned is None:
             return self._all_clips
-        return read_clips(self.data, SPLITS, self.subset, self._assigned)
+        return read_clips(self.data, SPLITS, self._kept, self._assigned)
 
     @cached_property
     def _info(self) -> Mapping[str, Any]:
@@ -223,7 +249,9 @@ class Run:
         name = self._info.get("name", Path(self.data).name)
         subset = self.subset is not None
         if self.fold is None:
-            return DataRecord(name, clips_fingerprint(self.clips), subset)
+            return DataRecord(
+                name, clips_fingerprint(self.clips), subset, bad_skeletons=self._bad_skeletons
+            )
         return DataRecord(
             name,
             clips_fingerprint(self.clips),
@@ -232,6 +260,7 @@ class Run:
             fold=self.fold.number,
             folds=self.fold.count,
             protocol=self.fold.protocol,
+            bad_skeletons=self._bad_skeletons,
         )
 
     @cached_property
@@ -286,7 +315,7 @@ class Run:
                 modalities(model),
                 settings,
                 train=splits == ("train",),
-                subset=self.subset,
+                subset=self._kept,
                 assigned=self._assigned,
             )
             for splits in (("train",), EVALUATION_SPLITS)

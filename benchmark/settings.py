@@ -75,6 +75,9 @@ class Settings:
     min_joint_score: float = _documented(
         0.3, "a joint scored lower is masked to x = y = score = 0 (usual for COCO-17 poses)"
     )
+    min_skeleton_quality: float = _documented(
+        0.0, "clips whose skeleton is of a lower quality are neither trained nor scored on (ours)"
+    )
 
     # Augmentation, in training only.
     crop_policy: Literal["jitter", "resized"] = _documented(
@@ -296,7 +299,8 @@ _LOWEST: dict[str, float] = {
     "weight_decay": 0, "clip_norm": 0, "checkpoint_every_steps": 0, "workers": 0, "threads": 0,
 }  # fmt: skip
 _SHARES = (
-    "min_joint_score", "resized_area_min", "flip", "erasing", "dropout", "drop_path", "ema",
+    "min_joint_score", "min_skeleton_quality", "resized_area_min", "flip", "erasing", "dropout",
+    "drop_path", "ema",
 )  # fmt: skip
 _ORDERED = (
     ("crop_size", "jitter_min"),

@@ -26,6 +26,14 @@ Changes = Annotated[
 Subset = Annotated[
     Path | None, typer.Option(help="Only the clips named in this file, one id a line.")
 ]
+MinSkeletonQuality = Annotated[
+    float | None,
+    typer.Option(
+        help="Neither train nor score on clips whose skeleton is of a lower quality, from 0 to 1 "
+        "(docs/pose.md): 0.4 leaves out the bad ones.",
+        metavar="QUALITY",
+    ),
+]
 Protocol = Annotated[
     str,
     typer.Option(
@@ -70,6 +78,7 @@ def benchmark(
     seed: Annotated[list[int] | None, typer.Option(help="Can be repeated.")] = None,
     change: Changes = None,
     subset: Subset = None,
+    min_skeleton_quality: MinSkeletonQuality = None,
     protocol: Protocol = "fixed",
     folds: Annotated[int, typer.Option(min=2, help="Folds of the protocols of folds.")] = 5,
     runs: RunsFolder = None,
@@ -102,6 +111,8 @@ def benchmark(
         typer.echo(f"preset {preset} (choose another with --preset)", err=True)
     names = listed(model)
     changes = [*(change or []), *([] if epochs is None else [f"epochs={epochs}"])]
+    if min_skeleton_quality is not None:
+        changes.append(f"min_skeleton_quality={min_skeleton_quality}")
     if pretrain_teacher:
         if model != "all" and "transm3e" not in names:
             raise UserError("--pretrain-teacher is for --model transm3e")
@@ -140,6 +151,13 @@ def benchmark(
             progress_bar=not as_json,
         )
     if processes.first:
+        left_out = [run.data.bad_skeletons for run in found.runs if run.data.bad_skeletons]
+        if left_out:
+            typer.echo(
+                f"{max(left_out)} clips were left out: their skeletons are below "
+                f"{settings.min_skeleton_quality:g} (look at them with `musclemap browse`)",
+                err=True,
+            )
         for name, why in found.skipped.items():
             typer.echo(f"SKIPPED {name}: {why}", err=True)
         records = [record.to_dict() for record in found.runs]

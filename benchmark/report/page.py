@@ -340,6 +340,8 @@ def _environment(material: Material) -> Found:
     ]
     if data.subset:
         rows.append(["subset", "only the clips of a list"])
+    if data.bad_skeletons is not None:
+        rows.append(["skeletons", f"{data.bad_skeletons} clips left out for their quality"])
     if data.folds:
         rows.append(["protocol", f"{data.protocol}, fold {data.fold} of {data.folds}"])
     try:

@@ -130,6 +130,34 @@ def test_subsets(dataset_dir, tiny, tmp_path):
         read_subset(tmp_path / "absent.txt")
 
 
+def test_clips_with_bad_skeletons_are_left_out_and_counted(tmp_path, tiny):
+    rows = {
+        split: [
+            {**make_row(f"{split}-{number}", "hop", split), "skeleton_quality": quality}
+            for number, quality in enumerate((0.2, 0.5, 0.9))
+        ]
+        for split in ("train", "test_known")
+    }
+    directory = write_dataset(tmp_path / "data", rows, planned={"test_known": 3})
+    runs = [
+        Run(directory, "toy", replace(tiny(), min_skeleton_quality=least)).complete()
+        for least in (0, 0.4, 0.7)
+    ]
+    assert [run.train_clips for run in runs] == [3, 2, 1]
+    scored = [run.scores.splits["test_known"] for run in runs]
+    assert [split.clips for split in scored] == [3, 2, 1]
+    assert [split.coverage for split in scored] == pytest.approx([1, 2 / 3, 1 / 3])
+    assert [run.data.bad_skeletons for run in runs] == [None, 2, 4]
+    assert len({run.data.fingerprint for run in runs}) == 3
+    with pytest.raises(UserError, match=r"no clip of .* of quality 0\.95"):
+        Run(directory, "toy", replace(tiny(), min_skeleton_quality=0.95)).complete()
+    rows["train"][0]["skeleton_quality"] = None
+    older = write_dataset(tmp_path / "older", rows)
+    assert Run(older, "toy", tiny()).complete().train_clips == 3
+    with pytest.raises(UserError, match=r"1 of 6 clips were not judged.*train-0"):
+        Run(older, "toy", replace(tiny(), min_skeleton_quality=0.1)).complete()
+
+
 def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
     rows = {
         "train": [make_row(f"t{number}", "hop", "train") for number in range(4)],
