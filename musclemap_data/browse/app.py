@@ -35,6 +35,7 @@ from musclemap_data.catalog import GRADE_NAMES, NEW_SPLITS, SPLITS, is_synthetic
 from musclemap_data.draw.body_map import body_map_svg
 from musclemap_data.errors import NEXT_STEP, UserError
 from musclemap_data.local_web import error_answer, guarded
+from musclemap_data.pose.quality import SkeletonQuality
 from musclemap_data.skeleton import BONES
 
 STATIC = Path(__file__).parent / "static"
@@ -248,7 +249,7 @@ def _card(clip: ListedClip, index: ClipIndex) -> dict[str, object]:
 def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> dict[str, object]:
     activity = index.activities.get(clip.activity)
     video = index.videos.get(clip.video_id)
-    details = _card(clip, index) | {
+    details: dict[str, Any] = _card(clip, index) | {
         name: getattr(clip, name)
         for name in ("video_id", "url", "start_s", "end_s", "frames", "height", "width", "fps")
         + ("muscles", "attempts")
@@ -274,6 +275,9 @@ def _details(clip: ListedClip, index: ClipIndex, cache: rows.PictureCache) -> di
             "pictures": {key: len(jpegs) for key, jpegs in found.items() if jpegs is not None},
             "panels": _panels(),
         }
+        if clip.skeleton_quality is not None:
+            notes = tuple(details["skeleton_notes"] or ())
+            details["skeleton_sentence"] = SkeletonQuality(clip.skeleton_quality, notes).sentence()
     return details
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_muscles, load_table
 from musclemap_data.errors import NEXT_STEP, Failure, FailureClass, UserError
 from musclemap_data.ledger import ClipRow, Ledger, VideoRow
+from musclemap_data.pose.quality import SkeletonClass, skeleton_class
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 STATES = ("built", "failed", "waiting")
@@ -28,7 +29,7 @@ REREAD_AFTER_S = 2.0
 
 _COLUMNS = (
     "clip_id", "video_id", "url", "activity", "split", "start_s", "end_s", "frames", "height",
-    "width", "fps", "muscles",
+    "width", "fps", "muscles", "skeleton_quality",
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class ListedClip:
         shard, row: where its row is; None unless built.
         version: changes when the shard's file does.
         frames, height, width, fps: None unless built.
+        skeleton_quality: from 0 to 1; None unless built with a skeleton that was judged.
         failure: of a failed clip, or of its video.
         attempts, timings: from the ledger: tries, and JSON of stage -> seconds.
     """
@@ -62,6 +64,7 @@ class ListedClip:
     height: int | None = None
     width: int | None = None
     fps: float | None = None
+    skeleton_quality: float | None = None
     failure: Failure | None = None
     attempts: int | None = None
     timings: str | None = None
@@ -70,6 +73,11 @@ class ListedClip:
     def seconds(self) -> float:
         """Length of a built clip in seconds, else 0."""
         return self.frames / self.fps if self.frames and self.fps else 0.0
+
+    @property
+    def skeleton(self) -> str:
+        """How far its skeleton can be believed: good, doubtful or bad; empty where not judged."""
+        return "" if self.skeleton_quality is None else skeleton_class(self.skeleton_quality)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class Filters:
     region: str = ""
     state: str = ""
     failure: str = ""
+    skeleton: str = ""
     text: str = ""
 
 
@@ -113,6 +122,7 @@ class ClipIndex:
             "activity": _texts(clip.activity for clip in self.clips),
             "state": _texts(clip.state for clip in self.clips),
             "failure": _texts(c.failure.failure_class if c.failure else "" for c in self.clips),
+            "skeleton": _texts(clip.skeleton for clip in self.clips),
         }
         self._muscles = np.array([clip.muscles for clip in self.clips], bool).reshape(
             -1, len(load_muscles())
@@ -137,7 +147,7 @@ class ClipIndex:
         """How many clips each value of a filter would give, the other filters being as they are."""
         masks = self._masks(filters)
         found: dict[str, dict[str, int]] = {}
-        for name in ("split", "activity", "region", "state", "failure"):
+        for name in ("split", "activity", "region", "state", "failure", "skeleton"):
             chosen = np.ones(len(self.clips), bool)
             for other, mask in masks.items():
                 if other != name:
@@ -200,7 +210,7 @@ class ClipIndex:
     def _masks(self, filters: Filters) -> dict[str, npt.NDArray[np.bool_]]:
         masks = {
             name: self._values[name] == value
-            for name in ("split", "activity", "state", "failure")
+            for name in ("split", "activity", "state", "failure", "skeleton")
             if (value := getattr(filters, name))
         }
         if filters.region:
@@ -374,6 +384,7 @@ def parse_filters(query: Mapping[str, str], index: ClipIndex) -> Filters:
         "region": [muscle.slug for muscle in load_muscles()],
         "state": STATES,
         "failure": list(FailureClass),
+        "skeleton": list(SkeletonClass),
     }
     values = {field.name: query.get(field.name, "") for field in fields(Filters)}
     for name, choices in allowed.items():

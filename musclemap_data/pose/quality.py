@@ -39,6 +39,8 @@ STILL_LEVELS, MOST_LEVELS = 8.0, 40.0
 """Grey levels: smaller changes of a cell are noise, larger ones count no more."""
 ENOUGH_MOVES = 0.02
 """Where less of the picture moves, nothing is said of where it does."""
+MOVING_SHARE = 0.25
+"""Nor where that is so in a smaller share of the frames."""
 LIMB_SHARE = 0.12
 """Thickness of a limb, of the body's size."""
 _BODY = slice(5, 17)  # shoulders to ankles: the joints of the face hardly matter
@@ -277,7 +279,9 @@ def _measure(parts: list[_Part]) -> dict[str, float]:
     size = max(1.0, float(np.median(np.hypot(box[:, 0], box[:, 1]))))
     hips, shoulders = here[:, 11:13].mean(axis=1), here[:, 5:7].mean(axis=1)
     trunk = float(np.median(_length(hips - shoulders))) / size
-    best = np.maximum(score[found][:, 5::2], score[found][:, 6::2])
+    # Of each pair the better seen joint: in a side view the other is hidden by the body.
+    known = np.where(inside, score, np.nan)[found][:, _BODY].reshape(-1, 6, 2)
+    best = np.fmax(known[..., 0], known[..., 1])
     limbs = np.stack([_length(here[:, a] - here[:, b]) for a, b in LIMBS], axis=1)
     middle = np.median(limbs, axis=0)
     spread = np.median(np.abs(limbs - middle), axis=0) / np.maximum(middle, 1e-3)
@@ -290,16 +294,17 @@ def _measure(parts: list[_Part]) -> dict[str, float]:
     usual = np.nanmedian(body_colour[:, seen], axis=0)
     off_colour = np.abs(body_colour[:, seen] - usual).mean(axis=-1)
     within = np.concatenate([part.within for part in parts])
+    enough = len(within) >= MOVING_SHARE * follows.sum() > 0
     return {
         "out-of-view": 1 - float((inside[:, _BODY] & found[:, None]).mean()),
-        "unsure": 1 - float(best.mean()),
+        "unsure": 1 - float(np.nanmean(best)) if np.isfinite(best).any() else float("nan"),
         "jumps": _mean(hip_step > JUMP),
         "trembling": _mean(_length(bend) / size),
         "limbs": float(spread.mean()),
         "trunk": 1 - trunk,
         "sides": _mean(changed_sides(xy[:-1][follows[1:]], xy[1:][follows[1:]]).any(axis=1)),
         "colours": float(np.nanmean(off_colour)) if seen.any() else float("nan"),
-        "elsewhere": 1 - float(np.median(within)) if len(within) > 3 else float("nan"),
+        "elsewhere": 1 - float(np.median(within)) if enough else float("nan"),
     }
 
 

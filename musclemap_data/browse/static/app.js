@@ -5,7 +5,7 @@ import { clickedRegion, clipAddress, duration, el, getJson, plural, showBodyMap,
 import { showStatistics } from "./statistics.js";
 
 const PAGE_SIZE = 48;
-const FILTERS = ["text", "split", "activity", "region", "state", "failure"];
+const FILTERS = ["text", "split", "activity", "region", "state", "failure", "skeleton"];
 const POLL_MS = 5000;
 
 const content = document.getElementById("content");
@@ -112,6 +112,7 @@ function fillFilters(filters, list) {
     region: dataset.regions.map(({ slug, name }) => [slug, name]),
     state: ["built", "failed", "waiting"].map((state) => [state, state]),
     failure: Object.keys(dataset.failures).map((kind) => [kind, words(kind.replaceAll("-", "_"))]),
+    skeleton: ["good", "doubtful", "bad"].map((quality) => [quality, quality]),
   };
   for (const [name, values] of Object.entries(groups)) {
     const select = form.elements[name];
@@ -124,7 +125,7 @@ function fillFilters(filters, list) {
           el("option", { value }, `${label} · ${(options[name][value] ?? 0).toLocaleString("en")}`)),
     );
     select.value = chosen;
-    select.closest(".field").hidden = name === "failure" && select.options.length === 1;
+    select.closest(".field").hidden = ["failure", "skeleton"].includes(name) && select.options.length === 1;
     select.classList.toggle("chosen", Boolean(chosen));
   }
   const text = form.elements.text;

@@ -78,6 +78,7 @@ function facts(clip) {
     ["Attempts", clip.attempts],
     ["Row", clip.shard && el("code", {}, `${clip.shard} row ${clip.row}`)],
     ["SHA-256 of the video", clip.source_sha256 && el("code", { className: "hash" }, clip.source_sha256)],
+    ["Skeleton", clip.skeleton_sentence],
     ["Flow beyond the bound", clip.flow_clipped_share != null && `${(clip.flow_clipped_share * 100).toFixed(3)}% of ±${clip.flow_bound_px} px`],
   ];
   return el("dl", {}, entries.filter(([, value]) => value != null && value !== false && value !== "")

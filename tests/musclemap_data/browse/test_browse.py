@@ -104,6 +104,29 @@ def test_filters_choose_clips_and_count_what_the_others_leave(data, serve_data):
     assert options["state"] == {"built": 2}
 
 
+def test_skeletons_are_filtered_by_their_class_and_said_in_words(tmp_path, serve_data):
+    data = tmp_path / "judged"
+    (data / "shards").mkdir(parents=True)
+    qualities = {"fine": 0.95, "older": None, "so_so": 0.5, "wrong": 0.1}
+    rows = [
+        {
+            **clip_row(name, name, "squat", "train", 0),
+            "skeleton_quality": quality,
+            "skeleton_notes": ["jumps"] if name == "wrong" else [],
+        }
+        for name, quality in qualities.items()
+    ]
+    write_shard(shard_path(data, "train", 0), rows)
+    address = serve_data(data)
+    assert get(address, "/api/clips")["options"]["skeleton"] == {"good": 1, "doubtful": 1, "bad": 1}
+    assert listed(address, "skeleton=bad") == ["wrong"]
+    assert listed(address, "skeleton=good") == ["fine"]
+    sentence = get(address, "/api/clips/wrong")["skeleton_sentence"]
+    assert sentence == "The skeleton is bad (quality 0.10): the hips jump."
+    assert "skeleton_sentence" not in get(address, "/api/clips/older")
+    assert ask(address, "/api/clips?skeleton=lovely")[0] == 400
+
+
 def test_pages_hold_every_clip_once(data, serve_data):
     address = serve_data(data)
     pages = [listed(address, f"offset={offset}&limit=3") for offset in (0, 3, 6, 9)]
