@@ -122,6 +122,9 @@ class Settings:
     multi_token: bool = _documented(
         True, "MCT: 20 tokens of each kind (paper); without, one class token and one receiver"
     )
+    region_heads: bool = _documented(
+        False, "TransM3E: token i also speaks for region i, beside the head on the mean (ours)"
+    )
     sender: Literal["second", "video"] = _documented(
         "second", "the stream that MCTKD takes knowledge from (paper: the second)"
     )
@@ -143,7 +146,9 @@ class Settings:
     activity_temperature: float = _documented(
         10.0, "activity-soft: softens the posterior of the activities (1 is the discriminant's own)"
     )
-    pretrained: str | None = _documented(None, "path of a weights file to start from, or none")
+    pretrained: str | None = _documented(
+        None, "path of a weights file to start from, or MODEL=PATH,MODEL=PATH, or none"
+    )
 
     # Training.
     loss: Literal["bce", "asymmetric"] = _documented(

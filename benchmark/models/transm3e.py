@@ -326,13 +326,50 @@ class SkeletonStream(nn.Module):
         return StreamOutput(tokens[:, : self.tokens], tokens[:, self.tokens :], states, present)
 
 
+class RegionHeads(nn.Module):
+    """Token i speaks for region i alone: one weight vector a region.
+
+    A head on the mean of the tokens treats them alike, so nothing keeps them apart.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(REGIONS, width))
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``[batch, 20, width]`` -> logits ``[batch, 20]``, to be added to those of the mean."""
+        return (tokens * self.weight).sum(-1)
+
+
+def token_cosine(tokens: Tensor) -> Tensor:
+    """Mean cosine between two different tokens of a clip: near 1 they have collapsed into one.
+
+    Args:
+        tokens: ``[batch, tokens, width]``, at least two tokens.
+
+    Returns:
+        ``[batch]``.
+    """
+    count = tokens.shape[1]
+    total = F.normalize(tokens, dim=-1).sum(1).square().sum(-1)
+    return (total - count) / (count * (count - 1))
+
+
 class Teacher(nn.Module):
     """The second stream alone with its own head: trained first, or beside the video stream.
 
-    The head reads the mean of all tokens, so that the sender tokens, too, learn the labels.
+    The head reads the mean of all tokens, so that the sender tokens, too, learn the labels. With
+    ``region_heads`` each pair of tokens also speaks for its own region.
     """
 
-    def __init__(self, stream: SkeletonStream | VideoStream, classes: int, dropout: float) -> None:
+    def __init__(
+        self,
+        stream: SkeletonStream | VideoStream,
+        classes: int,
+        dropout: float,
+        region_heads: bool = False,
+    ) -> None:
         super().__init__()
         self.stream = stream
         self.modalities: tuple[str, ...] = (
@@ -342,11 +379,14 @@ class Teacher(nn.Module):
         self.head = nn.Linear(stream.widths[-1], classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        self.region_heads = RegionHeads(stream.widths[-1]) if region_heads else None
 
     def logits(self, output: StreamOutput) -> Tensor:
         """``[batch, classes]`` from the stream's final tokens."""
-        pooled = (output.classification.mean(1) + output.distillation.mean(1)) / 2
-        logits: Tensor = self.head(self.dropout(pooled))
+        tokens = (output.classification + output.distillation) / 2
+        logits: Tensor = self.head(self.dropout(tokens.mean(1)))
+        if self.region_heads is not None:
+            logits = logits + self.region_heads(self.dropout(tokens))
         return logits
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
@@ -370,6 +410,7 @@ class TransM3E(nn.Module):
         gradient_to_sender: let MCTKD also move the sender.
         skeleton_drop: share of training clips that are fused as if the second stream had seen
             nothing, so that scoring without it is a path that training takes.
+        region_heads: let token i also speak for region i, beside the head on the mean.
         temperature: MCTKD's T.
         distillation_weight: MCTKD's weight, multiplied by T^2.
         classes: number of logits.
@@ -388,6 +429,7 @@ class TransM3E(nn.Module):
         freeze_teacher: bool = False,
         gradient_to_sender: bool = False,
         skeleton_drop: float = 0.0,
+        region_heads: bool = False,
         temperature: float = 10.0,
         distillation_weight: float = 0.9,
         classes: int = REGIONS,
@@ -421,6 +463,7 @@ class TransM3E(nn.Module):
         self.head = nn.Linear(width, classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        self.region_heads = RegionHeads(width) if region_heads else None
         if freeze_teacher:
             teacher.requires_grad_(False)
             teacher.eval()
@@ -438,17 +481,10 @@ class TransM3E(nn.Module):
         In evaluation the second modality may be missing from the batch, or from some clips (no
         joint with a score): those clips are scored from the video alone.
         """
-        video: StreamOutput = self.video(batch)
-        second = self._second(batch)
-        other = video.distillation
-        if self.teacher_fuses and second is not None:
-            matched = self.match_width(second.classification)
-            here = second.present
-            if self.training and self.skeleton_drop > 0:
-                here = here & (torch.rand(here.shape, device=here.device) >= self.skeleton_drop)
-            other = torch.where(here[:, None, None], (other + matched) / 2, other)
-        tokens = self._fuse(video.classification, other)
+        tokens, video, second = self.fuse(batch)
         logits: Tensor = self.head(self.dropout(tokens.mean(1)))
+        if self.region_heads is not None:
+            logits = logits + self.region_heads(self.dropout(tokens))
         if not self.training:
             return logits
 
@@ -458,6 +494,19 @@ class TransM3E(nn.Module):
         divergence = self.mctkd(receivers, senders, second.present)
         second_logits = None if self.freeze_teacher else self.teacher.logits(second)
         return TrainingOutput(logits, self.weight * divergence, second_logits)
+
+    def fuse(self, batch: dict[str, Tensor]) -> tuple[Tensor, StreamOutput, StreamOutput | None]:
+        """The fused tokens ``[batch, tokens, width]``, and what both streams gave."""
+        video: StreamOutput = self.video(batch)
+        second = self._second(batch)
+        other = video.distillation
+        if self.teacher_fuses and second is not None:
+            matched = self.match_width(second.classification)
+            here = second.present
+            if self.training and self.skeleton_drop > 0:
+                here = here & (torch.rand(here.shape, device=here.device) >= self.skeleton_drop)
+            other = torch.where(here[:, None, None], (other + matched) / 2, other)
+        return self._fuse(video.classification, other), video, second
 
     def _second(self, batch: dict[str, Tensor]) -> StreamOutput | None:
         """The second stream's output, or None where it has nothing to say."""
@@ -505,7 +554,7 @@ def transm3e_teacher(settings: Settings) -> Teacher:
     else:
         # One set of tokens, both classifying and sending, as in the authors' early code.
         stream = VideoStream(_backbone(settings, tokens), tokens, "rgb_diff")
-    return Teacher(stream, REGIONS, settings.dropout)
+    return Teacher(stream, REGIONS, settings.dropout, settings.region_heads)
 
 
 def load_teacher(model: TransM3E, path: Path) -> None:
@@ -533,6 +582,7 @@ def transm3e(settings: Settings) -> TransM3E:
         freeze_teacher=teacher_is_frozen(settings),
         gradient_to_sender=settings.gradient_to_sender,
         skeleton_drop=settings.skeleton_drop,
+        region_heads=settings.region_heads,
         temperature=settings.temperature,
         distillation_weight=settings.distillation_weight,
         dropout=settings.dropout,
@@ -541,7 +591,13 @@ def transm3e(settings: Settings) -> TransM3E:
 
 
 def _tokens(settings: Settings) -> int:
-    """Tokens of a kind: one a region, or a single one where MCT is ablated."""
+    """Tokens of a kind: one a region, or a single one where MCT is ablated.
+
+    Raises:
+        UserError: a head a region without a token a region.
+    """
+    if settings.region_heads and not settings.multi_token:
+        raise UserError("region_heads needs a token a region: leave multi_token=false out")
     return REGIONS if settings.multi_token else 1
 
 

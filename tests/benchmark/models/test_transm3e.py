@@ -16,8 +16,10 @@ from benchmark.models.transm3e import (
     MCTF,
     MCTKD,
     CLSFusion,
+    RegionHeads,
     TransM3E,
     load_teacher,
+    token_cosine,
     token_divergence,
     transm3e_teacher,
 )
@@ -28,6 +30,39 @@ from tests.conftest import REPOSITORY
 
 SMALLEST = replace(TINY, frames=4, crop_size=64, model_width=16, joint_channels=8)
 # --- MCTKD ---------------------------------------------------------------------------------------
+
+
+def test_a_region_head_hears_its_own_token_alone():
+    heads = RegionHeads(8)
+    tokens = torch.randn(2, 20, 8)
+    before = heads(tokens)
+    tokens[:, 3] += 1
+    changed = (heads(tokens) != before).any(0)
+    assert changed.tolist() == [region == 3 for region in range(20)]
+
+
+def test_the_cosine_of_tokens_leaves_out_a_token_with_itself():
+    tokens = torch.randn(3, 5, 16)
+    unit = tokens / tokens.norm(dim=-1, keepdim=True)
+    pairs = [(unit[:, a] * unit[:, b]).sum(-1) for a in range(5) for b in range(5) if a != b]
+    torch.testing.assert_close(token_cosine(tokens), torch.stack(pairs).mean(0))
+    assert token_cosine(torch.ones(1, 20, 4)).item() == pytest.approx(1)
+    assert token_cosine(torch.eye(20)[None]).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_region_heads_stand_beside_the_head_on_the_mean():
+    torch.manual_seed(0)
+    settings = replace(SMALLEST, dropout=0.0, drop_path=0.0, region_heads=True)
+    model, batch = MODELS["transm3e"](settings), random_batch(SMALLEST, 2)
+    training_loss(model.train()(batch), batch["muscles"]).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+    model.eval()
+    tokens, *_ = model.fuse(batch)
+    own = model(batch) - model.head(tokens.mean(1))
+    torch.testing.assert_close(own, (tokens * model.region_heads.weight).sum(-1))
+    with pytest.raises(UserError, match="region_heads needs a token a region"):
+        MODELS["transm3e"](replace(settings, multi_token=False))
 
 
 def test_at_a_high_temperature_mctkd_is_a_squared_error():
