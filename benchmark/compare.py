@@ -12,6 +12,7 @@ import torch
 from benchmark.clips import MissingModality
 from benchmark.machine import join_processes
 from benchmark.models import MODELS
+from benchmark.models.weights import weights_for
 from benchmark.protocols.dropped import check_drop, score_without, with_dropped
 from benchmark.protocols.folds import folds_to_run
 from benchmark.protocols.teacher import MODEL, complete_run
@@ -92,9 +93,9 @@ def compare_models(
     skipped: dict[str, MissingModality] = {}
     with join_processes(settings.device):  # once: a second time can fail
         for name in names:
-            own = settings
+            own = replace(settings, pretrained=weights_for(settings.pretrained, name, MODELS))
             if name != MODEL:  # others have no second stream
-                own = replace(settings, pretrain_teacher=False)
+                own = replace(own, pretrain_teacher=False)
             for seed, fold in product(seeds or [settings.seed], experiments):
                 run = Run(data, name, replace(own, seed=seed), subset, fold, runs_dir=runs_dir)
                 try:

@@ -283,6 +283,8 @@ class RunRecord:
         parameters, trained_parameters: how many numbers the model has, and how many it learns.
         training: None where nothing was trained step by step.
         dropped: modality -> the scores without it (:mod:`benchmark.protocols.dropped`).
+        start: the file of weights that training started from, with the first digits of its SHA-256;
+            None where it started from random weights.
     """
 
     run: str
@@ -301,6 +303,7 @@ class RunRecord:
     cost: Cost
     scores: Scores
     dropped: Mapping[str, DroppedScores] = field(default_factory=dict)
+    start: str | None = None
 
     @property
     def threshold(self) -> float:
@@ -313,6 +316,8 @@ class RunRecord:
         values["data"] = self.data.to_dict()
         values["training"] = values["training"] or {}
         del values["dropped"]
+        if self.start is None:
+            del values["start"]
         if self.dropped:
             values["dropped"] = {name: _flat(asdict(each)) for name, each in self.dropped.items()}
         return values

@@ -391,6 +391,7 @@ class Run:
             ),
             cost=cost,
             scores=scores,
+            start=_start(settings),
         )
         if ready.processes.first:
             save_weights(self.folder / "model.safetensors", model)
@@ -399,6 +400,15 @@ class Run:
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         ready.processes.wait()
         return record
+
+
+def _start(settings: Settings) -> str | None:
+    """The weights that a run started from: ``SLOW_8x8_R50.pyth (sha256 0123abcd)``."""
+    if settings.pretrained is None:
+        return None
+    path = Path(settings.pretrained)
+    known = f"sha256 {file_sha256(path)[:8]}" if path.is_file() else "the file is gone"
+    return f"{path.name} ({known})"
 
 
 def modalities(model: nn.Module) -> Sequence[str]:

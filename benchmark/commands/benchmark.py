@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands.shared import BENCHMARK, RunsFolder
 from musclemap_data.commands.shared import DEFAULT_DATA, AsJson, Data, examples, listed
+
+if TYPE_CHECKING:
+    from benchmark.compare import Comparison
+    from benchmark.settings import Settings, SettingValue
 
 app = typer.Typer()
 
@@ -48,6 +52,10 @@ PretrainTeacher = Annotated[
         help="transm3e: first train its second stream alone; kept in RUNS/teachers.",
     ),
 ]
+Pretrained = Annotated[
+    str | None,
+    typer.Option(help="Weights to start from: MODEL=PATH,MODEL=PATH; see `musclemap weights`."),
+]
 Drop = Annotated[
     str | None, typer.Option(help="skeleton: also score transm3e with the skeleton missing.")
 ]
@@ -83,6 +91,7 @@ def benchmark(
     folds: Annotated[int, typer.Option(min=2, help="Folds of the protocols of folds.")] = 5,
     runs: RunsFolder = None,
     fresh: Fresh = False,
+    pretrained: Pretrained = None,
     pretrain_teacher: PretrainTeacher = False,
     drop: Drop = None,
     ablation: AblationOption = False,
@@ -94,30 +103,29 @@ def benchmark(
     A finished run is read, not repeated; an interrupted one continues from its last checkpoint.
     `--model all` leaves out models whose modality the data set lacks, with a line for each.
     """
-    from benchmark.compare import compare_models, default_preset
+    from benchmark.compare import compare_models
     from benchmark.machine import join_processes
     from benchmark.models import MODELS
     from benchmark.protocols.ablation import run_ablation
     from benchmark.run import read_subset
-    from benchmark.settings import Settings, describe_settings
+    from benchmark.settings import describe_settings
     from musclemap_data.errors import UserError
 
     if list_models:
         typer.echo("models: " + ", ".join(MODELS) + "\n")
         typer.echo(describe_settings(preset or "base"))
         return
-    if preset is None:
-        preset = default_preset()
-        typer.echo(f"preset {preset} (choose another with --preset)", err=True)
     names = listed(model)
-    changes = [*(change or []), *([] if epochs is None else [f"epochs={epochs}"])]
-    if min_skeleton_quality is not None:
-        changes.append(f"min_skeleton_quality={min_skeleton_quality}")
-    if pretrain_teacher:
-        if model != "all" and "transm3e" not in names:
-            raise UserError("--pretrain-teacher is for --model transm3e")
-        changes.append("pretrain_teacher=true")
-    settings = Settings.from_preset(preset).with_overrides(changes)
+    if pretrain_teacher and model != "all" and "transm3e" not in names:
+        raise UserError("--pretrain-teacher is for --model transm3e")
+    settings = _settings(
+        preset,
+        change or [],
+        epochs=epochs,
+        pretrained=pretrained,
+        min_skeleton_quality=min_skeleton_quality,
+        pretrain_teacher=pretrain_teacher or None,
+    )
     clips = read_subset(subset) if subset else None
     with join_processes(settings.device) as processes:
         if ablation:
@@ -151,15 +159,32 @@ def benchmark(
             progress_bar=not as_json,
         )
     if processes.first:
-        left_out = [run.data.bad_skeletons for run in found.runs if run.data.bad_skeletons]
-        if left_out:
-            typer.echo(
-                f"{max(left_out)} clips were left out: their skeletons are below "
-                f"{settings.min_skeleton_quality:g} (look at them with `musclemap browse`)",
-                err=True,
-            )
-        for name, why in found.skipped.items():
-            typer.echo(f"SKIPPED {name}: {why}", err=True)
-        records = [record.to_dict() for record in found.runs]
-        typer.echo(json.dumps(records, indent=2) if as_json else found)
+        _show(found, settings, as_json)
         typer.echo(f"runs in {runs or data / 'runs'}", err=True)
+
+
+def _show(found: Comparison, settings: Settings, as_json: bool) -> None:
+    """What was left out, then the table."""
+    left_out = [run.data.bad_skeletons for run in found.runs if run.data.bad_skeletons]
+    if left_out:
+        typer.echo(
+            f"{max(left_out)} clips were left out: their skeletons are below "
+            f"{settings.min_skeleton_quality:g} (look at them with `musclemap browse`)",
+            err=True,
+        )
+    for name, why in found.skipped.items():
+        typer.echo(f"SKIPPED {name}: {why}", err=True)
+    records = [record.to_dict() for record in found.runs]
+    typer.echo(json.dumps(records, indent=2) if as_json else found)
+
+
+def _settings(preset: str | None, changes: list[str], **given: SettingValue) -> Settings:
+    """The settings of all runs: the preset, --set, and what other options were given."""
+    from benchmark.compare import default_preset
+    from benchmark.settings import Settings
+
+    if preset is None:
+        preset = default_preset()
+        typer.echo(f"preset {preset} (choose another with --preset)", err=True)
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return Settings.from_preset(preset).with_overrides([*changes, *options])

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from benchmark.models.kernels import biased_attention, depthwise_conv3d
+from benchmark.models.public import mvit_names
 from benchmark.models.video import video_input
 from benchmark.models.weights import read_weights
 from benchmark.settings import Settings
@@ -519,8 +520,12 @@ def load_torchvision(backbone: MViT, weights: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: a weight is missing, unknown or of the wrong shape.
     """
+    _load(backbone, from_torchvision(weights))
+
+
+def _load(backbone: MViT, loaded: dict[str, Tensor]) -> None:
+    """Loads weights under our names, as :func:`load_torchvision` says."""
     own = backbone.state_dict()
-    loaded = from_torchvision(weights)
     # Weights that never reach a class token: the query pooling and positions of the last block.
     last = f"blocks.{len(backbone.blocks) - 1}.attention."
     dead = (f"{last}pool_query.weight", f"{last}position.")
@@ -544,9 +549,13 @@ def load_torchvision(backbone: MViT, weights: Mapping[str, Tensor]) -> None:
 
 
 def load_pretrained(backbone: MViT, path: Path) -> None:
-    """Loads a file of torchvision's ``mvit_v2_s`` weights (``.pth``) into the backbone.
+    """Loads a file of MViTv2 weights of torchvision or PySlowFast into the backbone.
 
     Raises:
         UserError: the file is missing, or not such weights.
     """
-    load_torchvision(backbone, read_weights(path))
+    weights = read_weights(path)
+    if "patch_embed.proj.weight" in weights:
+        _load(backbone, mvit_names(weights))
+    else:
+        load_torchvision(backbone, weights)

@@ -5,13 +5,15 @@ One bottleneck network; the baselines differ in where their kernels reach along 
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from benchmark.models.public import resnet_names
 from benchmark.models.video import video_input
-from benchmark.models.weights import start_from
+from benchmark.models.weights import load_exactly, read_weights
 from benchmark.settings import Settings
 
 EXPANSION = 4  # a bottleneck's output channels over its inner ones
@@ -166,5 +168,8 @@ def resnet3d(settings: Settings, network: Callable[..., Network]) -> Network:
         dropout=settings.dropout,
         modality=modality,
     )
-    start_from(model, settings)
+    if settings.pretrained is not None:
+        path = Path(settings.pretrained)
+        two_paths = hasattr(model, "laterals")
+        load_exactly(model, resnet_names(read_weights(path), two_paths), str(path))
     return model

@@ -1,12 +1,12 @@
 """Starting weights from a file: read safely, checked name by name, never silently skipped."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.settings import Settings
+from benchmark.settings import Settings, nearest_name
 from musclemap_data.errors import UserError
 
 
@@ -22,11 +22,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(path)
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file raises almost anything
+        raise UserError(
+            f"{path} cannot be read as PyTorch weights: {error}. Nothing but tensors is read: a "
+            "Caffe2 file (.pkl) or a whole pickled model is refused"
+        ) from error
+    for key in ("model_state", "state_dict"):  # PyTorchVideo and PySlowFast, others
+        if isinstance(weights, Mapping) and isinstance(weights.get(key), Mapping):
+            weights = weights[key]
     if not isinstance(weights, Mapping) or not all(
         isinstance(value, Tensor) for value in weights.values()
     ):
-        raise UserError(f"{path} holds no plain state dict (a mapping from names to tensors)")
+        raise UserError(f"{path} holds no state dict (a mapping from names to tensors)")
     return dict(weights)
 
 
@@ -50,9 +59,35 @@ def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], source: str) -
             wrong.append(f"{name} is {tuple(value.shape)}, the model has {tuple(own[name].shape)}")
     if wrong:
         raise UserError(
-            f"{source} does not fit this model ({len(wrong)} differences): {'; '.join(wrong[:3])}"
+            f"{source} does not fit this model ({len(wrong)} differences): {'; '.join(wrong[:3])}. "
+            "Public weights are of full size: they need preset base"
         )
     model.load_state_dict(kept, strict=False)
+
+
+def weights_for(text: str | None, model: str, known: Collection[str]) -> str | None:
+    """The path that ``--pretrained`` gives a model: one for all, or one a model.
+
+    Args:
+        text: ``PATH``, or ``MODEL=PATH,MODEL=PATH``; models that are not named start from nothing.
+        model: whose path is wanted.
+        known: all models. A text whose first ``=`` does not follow one of them is a path.
+
+    Raises:
+        UserError: a part of a list names no model, or names one twice.
+    """
+    if text is None or text.partition("=")[0] not in known:
+        return text
+    paths: dict[str, str] = {}
+    for part in text.split(","):
+        name, separator, path = part.partition("=")
+        if not separator or not path or name not in known or name in paths:
+            raise UserError(
+                f"{part!r} in the setting pretrained is not MODEL=PATH with a model that is "
+                f"named once{nearest_name(name, known)}"
+            )
+        paths[name] = path
+    return paths.get(model)
 
 
 def start_from(model: nn.Module, settings: Settings) -> None:

@@ -134,6 +134,10 @@ def _notes(runs: Sequence[RunRecord], on_labels: Sequence[str]) -> list[str]:
         f"GMACs: 10^9 multiply-adds of one view. clips/s: scoring, all views, on "
         f"{', '.join(devices)}.",
     ]
+    starts = {run.model: run.start for run in runs if run.start}
+    if starts:
+        listed = "; ".join(f"{model}: {start}" for model, start in starts.items())
+        notes.append(f"Started from public or given weights: {listed}. Others: random weights.")
     if runs[0].data.folds:
         notes.append(
             "Every activity is new in one fold. 95%: the interval of the mean over the folds (each "

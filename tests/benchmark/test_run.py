@@ -13,14 +13,16 @@ from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from benchmark import run
+from benchmark.checkpoint import save_weights
 from benchmark.clips import MissingModality
-from benchmark.compare import compare_runs
+from benchmark.compare import compare_models, compare_runs
 from benchmark.protocols.folds import activity_fold
 from benchmark.record import RunRecord, read_record, read_runs
 from benchmark.report.tables import format_table
 from benchmark.run import Run, default_run_name, read_subset
 from benchmark.score import read_predictions
 from musclemap_data.errors import UserError
+from musclemap_data.files import file_sha256
 from tests.benchmark.conftest import make_row, write_dataset
 
 pytestmark = pytest.mark.usefixtures("toy_model")
@@ -296,3 +298,20 @@ def test_folds_are_runs_of_their_own(dataset_dir, tiny, tmp_path):
     assert again == runs[1]
     scored = read_predictions(tmp_path / runs[0].run / "predictions.parquet")
     assert {clip.activity for clip in scored.clips if clip.split.endswith("_new")} >= new[0]
+
+
+def test_a_table_says_which_rows_started_from_what(dataset_dir, tiny, tmp_path):
+    settings = tiny(epochs=0, model_width=24, model_depth=4)
+    run = Run(dataset_dir, "c2d", settings, runs_dir=tmp_path)
+    model = run.new_model()
+    path = tmp_path / "C2D.safetensors"
+    save_weights(path, model)
+    found = compare_models(
+        dataset_dir, ["random", "c2d"], replace(settings, pretrained=f"c2d={path}"),
+        runs_dir=tmp_path,
+    )  # fmt: skip
+    digest = file_sha256(path)[:8]
+    assert [each.start for each in found.runs] == [None, f"C2D.safetensors (sha256 {digest})"]
+    assert f"c2d: C2D.safetensors (sha256 {digest}). Others: random" in str(found)
+    again = read_record(tmp_path / found.runs[1].run)
+    assert again.start == found.runs[1].start
