@@ -5,6 +5,7 @@ A run is a folder ``runs/NAME`` in the data directory::
     settings.json       model, settings, and which clips it saw
     checkpoints/        while training; removed when the run is complete
     log.jsonl           one line an optimiser step
+    validation.jsonl    one line an epoch: validation mAP
     model.safetensors   the trained weights
     predictions.parquet the scores of every validation and test clip
     metrics.json        what the tables print, and more; written last: the run is done
@@ -18,7 +19,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,15 @@ from benchmark.record import (
     clips_fingerprint,
     read_record,
 )
-from benchmark.score import EVALUATION_SPLITS, score_model, write_predictions
+from benchmark.score import (
+    EVALUATION_SPLITS,
+    mean_average_precision,
+    predict,
+    score_model,
+    write_predictions,
+)
 from benchmark.settings import Settings, nearest_name
-from benchmark.train import StepHook, is_trainable, train
+from benchmark.train import EpochHook, StepHook, is_trainable, train
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
 from musclemap_data.files import file_sha256
@@ -345,7 +352,34 @@ class Run:
             processes=ready.processes,
             progress_bar=progress_bar,
             on_step=on_step,
+            validate=self._validation(ready),
         )
+
+    def _validation(self, ready: Prepared) -> EpochHook | None:
+        """Validation mAP of a model in training, from the middle view of each clip."""
+        if not self.settings.validate_every:
+            return None
+        splits = ("val_known", "val_new")
+        clips = ClipDataset(
+            self.data,
+            splits,
+            modalities(ready.model),
+            replace(self.settings, test_views=1),
+            train=False,
+            subset=self.subset,
+            assigned=self._assigned,
+        )
+        if not clips.clips:
+            return None
+
+        def validate(model: nn.Module) -> Mapping[str, float]:
+            found = predict(
+                model, clips, self.settings, device=ready.device, processes=ready.processes
+            )
+            values = {split: mean_average_precision(found.of_split(split)) for split in splits}
+            return {split: value for split, value in values.items() if value is not None}
+
+        return validate
 
     def score(
         self, ready: Prepared, training: TrainingRecord | None, *, progress_bar: bool = False

@@ -257,6 +257,12 @@ def map_and_left_out(predictions: Predictions, split: str) -> tuple[float, npt.N
     return float(value), metrics.leave_groups_out(scores, labels, groups)
 
 
+def mean_average_precision(predictions: Predictions) -> float | None:
+    """The mAP of some clips; None where no region has a positive."""
+    values = metrics.average_precision(predictions.scores, predictions.labels)
+    return metrics.none_if_nan(float(metrics.mean_over_regions(values)))
+
+
 def score_model(
     model: nn.Module,
     testing: ClipDataset,

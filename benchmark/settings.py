@@ -173,6 +173,9 @@ class Settings:
         0.0,
         "decay a step of an average of the weights, which is then scored; 0 = off (config)",
     )
+    validate_every: int = _documented(
+        1, "epochs between validations while training, one view a clip; 0 = none"
+    )
     checkpoint_every_steps: int = _documented(
         0, "optimiser steps between checkpoints; 0 = after each epoch only"
     )
@@ -292,6 +295,7 @@ class Settings:
 
 MACHINE_SETTINGS = (
     "device", "workers", "threads", "compile", "checkpointing", "checkpoint_every_steps",
+    "validate_every",
 )  # fmt: skip
 """Settings that may change between a run and its resumption."""
 
@@ -301,7 +305,8 @@ _LOWEST: dict[str, float] = {
     "model_width": 1, "model_depth": 1, "joint_channels": 1,
     "temperature": 1e-6, "activity_temperature": 1e-6, "distillation_weight": 0,
     "epochs": 0, "batch_size": 1, "accumulate": 1, "min_learning_rate": 0, "warmup_epochs": 0,
-    "weight_decay": 0, "clip_norm": 0, "checkpoint_every_steps": 0, "workers": 0, "threads": 0,
+    "weight_decay": 0, "clip_norm": 0, "validate_every": 0, "checkpoint_every_steps": 0,
+    "workers": 0, "threads": 0,
 }  # fmt: skip
 _SHARES = (
     "min_joint_score", "min_skeleton_quality", "resized_area_min", "flip", "erasing", "dropout",

@@ -12,10 +12,10 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from benchmark.models.norm import share_batch_statistics
 from benchmark.record import TrainingRecord
 from benchmark.sampling import TrainingBatches
 from benchmark.settings import Settings
+from benchmark.trackers import Trackers
 from musclemap_data.errors import UserError
 
 WARMUP_LARGEST_SHARE = 0.2
@@ -47,6 +48,10 @@ WARMUP_START_SHARE = 0.01
 
 StepHook = Callable[[int, float], None]
 """Called after each optimiser step with (steps done, loss); for tests and progress displays."""
+
+EpochHook = Callable[[nn.Module], Mapping[str, float]]
+"""Called by all processes after each epoch, with the model as it is then; gives numbers for
+``validation.jsonl``."""
 
 
 def learning_rate(step: int, total_steps: int, steps_per_epoch: int, settings: Settings) -> float:
@@ -94,17 +99,20 @@ def train(
     processes: Processes | None = None,
     progress_bar: bool = False,
     on_step: StepHook | None = None,
+    validate: EpochHook | None = None,
 ) -> TrainingRecord:
     """Train ``model`` in place for ``settings.epochs``, from the run's checkpoint if it has one.
 
     With ``settings.ema`` the model ends with the average of its weights.
 
-    Writes ``checkpoints/``, ``log.jsonl`` (one line a step) and, where TensorBoard is installed,
-    ``tensorboard/`` into ``run_dir``.
+    Writes ``checkpoints/``, ``log.jsonl`` (one line a step) and ``validation.jsonl`` (one line a
+    validation) into ``run_dir``, and to what :mod:`benchmark.trackers` finds.
 
     Args:
         model: on ``device``; ``model(batch)`` gives logits or a ``TrainingOutput``.
         dataset: the training split, made with ``train=True``.
+        validate: called every ``settings.validate_every`` epochs. It changes nothing of the
+            training: what is random there is drawn anew for each step.
 
     Returns:
         What this call took.
@@ -129,7 +137,7 @@ def train(
     forward = _wrap(model, settings, device, processes)
     model.train()
     losses = _LossWatch(run_dir, processes)
-    log = _Log(run_dir, first_step, total_steps, progress_bar) if processes.first else None
+    log = _Log(run_dir, first_step, total_steps, settings, progress_bar, processes.first)
     started = time.monotonic()
     waited, loss = 0.0, float("nan")
     loader = make_loader(
@@ -149,24 +157,25 @@ def train(
             state.step += 1
             if state.average is not None:
                 state.average.update(model, state.step)
-            if log is not None:
-                log.write(
-                    step=state.step,
-                    epoch=epoch,
-                    loss=loss,
-                    learning_rate=rate,
-                    gradient_norm=norm,
-                    seconds=round(time.monotonic() - asked, 4),
-                    wait_seconds=round(wait, 4),
-                )
+            log.write(
+                step=state.step,
+                epoch=epoch,
+                loss=loss,
+                learning_rate=rate,
+                gradient_norm=norm,
+                seconds=round(time.monotonic() - asked, 4),
+                wait_seconds=round(wait, 4),
+            )
+            if validate and _validation_due(state.step, batches.steps_per_epoch, settings):
+                log.write_validation(state.step, epoch, validate(model))
+                model.train()
             if processes.first and _checkpoint_due(state.step, batches.steps_per_epoch, settings):
                 state.save(run_dir / "checkpoints")
             if on_step is not None:
                 on_step(state.step, loss)
     finally:
         stream.close()  # type: ignore[attr-defined]
-        if log is not None:
-            log.close()
+        log.close()
     processes.share_buffers(model)
     if state.average is not None:
         state.average.copy_to(model)
@@ -210,6 +219,11 @@ def _batches(
 def _checkpoint_due(done: int, steps_per_epoch: int, settings: Settings) -> bool:
     every = settings.checkpoint_every_steps
     return done % steps_per_epoch == 0 or (every > 0 and done % every == 0)
+
+
+def _validation_due(done: int, steps_per_epoch: int, settings: Settings) -> bool:
+    every = settings.validate_every * steps_per_epoch
+    return every > 0 and done % every == 0
 
 
 def _wrap(
@@ -316,41 +330,67 @@ class _LossWatch:
 
 
 class _Log:
-    """``log.jsonl``, a progress bar, and TensorBoard where it is installed.
+    """``log.jsonl``, ``validation.jsonl``, a progress bar and the trackers.
 
-    Lines past a resume are dropped.
+    Lines past a resume are dropped. Only the first process writes; for the others nothing happens.
     """
 
-    def __init__(self, run_dir: Path, done: int, total: int, progress_bar: bool) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        done: int,
+        total: int,
+        settings: Settings,
+        progress_bar: bool,
+        first: bool,
+    ) -> None:
+        self._first = first
+        if not first:
+            return
         self._bar = tqdm(
             total=total, initial=done, unit="step", desc="train", disable=not progress_bar
         )
-        path = run_dir / "log.jsonl"
-        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= done]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        self._file: TextIO = path.open("a", encoding="utf-8")
-        self._board: Any = None
-        with contextlib.suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=done + 1)
+        self._steps = _reopened(run_dir / "log.jsonl", done)
+        self._validations = _reopened(run_dir / "validation.jsonl", done)
+        self._trackers = Trackers(run_dir, done, settings.to_dict())
 
     def write(self, *, step: int, epoch: int, loss: float, **more: float) -> None:
         """Write the numbers of one step, and show the first three."""
-        values = {"step": step, "epoch": epoch, "loss": loss, **more}
+        if not self._first:
+            return
         self._bar.update()
         self._bar.set_postfix(loss=f"{loss:.4f}", epoch=epoch)
-        self._file.write(json.dumps(values) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name in ("loss", "learning_rate", "gradient_norm", "wait_seconds"):
-                self._board.add_scalar(f"train/{name}", values[name], step)
+        _write_line(self._steps, {"step": step, "epoch": epoch, "loss": loss, **more})
+        shown = ("learning_rate", "gradient_norm", "wait_seconds")
+        self._trackers.add("train", {"loss": loss, **{name: more[name] for name in shown}}, step)
+
+    def write_validation(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        """Write the numbers of one validation, after a step that ends an epoch."""
+        if not self._first:
+            return
+        _write_line(self._validations, {"step": step, "epoch": epoch, **values})
+        self._trackers.add("validation", values, step)
 
     def close(self) -> None:
+        """Close the files and the trackers."""
+        if not self._first:
+            return
         self._bar.close()
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+        self._steps.close()
+        self._validations.close()
+        self._trackers.close()
+
+
+def _write_line(file: TextIO, values: Mapping[str, float]) -> None:
+    file.write(json.dumps(values) + "\n")
+    file.flush()
+
+
+def _reopened(path: Path, done: int) -> TextIO:
+    """A file of lines to append to, without those of steps after ``done``."""
+    kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= done]
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return path.open("a", encoding="utf-8")
 
 
 def _complete_lines(path: Path) -> Sequence[str]:

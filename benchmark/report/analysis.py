@@ -223,6 +223,29 @@ def read_log(run_dir: Path) -> dict[str, npt.NDArray[np.float64]]:
         raise UserError(f"{path} cannot be read as a training log: {error}") from error
 
 
+def read_validation(run_dir: Path) -> dict[str, npt.NDArray[np.float64]]:
+    """A run's ``validation.jsonl``: ``step``, ``val_known``, ``val_new``, each ``[validations]``.
+
+    What a validation has not is NaN; empty where there was none.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    path = Path(run_dir) / "validation.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        names = ("step", "val_known", "val_new")
+        found = {
+            name: np.array([line.get(name, np.nan) for line in lines], dtype=float)
+            for name in names
+        }
+        return found if lines else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as a validation log: {error}") from error
+
+
 def clip_order(
     predictions: Predictions,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -154,7 +154,7 @@ def confusion_figure(material: Material) -> Figure:
 
 
 def training_figure(material: Material) -> Figure:
-    """Loss, learning rate and gradient norm.
+    """Loss, learning rate, gradient norm, and validation mAP where there was a validation.
 
     Raises:
         UserError: nothing was trained, or the log cannot be read.
@@ -164,7 +164,7 @@ def training_figure(material: Material) -> Figure:
         raise UserError(
             f"the run has no log.jsonl: {material.record.model} was not trained step by step"
         )
-    return plots.training_curves(log)
+    return plots.training_curves(log, analysis.read_validation(material.run_dir))
 
 
 def shown_frames(

@@ -212,9 +212,20 @@ def confusion_plot(confusion: Confusion) -> Figure:
 
 
 @rc_context(_STYLE)
-def training_curves(log: Mapping[str, npt.NDArray[np.float64]]) -> Figure:
-    """Loss, learning rate and gradient norm over the optimiser steps of a run."""
-    figure, rows = _figure(COLUMN_IN, 4.4, nrows=3, sharex=True, height_ratios=[2, 1, 1])
+def training_curves(
+    log: Mapping[str, npt.NDArray[np.float64]],
+    validation: Mapping[str, npt.NDArray[np.float64]],
+) -> Figure:
+    """Loss, learning rate and gradient norm over the optimiser steps of a run.
+
+    Args:
+        log: ``step``, ``epoch``, ``loss``, ``learning_rate``, ``gradient_norm``, each ``[steps]``.
+        validation: ``step``, ``val_known``, ``val_new``, mAP from 0 to 1; empty without one.
+    """
+    heights = [2, 1, 1] + [1.4] * bool(validation)
+    figure, rows = _figure(
+        COLUMN_IN, 1.1 * sum(heights), nrows=len(heights), sharex=True, height_ratios=heights
+    )
     step, loss = log["step"], log["loss"]
     window = max(1, len(loss) // 20)
     faint = {"alpha": 0.4, "linewidth": 0.7} if window > 1 else {}
@@ -225,7 +236,15 @@ def training_curves(log: Mapping[str, npt.NDArray[np.float64]]) -> Figure:
     rows[0].legend(loc="upper right", fontsize=6.5)
     rows[1].plot(step, log["learning_rate"], color=KNOWN)
     rows[2].plot(step, log["gradient_norm"], color=KNOWN, linewidth=0.7)
-    for axes, label in zip(rows, ("loss", "learning rate", "gradient norm"), strict=True):
+    labels = ["loss", "learning rate", "gradient norm"]
+    if validation:
+        labels.append("validation mAP, %")
+        for name, colour in (("val_known", KNOWN), ("val_new", NEW)):
+            shares = 100 * validation[name]
+            kind = name.removeprefix("val_")
+            rows[3].plot(validation["step"], shares, ".-", color=colour, label=kind, markersize=4)
+        rows[3].legend(loc="lower right", fontsize=6.5)
+    for axes, label in zip(rows, labels, strict=True):
         axes.set_ylabel(label)
         if axes is not rows[0]:  # a loss has no natural zero
             axes.set_ylim(bottom=0)

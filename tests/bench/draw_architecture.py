@@ -44,6 +44,7 @@ PURPOSE = {
     "benchmark.sampling": "which frames, clips",
     "benchmark.score": "a model's scores",
     "benchmark.settings": "presets",
+    "benchmark.trackers": "TensorBoard, W&B",
     "benchmark.train": "the training loop",
     "musclemap_data.browse": "local web page",
     "musclemap_data.catalog": "regions, activities",

@@ -18,6 +18,7 @@ from benchmark.clips import MissingModality
 from benchmark.compare import compare_models, compare_runs
 from benchmark.protocols.folds import activity_fold
 from benchmark.record import RunRecord, read_record, read_runs
+from benchmark.report.figures import read_material, training_figure
 from benchmark.report.tables import format_table
 from benchmark.run import Run, default_run_name, read_subset
 from benchmark.score import read_predictions
@@ -315,3 +316,24 @@ def test_a_table_says_which_rows_started_from_what(dataset_dir, tiny, tmp_path):
     assert f"c2d: C2D.safetensors (sha256 {digest}). Others: random" in str(found)
     again = read_record(tmp_path / found.runs[1].run)
     assert again.start == found.runs[1].start
+
+
+def test_validation_while_training_is_written_and_changes_nothing(dataset_dir, tiny, tmp_path):
+    for every in (0, 1, 2):
+        settings = tiny(epochs=3, validate_every=every, erasing=0.5)
+        Run(dataset_dir, "toy", settings, runs_dir=tmp_path, name=str(every)).complete()
+    lines = {
+        every: [json.loads(line) for line in (tmp_path / every / "validation.jsonl").open()]
+        for every in ("0", "1", "2")
+    }
+    assert lines["0"] == []
+    steps = json.loads((tmp_path / "1/log.jsonl").read_text().splitlines()[-1])["step"] // 3
+    assert [line["step"] for line in lines["1"]] == [steps, 2 * steps, 3 * steps]
+    assert lines["2"] == lines["1"][1:2]
+    assert all(0 < line["val_known"] <= 1 and 0 < line["val_new"] <= 1 for line in lines["1"])
+    weights = [(tmp_path / every / "model.safetensors").read_bytes() for every in ("0", "1", "2")]
+    assert weights[0] == weights[1] == weights[2]
+    material = read_material(tmp_path / "1", dataset_dir)
+    labels = [axes.get_ylabel() for axes in training_figure(material).axes]
+    assert labels[-1] == "validation mAP, %"
+    assert len(training_figure(read_material(tmp_path / "0", dataset_dir)).axes) == 3
