@@ -88,6 +88,15 @@ def _random_box(
     return float(min(height, width)), float(min(height, width))
 
 
+def crop_box(geometry: Geometry, height: int, width: int) -> tuple[int, int, int, int]:
+    """The box in whole pixels of a ``height`` x ``width`` frame: top, left, height, width."""
+    box_height = min(max(1, round(geometry.height_px)), height)
+    box_width = min(max(1, round(geometry.width_px)), width)
+    top = min(round(geometry.top_px), height - box_height)
+    left = min(round(geometry.left_px), width - box_width)
+    return top, left, box_height, box_width
+
+
 def crop_frames(
     frames: Tensor, geometry: Geometry, height: int, width: int, crop_size: int
 ) -> Tensor:
@@ -101,10 +110,14 @@ def crop_frames(
         ``uint8 [T, C, crop_size, crop_size]``.
     """
     scale_y, scale_x = frames.shape[-2] / height, frames.shape[-1] / width
-    box_height = min(max(1, round(geometry.height_px * scale_y)), frames.shape[-2])
-    box_width = min(max(1, round(geometry.width_px * scale_x)), frames.shape[-1])
-    top = min(round(geometry.top_px * scale_y), frames.shape[-2] - box_height)
-    left = min(round(geometry.left_px * scale_x), frames.shape[-1] - box_width)
+    seen = Geometry(
+        geometry.top_px * scale_y,
+        geometry.left_px * scale_x,
+        geometry.height_px * scale_y,
+        geometry.width_px * scale_x,
+        geometry.flip,
+    )
+    top, left, box_height, box_width = crop_box(seen, frames.shape[-2], frames.shape[-1])
     frames = F.resized_crop(
         frames, top, left, box_height, box_width, [crop_size, crop_size], antialias=True
     )

@@ -35,6 +35,7 @@ PURPOSE = {
     "benchmark.metrics": "mAP and intervals",
     "benchmark.models": "one file a model",
     "benchmark.nearness": "how new is new",
+    "benchmark.portable": "a model as ONNX",
     "benchmark.predict": "your own video",
     "benchmark.protocols": "folds, ablation",
     "benchmark.record": "what a run knows",
