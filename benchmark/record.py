@@ -164,11 +164,17 @@ class Scores:
 
 @dataclass(frozen=True)
 class Cost:
-    """What scoring took. ``multiply_adds_per_view`` is None where there was no clip to count on."""
+    """What scoring took. None where there was no clip to count on.
+
+    Attributes:
+        latency_ms: of the model on one view alone in a batch, on the run's machine: the median of a
+            few passes; None in runs that did not measure it.
+    """
 
     multiply_adds_per_view: int | None
     seconds: float
     clips_per_s: float
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ A run is a folder ``runs/NAME`` in the data directory::
     log.jsonl           one line an optimiser step
     validation.jsonl    one line an epoch: validation mAP
     model.safetensors   the trained weights
+    MODEL_CARD.md       what it is, what it saw, what it scores, what it is not for
     predictions.parquet the scores of every validation and test clip
     metrics.json        what the tables print, and more; written last: the run is done
 """
@@ -27,6 +28,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmark.card import model_card
 from benchmark.checkpoint import save_weights
 from benchmark.clips import Clip, check_modalities, of_quality, read_clips
 from benchmark.data import ClipDataset
@@ -51,9 +53,9 @@ from benchmark.score import (
 )
 from benchmark.settings import Settings, nearest_name
 from benchmark.train import EpochHook, StepHook, is_trainable, train
-from musclemap_data.catalog import SPLITS
+from musclemap_data.catalog import SPLITS, is_synthetic
 from musclemap_data.errors import UserError
-from musclemap_data.files import file_sha256
+from musclemap_data.files import file_sha256, write_text
 from musclemap_data.shards import read_dataset_info
 
 
@@ -430,6 +432,8 @@ class Run:
         if ready.processes.first:
             save_weights(self.folder / "model.safetensors", model)
             write_predictions(self.folder / "predictions.parquet", predictions)
+            synthetic = is_synthetic(clip.video_id for clip in self.clips)
+            write_text(self.folder / "MODEL_CARD.md", model_card(record, synthetic=synthetic))
             record.write(self.folder)
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         ready.processes.wait()

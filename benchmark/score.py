@@ -7,6 +7,7 @@ the score does not depend on batches or processes.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ from musclemap_data.files import replacing
 
 EVALUATION_SPLITS = ("val_known", "val_new", "test_known", "test_new")
 REGIONS = 20
+LATENCY_PASSES = 5
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,8 @@ def score_model(
     )
     seconds = time.monotonic() - started
     speed = len(testing.clips) / max(seconds, 1e-9)
-    cost = Cost(multiply_adds, round(seconds, 3), round(speed, 3))
+    latency = measure_latency(model, testing, device)
+    cost = Cost(multiply_adds, round(seconds, 3), round(speed, 3), latency)
     return predictions, cost, score_predictions(predictions, planned, trained)
 
 
@@ -305,6 +308,29 @@ def count_multiply_adds(model: nn.Module, dataset: ClipDataset, device: torch.de
     with FlopCounterMode(display=False) as counter:  # it does not work without gradients
         model(batch)
     return int(counter.get_total_flops()) // 2
+
+
+def measure_latency(model: nn.Module, dataset: ClipDataset, device: torch.device) -> float | None:
+    """Milliseconds of the model on one view alone, the median of ``LATENCY_PASSES``.
+
+    Reading and decoding are not in it. None without a clip.
+    """
+    if not len(dataset):
+        return None
+    batch: Batch = to_device(collate([dataset[0]]), device, dataset.settings)
+    model.eval()
+    times = []
+    with torch.inference_mode():
+        for _ in range(1 + LATENCY_PASSES):  # the first warms up
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            started = time.perf_counter()
+            with autocast(dataset.settings, device):
+                model(batch)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
+    return round(1000 * statistics.median(times[1:]), 3)
 
 
 def score_predictions(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.card import cost_of_a_view
 from benchmark.cells import NOT_THERE, p_value, percent
 from benchmark.clips import Clip, read_clips
 from benchmark.record import read_identity
@@ -330,10 +331,10 @@ def _settings(material: Material) -> Found:
 
 def _environment(material: Material) -> Found:
     record, data = material.record, material.record.data
-    adds, machine = record.cost.multiply_adds_per_view, dataclasses.asdict(record.machine)
+    machine = dataclasses.asdict(record.machine)
     rows = [
         ["model", f"{record.parameters:,} parameters"],
-        ["one view", NOT_THERE if adds is None else f"{adds / 1e9:.3g} x 10^9 multiply-adds"],
+        ["one view", cost_of_a_view(record)],
         ["scoring", f"{record.cost.clips_per_s:.1f} clips/s, all views"],
         ["machine", ", ".join(f"{name} {value}" for name, value in machine.items())],
         ["data set", f"{data.name}, clips {data.fingerprint[:16]}"],

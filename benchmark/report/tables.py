@@ -252,12 +252,12 @@ def format_csv(runs: Sequence[RunRecord], *, plain: bool = False) -> str:
     ends = ["map_interval_low", "map_interval_high", "chance", "chance_95th", "p"]
     graded = [f"{name}{ending}" for name in GRADED for ending in ("", "_excess", "_p")]
     who = ["run", "model", "preset", "seed", "data", "fold", "folds", "parameters"]
-    cost = ["multiply_adds_per_view", "clips_per_s"]
+    cost = ["multiply_adds_per_view", "latency_ms", "clips_per_s"]
     writer.writerow([*who, *cost, "split", *numbers, *ends, *graded])
     for run in runs:
         first = [run.run, run.model, run.preset, run.seed, run.data.clips_id[:8]]
         first += [run.data.fold, run.data.folds, run.parameters]
-        first += [run.cost.multiply_adds_per_view, run.cost.clips_per_s]
+        first += [getattr(run.cost, name) for name in cost]
         for part in COLUMNS:
             values = run.scores.of(part)
             pairs = [*(values.map_interval or ("", ""))]

@@ -22,6 +22,7 @@ from tests.imports import find_circle, room_graph
 
 PURPOSE = {
     "benchmark.augment": "random changes",
+    "benchmark.card": "what a model is for",
     "benchmark.cells": "numbers as text",
     "benchmark.chance": "what knowing nothing gets",
     "benchmark.checkpoint": "stop and continue",
