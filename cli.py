@@ -11,15 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.commands import (
-    benchmark,
-    export_model,
-    predict,
-    quickstart,
-    report,
-    results,
-    weights,
-)
+from benchmark.commands import benchmark, models, predict, quickstart, report, results
 from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from musclemap_data.errors import DISK_ERRORS, UserError
@@ -90,7 +82,7 @@ def musclemap(
 
 for verbs in (
     quickstart, predict, movement, doctor, download, extract, status, look, labels, benchmark,
-    results, report, weights, export_model,
+    results, report, models,
 ):  # fmt: skip
     app.add_typer(verbs.app)
 

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmark import augment
 from benchmark.clips import Clip, activity_number, read_clips
+from benchmark.features import FEATURES, features_of
 from benchmark.sampling import TrainingBatches, view_indices, view_starts
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
@@ -48,8 +49,9 @@ class ClipDataset(Dataset[Batch]):
     An item is a dict of tensors: the modalities asked for (pictures ``uint8 [C, T, S, S]``, the
     skeleton ``float32 [M, T, 17, 3]``, other numbers ``float32 [T, ...]``), ``muscles``
     ``float32 [20]`` (in training what the setting ``target`` names) and ``clip`` ``int64 []``, an
-    index into ``clips``. Pictures stay bytes until :func:`normalise_batch`, on the model's device:
-    a quarter of the memory to move.
+    index into ``clips``; ``features`` are those of all views of the clip, ``float32 [views, width]``
+    (:mod:`benchmark.features`). Pictures stay bytes until :func:`normalise_batch`, on the model's
+    device: a quarter of the memory to move.
 
     Args:
         modalities: their keys, such as ``rgb_diff``.
@@ -74,7 +76,7 @@ class ClipDataset(Dataset[Batch]):
         verify: bool = True,
     ) -> None:
         self.modalities = tuple(modalities)
-        self._read_of = [modality_of(key) for key in modalities]
+        self._read_of = [modality_of(key) for key in modalities if key != FEATURES]
         self.settings = settings
         self.train = train
         self.verify = verify
@@ -89,6 +91,9 @@ class ClipDataset(Dataset[Batch]):
             )
         ]
         self._targets = self.targets() if train else self.labels().astype(np.float32)
+        self._features = features_of(self.clips, settings) if FEATURES in modalities else {}
+        if self._features:  # all views of a clip at once
+            self.items = [(index, 0) for index in range(len(self.clips))]
         self._columns = [column.name for each in self._read_of for column in each.columns]
         self._shards: dict[tuple[Path, bool], Shard] = {}
         self._verified: set[tuple[Path, int]] = set()
@@ -144,8 +149,10 @@ class ClipDataset(Dataset[Batch]):
         rgb_rng = np.random.default_rng(rng.integers(2**63))
         erased = augment.erased_box(settings, rng) if self.train else None
 
-        row = self._read(clip)
         item: Batch = {}
+        if self._features:
+            item[FEATURES] = torch.from_numpy(self._features[clip.clip_id])
+        row = self._read(clip) if self._read_of else {}
         for modality in self._read_of:
             name, content = modality.key, modality.content
             if isinstance(content, Numbers):

@@ -477,7 +477,8 @@ def choose_run(data_dir: Path, checkpoint: Path | None = None) -> tuple[Path, st
     scored = [
         (score, record.run)
         for record in read_runs(runs_dir)
-        if record.modalities and (score := record.scores.means["val"].map) is not None
+        if {*record.modalities} - {"features"}
+        and (score := record.scores.means["val"].map) is not None
     ]
     if not scored:
         raise UserError(

@@ -32,6 +32,7 @@ from benchmark.card import model_card
 from benchmark.checkpoint import save_weights
 from benchmark.clips import Clip, check_modalities, of_quality, read_clips
 from benchmark.data import ClipDataset
+from benchmark.features import FEATURES, features_of
 from benchmark.machine import Processes, choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS
 from benchmark.models.transm3e import TransM3E, load_teacher
@@ -312,6 +313,8 @@ class Run:
         prepare_torch(settings, device)
         model = self.new_model()
         check_modalities(self.clips, modalities(model))
+        if FEATURES in modalities(model):
+            features_of(self.clips, settings)
         processes.wait()
         if processes.first and not (self.folder / "settings.json").exists():
             self.folder.mkdir(parents=True, exist_ok=True)

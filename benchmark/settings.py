@@ -146,6 +146,12 @@ class Settings:
     activity_temperature: float = _documented(
         10.0, "activity-soft: softens the posterior of the activities (1 is the discriminant's own)"
     )
+    features: str | None = _documented(
+        None, "probe: path of the features that `musclemap features` wrote"
+    )
+    probe: Literal["linear", "attentive"] = _documented(
+        "linear", "probe: a linear head on the mean of a clip's views, or on what it attends to"
+    )
     pretrained: str | None = _documented(
         None, "path of a weights file to start from, or MODEL=PATH,MODEL=PATH, or none"
     )

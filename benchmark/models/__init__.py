@@ -36,6 +36,7 @@ MODELS: dict[str, Callable[[Settings], nn.Module]] = {
     "activity-soft": _lazy("activity", "activity_soft"),
     "prototype": _lazy("activity", "prototype"),
     "embedded": _lazy("embedded", "embedded"),
+    "probe": _lazy("probe", "probe"),
     "stgcn": _lazy("stgcn", "stgcn"),
     "ctrgcn": _lazy("ctrgcn", "ctrgcn"),
     "hdgcn": _lazy("hdgcn", "hdgcn"),

@@ -79,7 +79,7 @@ def load_run(folder: Path, chosen: str = "as asked for", device_name: str = "aut
         raise UserError(
             f"the run {folder} is of a model {identity.model!r}, which this MuscleMap does not have"
         )
-    if not record.modalities:
+    if not {*record.modalities} - {"features"}:
         raise UserError(
             f"the model {record.model} of {folder} does not look at the video, so it cannot say "
             "anything of yours; choose a run of another model"

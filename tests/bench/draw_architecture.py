@@ -31,6 +31,8 @@ PURPOSE = {
     "benchmark.compare": "a grid of runs",
     "benchmark.data": "batches",
     "benchmark.embedded": "the model in the box",
+    "benchmark.encode": "features, once",
+    "benchmark.features": "features, read back",
     "benchmark.losses": "what training lowers",
     "benchmark.machine": "processes, device",
     "benchmark.metrics": "mAP and intervals",

@@ -207,7 +207,7 @@ def test_label_prior_learns_the_frequencies_and_saves_them():
 def test_every_model_names_what_it_reads():
     for name, build in MODELS.items():
         modalities = build(TINY).modalities
-        assert set(modalities) <= {"rgb", "rgb_diff", "flow", "skeleton"}, name
+        assert set(modalities) <= {"rgb", "rgb_diff", "flow", "skeleton", "features"}, name
 
 
 def test_absent_means_score_zero():
