@@ -49,9 +49,9 @@ class ClipDataset(Dataset[Batch]):
     An item is a dict of tensors: the modalities asked for (pictures ``uint8 [C, T, S, S]``, the
     skeleton ``float32 [M, T, 17, 3]``, other numbers ``float32 [T, ...]``), ``muscles``
     ``float32 [20]`` (in training what the setting ``target`` names) and ``clip`` ``int64 []``, an
-    index into ``clips``; ``features`` are those of all views of the clip, ``float32 [views, width]``
-    (:mod:`benchmark.features`). Pictures stay bytes until :func:`normalise_batch`, on the model's
-    device: a quarter of the memory to move.
+    index into ``clips``; ``features`` are those of all views of the clip, ``float32 [views,
+    width]`` (:mod:`benchmark.features`). Pictures stay bytes until :func:`normalise_batch`, on the
+    model's device: a quarter of the memory to move.
 
     Args:
         modalities: their keys, such as ``rgb_diff``.

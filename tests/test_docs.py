@@ -104,7 +104,7 @@ def test_files_and_functions_are_where_they_are_said_to_be(document):
     """``folder/file.py``, ``file.py`` and ``file.py::name``."""
     if document.name in {"CHANGELOG.md", "decisions.md"}:
         pytest.skip("it names what was")
-    for path, name in re.findall(r"\b([\w/]+\.py)(?:::([\w.]+))?", code_in(document)):
+    for path, name in re.findall(r"\b([\w/]+\.py)\b(?:::([\w.]+))?", code_in(document)):
         found = [
             module for module, file in source_files().items() if f"/{file}".endswith(f"/{path}")
         ]
