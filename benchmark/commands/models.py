@@ -21,8 +21,7 @@ app = typer.Typer()
     rich_help_panel=BENCHMARK,
     epilog=examples(
         "`musclemap weights`",
-        "`musclemap benchmark --model slow,mvit_v2_s --preset base "
-        "--pretrained slow=SLOW_8x8_R50.pyth,mvit_v2_s=mvit_v2_s-ae3be167.pth`",
+        "`musclemap weights --json` (with the addresses)",
     ),
 )
 def weights(as_json: AsJson = False) -> None:
@@ -128,7 +127,6 @@ def export_model(
         "`musclemap features --encoder mvit_v2_s --preset base --pretrained "
         "mvit_v2_s=mvit_v2_s-ae3be167.pth --out features.parquet`",
         "`musclemap features --encoder stgcn-base-seed0` (a finished run)",
-        "`musclemap benchmark --model probe --set features=features.parquet --set probe=attentive`",
     ),
 )
 def features(
@@ -148,7 +146,8 @@ def features(
     """Keep the features of every clip, so that heads train on them in seconds.
 
     A finished run brings its own settings and weights. A model starts from `--pretrained`; without
-    it its weights are random, which is a baseline of its own.
+    it its weights are random, which is a baseline of its own. Then train a head: `musclemap
+    benchmark --model probe --set features=FILE`.
     """
     from benchmark.compare import default_preset
     from benchmark.encode import write_features
