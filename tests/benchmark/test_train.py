@@ -359,7 +359,10 @@ def test_two_processes_follow_the_curve_of_one(dataset_dir, tiny, tmp_path):
         np.testing.assert_allclose(np.load(out / parts / "scores.npy"), scores, atol=1e-4)
 
 
-SHARED_MODELS = ("stgcn", "ctrgcn", "hdgcn", "c2d", "slow", "transm3e")
+SHARED_MODELS = (
+    "stgcn", "ctrgcn", "hdgcn", "c2d", "i3d", "slow", "slowfast", "mvit_v2_s", "swin3d_s",
+    "transm3e",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -413,3 +416,23 @@ def test_two_processes_follow_the_curve_of_one_with_batch_norm_and_missing_skele
         one, two = (losses(tmp_path / side / name) for side in ("one", "two"))
         assert len(one) == 4
         assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "same"), [("mvit_v2_s", True), ("swin3d_s", True), ("c2d", False), ("stgcn", False)]
+)
+def test_parts_of_a_batch_give_the_curve_of_the_whole_where_there_are_no_batch_statistics(
+    name, same, gappy_dir, tiny, tmp_path
+):
+    """docs/limits.md says which models it holds for."""
+    curves = []
+    for parts in (1, 4):
+        settings = tiny(
+            epochs=2, batch_size=8, accumulate=parts, crop_size=32, frames=4, model_width=16,
+            model_depth=4, joint_channels=8, dropout=0.0, drop_path=0.0,
+        )  # fmt: skip
+        torch.manual_seed(0)
+        run(gappy_dir, settings, tmp_path / str(parts), model=MODELS[name](settings))
+        curves.append([loss for _, loss in losses(tmp_path / str(parts))])
+    assert (curves[0] == pytest.approx(curves[1], abs=1e-5)) == same
