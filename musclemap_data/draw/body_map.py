@@ -102,7 +102,7 @@ def body_map_svg(
 
     Args:
         values: see ``region_values``: 0 is inactive (grey), 1 fully active. Where all are grades
-            (``catalog.GRADES``) the labels and the scale name them.
+            (``catalog.GRADES``) the legend names them.
         title: shown above the figure and told by screen readers.
         labels: name the regions of value ``label_from`` and more, in the margins.
         legend: show the colour scale below.
@@ -213,7 +213,7 @@ class Label:
     """A name beside the figure, and the line from it to its region; drawing units.
 
     Attributes:
-        text: the region's name, with its value where values are not only 0 and 1.
+        text: the region's name, with its value where values are not grades.
         left: whether it stands in the left margin, and ends at ``line[0]``.
         line: from the text, over a bend, to a point in the region: three (x, y).
     """
@@ -236,7 +236,7 @@ def place_labels(
     found = region_values(values)
     label_from = label_limit(found, label_from)
     names = {muscle.slug: muscle.called(plain) for muscle in load_muscles()}
-    binary = set(found.values()) <= {0.0, 1.0}
+    graded = set(found.values()) <= set(GRADES)  # the shade says it, the legend names it
     labels = []
     for view, sign in (("front", -1.0), ("back", 1.0)):
         anchors = []
@@ -247,7 +247,7 @@ def place_labels(
             outer = max((polygon(c) for c in seen), key=lambda p: (p[:, 0] * sign).max())
             y = outer[:, 1].mean()
             x = outer[abs(outer[:, 1] - y) < 4, 0].mean()
-            text = names[slug] if binary else f"{names[slug]} {_worded(value, found)}"
+            text = names[slug] if graded else f"{names[slug]} {value:.0%}"
             anchors.append((float(y), float(x) + CENTRES[view], text))
         anchors.sort()
         near, far = (-4.0, 8.0) if sign < 0 else (WIDTH + 4, WIDTH - 8)
@@ -294,19 +294,26 @@ def _worded(value: float, found: Mapping[str, float]) -> str:
     return GRADE_NAMES[value] if set(found.values()) <= set(GRADE_NAMES) else f"{value:.0%}"
 
 
+def legend_boxes(found: Mapping[str, float]) -> list[tuple[float, float, str]]:
+    """The legend of grades, (x, value, word) of each box; none where values are not grades."""
+    if set(found.values()) <= {0.0, 1.0}:
+        return [(157.0, 0.0, "not active"), (269.0, 1.0, "active")]
+    if not set(found.values()) <= set(GRADES):
+        return []
+    return [(20.0 + 120 * place, *grade) for place, grade in enumerate(GRADE_NAMES.items())]
+
+
 def _legend(found: Mapping[str, float], id_prefix: str, label_from: float) -> list[str]:
     y, parts = HEIGHT + 22, []
     text = f'font-size="13" fill="{TEXT}"'
-    boxes = [(157.0, 0.0, "not active"), (269.0, 1.0, "active")]
-    if not set(found.values()) <= {0.0, 1.0}:
-        boxes = [(20.0 + 120 * place, *grade) for place, grade in enumerate(GRADE_NAMES.items())]
-    if set(found.values()) <= set(GRADE_NAMES):
-        for x, value, word in boxes:
-            parts.append(
-                f'<rect x="{x:g}" y="{y:g}" width="18" height="12" fill="{region_colour(value)}" '
-                f'stroke="{ACTIVE_EDGE if value else BODY_EDGE}" stroke-width=".7"/>'
-                f'<text x="{x + 24:g}" y="{y + 11:g}" {text}>{word}</text>'
-            )
+    boxes = legend_boxes(found)
+    for x, value, word in boxes:
+        parts.append(
+            f'<rect x="{x:g}" y="{y:g}" width="18" height="12" fill="{region_colour(value)}" '
+            f'stroke="{ACTIVE_EDGE if value else BODY_EDGE}" stroke-width=".7"/>'
+            f'<text x="{x + 24:g}" y="{y + 11:g}" {text}>{word}</text>'
+        )
+    if boxes:
         return parts
     stops = "".join(
         f'<stop offset="{i / 10:g}" stop-color="{region_colour(max(i / 10, 0.001))}"/>'

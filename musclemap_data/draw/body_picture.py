@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.patches import PathPatch
+from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 
 from musclemap_data.draw.body_map import (
@@ -15,6 +15,7 @@ from musclemap_data.draw.body_map import (
     TITLE_HEIGHT,
     Values,
     label_limit,
+    legend_boxes,
     place_labels,
     region_values,
 )
@@ -112,8 +113,18 @@ def body_map_figure(
         x, y = label.line[0]
         place, side = (x - 4, "right") if label.left else (x + 4, "left")
         axes.text(place, y, label.text, size=12.5 * scale, ha=side, va="center_baseline")
-    left, top = LABEL_MARGIN + WIDTH / 2 - 100, TITLE_HEIGHT + HEIGHT + 24
-    draw_scale(figure, left * scale, top * scale, 200 * scale, label_from, 12 * scale)
+    boxes = legend_boxes(found)
+    for x, value, word in boxes:
+        edge = ACTIVE_EDGE if value else BODY_EDGE
+        box = Rectangle(
+            (x, HEIGHT + 22), 18, 12, facecolor=region_colour(value), edgecolor=edge,
+            linewidth=0.7 * scale,
+        )  # fmt: skip
+        axes.add_artist(box)
+        axes.text(x + 24, HEIGHT + 28, word, size=12 * scale, va="center_baseline")
+    if not boxes:
+        left, top = LABEL_MARGIN + WIDTH / 2 - 100, TITLE_HEIGHT + HEIGHT + 24
+        draw_scale(figure, left * scale, top * scale, 200 * scale, label_from, 12 * scale)
     return to_picture(figure)
 
 

@@ -167,7 +167,7 @@ def test_show_gives_grades_sources_and_a_picture_in_three_shades(tmp_path: Path)
     assert "rule:squat" in line
     assert not any(line.startswith("biceps") for line in text.splitlines())
     drawn = picture.read_text(encoding="utf-8")
-    assert "quadriceps prime mover" in drawn and "calves stabiliser" in drawn
+    assert "quadriceps: prime mover" in drawn and "calves: stabiliser" in drawn
 
 
 def test_show_by_plain_names_and_as_json() -> None:
