@@ -8,7 +8,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format bench bench-flow bench-extract bench-memory \
-	mmpose test-mmpose bench-pose bench-loader bench-model bench-intervals bench-movement real-clips sample-seeds images motions-sheet architecture clean
+	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,7 +69,7 @@ format: install  ## let ruff rewrite
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-flow bench-extract bench-memory bench-pose bench-loader bench-model bench-intervals bench-movement  ## all measurements (an hour)
+bench: bench-flow bench-extract bench-memory bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement  ## all measurements (an hour)
 
 bench-flow: install  ## TV-L1 against OpenCV: speed, error, energy
 	$(BIN)/python -m tests.bench.bench_flow
@@ -85,6 +85,9 @@ bench-scale: install  ## time a clip and memory from 1,000 to 20,000 clips
 
 bench-pose: install  ## skeletons on real clips: found, jitter, lag
 	$(BIN)/python -m tests.bench.bench_pose ../shared/real_clips
+
+bench-skeletons: install  ## skeletons on real clips: good, doubtful, bad, and moved by another start
+	$(BIN)/python -m tests.bench.bench_skeletons ../shared/real_clips ../shared/real_clips_more
 
 bench-loader: install  ## shards against a folder of mp4 files
 	$(BIN)/python -m tests.bench.bench_loader

@@ -7,6 +7,7 @@ of their regions is marked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,8 @@ class Video:
             "width": width,
             "height": height,
             "person_share": round(found.person_share, 4),
+            "skeleton_quality": round(found.skeleton_quality, 4),
+            "skeleton_notes": found.skeleton_notes,
         }
 
 
@@ -87,6 +90,7 @@ class WindowedVideo:
         height, width: of their frames, upright, pixels.
         skeletons: of each window, ``float32 [T, M, 17, 3]`` (x, y in pixels, score).
         person_shares: of each window, the share of its frames in which a person was found.
+        qualities: of each window's skeleton: its quality and what makes it less.
         failed: windows that could not be extracted: ``"1.50-4.50 s"`` -> failure.
     """
 
@@ -96,6 +100,7 @@ class WindowedVideo:
     width: int
     skeletons: list[npt.NDArray[np.float32]]
     person_shares: list[float]
+    qualities: list[tuple[float, list[str]]]
     failed: dict[str, Failure]
 
     @property
@@ -103,6 +108,17 @@ class WindowedVideo:
         """Of all frames of all windows."""
         weights = [len(skeleton) for skeleton in self.skeletons]
         return float(np.average(self.person_shares, weights=weights))
+
+    @property
+    def skeleton_quality(self) -> float:
+        """Of the windows' skeletons, in the mean."""
+        return float(np.mean([quality for quality, _ in self.qualities]))
+
+    @property
+    def skeleton_notes(self) -> list[str]:
+        """What makes the skeletons less in a third of the windows or more, the most usual first."""
+        counts = Counter(note for _, notes in self.qualities for note in notes)
+        return [note for note, count in counts.most_common() if 3 * count >= len(self.qualities)]
 
 
 def read_video(path: Path) -> Video:
@@ -268,6 +284,7 @@ def _staged_rows(paths: Iterable[Path]) -> Iterator[pa.Table]:
 
 def _read_back(path: Path, failed: dict[str, Failure]) -> WindowedVideo:
     columns = ["start_s", "end_s", "fps", "height", "width", "skeleton", "skeleton_people"]
+    columns += ["skeleton_quality", "skeleton_notes"]
     with Shard(path) as shard:
         rows = [shard.row(index, columns) for index in range(len(shard))]
     skeletons = [
@@ -281,6 +298,7 @@ def _read_back(path: Path, failed: dict[str, Failure]) -> WindowedVideo:
         width=rows[0]["width"],
         skeletons=skeletons,
         person_shares=[person_share(skeleton) for skeleton in skeletons],
+        qualities=[(row["skeleton_quality"], row["skeleton_notes"]) for row in rows],
         failed=dict(sorted(failed.items())),
     )
 

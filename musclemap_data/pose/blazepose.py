@@ -126,7 +126,7 @@ def weighted_suppression(boxes: Floats, scores: Floats) -> Iterator[npt.NDArray[
 
 
 def refine(
-    points: npt.NDArray[np.float64], heatmaps: Floats
+    points: npt.NDArray[np.float64], heatmaps: Floats, which: npt.NDArray[np.intp]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Move joints to the weighted mean of their heatmap around them.
 
@@ -135,26 +135,33 @@ def refine(
 
     Args:
         points: [J, 2] in heatmap cells.
-        heatmaps: float32 [64, 64, J], before the sigmoid.
+        heatmaps: float32 [64, 64, L], before the sigmoid, of all landmarks.
+        which: [J], the landmark that each joint is.
 
     Returns:
         The joints [J, 2] in heatmap cells; and how high the heatmap rises around each, [J] in
         [0, 1].
     """
-    r = REFINE_RADIUS
-    padded = np.pad(heatmaps, ((r, r), (r, r), (0, 0)), constant_values=-100)  # sigmoid: 0
     cell = np.floor(points).astype(np.int64)
     inside = ((cell >= 0) & (cell < HEATMAP_SIZE)).all(axis=1)
     column, row = np.clip(cell, 0, HEATMAP_SIZE - 1).T
-    reach = np.arange(2 * r + 1)
-    joint = np.arange(len(points))[:, None, None]
+    reach = np.arange(-REFINE_RADIUS, REFINE_RADIUS + 1)
     rows, columns = row[:, None, None] + reach[:, None], column[:, None, None] + reach
-    window = sigmoid(padded[rows, columns, joint])
+    # Only the windows are read: copies of all heatmaps would take as long as the rest together.
+    window = sigmoid(
+        heatmaps[
+            np.clip(rows, 0, HEATMAP_SIZE - 1),
+            np.clip(columns, 0, HEATMAP_SIZE - 1),
+            which[:, None, None],
+        ]
+    )
+    window[np.broadcast_to((rows < 0) | (rows >= HEATMAP_SIZE), window.shape)] = 0
+    window[np.broadcast_to((columns < 0) | (columns >= HEATMAP_SIZE), window.shape)] = 0
     peak = window.max(axis=(1, 2))
     trusted = inside & (peak >= REFINE_CONFIDENCE)
     total = np.maximum(window.sum(axis=(1, 2)), 1e-9)
-    x = (window.sum(axis=1) * (column[:, None] + reach - r)).sum(axis=1) / total
-    y = (window.sum(axis=2) * (row[:, None] + reach - r)).sum(axis=1) / total
+    x = (window.sum(axis=1) * columns[:, 0]).sum(axis=1) / total
+    y = (window.sum(axis=2) * rows[:, :, 0]).sum(axis=1) / total
     return np.where(trusted[:, None], np.stack([x, y], axis=1), points), peak
 
 
@@ -303,7 +310,7 @@ class BlazePose:
         landmarks = answer["landmarks"].reshape(LANDMARK_COUNT, 5)[_USED]
         cell = LANDMARK_SIZE / HEATMAP_SIZE
         in_crop, peaks = refine(
-            landmarks[:, :2].astype(np.float64) / cell, answer["heatmaps"][..., _USED]
+            landmarks[:, :2].astype(np.float64) / cell, answer["heatmaps"], _USED
         )
         points = transform(roi.to_image(LANDMARK_SIZE), in_crop * cell)
         # Visibility alone is high also where the network has no place for a joint.

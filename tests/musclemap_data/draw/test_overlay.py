@@ -36,6 +36,7 @@ def found() -> WindowedVideo:
         width=96,
         skeletons=[skeleton(12, 24, 16), skeleton(12, 72, 48)],
         person_shares=[1.0, 1.0],
+        qualities=[(0.9, []), (0.9, [])],
         failed={},
     )
 

@@ -133,7 +133,7 @@ def test_heatmap_refinement_equals_the_loop(seed):
     points = random.uniform(-5, 69, (19, 2))
     heatmaps = random.normal(-3, 2.5, (64, 64, 19)).astype(np.float32)
     expected = literal_refine(points, heatmaps)
-    refined, peaks = blazepose.refine(points, heatmaps)
+    refined, peaks = blazepose.refine(points, heatmaps, np.arange(19))
     np.testing.assert_allclose(refined, expected, atol=1e-4)
     assert ((peaks >= 0) & (peaks <= 1)).all()
 
@@ -141,8 +141,10 @@ def test_heatmap_refinement_equals_the_loop(seed):
 def test_a_joint_that_the_heatmap_does_not_show_has_no_peak():
     heatmaps = np.full((64, 64, 2), -10, np.float32)
     heatmaps[20, 30, 0] = 3
-    _, peaks = blazepose.refine(np.array([[30.5, 20.5], [30.5, 20.5]]), heatmaps)
-    assert peaks == pytest.approx([1 / (1 + math.exp(-3)), 0], abs=1e-3)
+    points = np.array([[30.5, 20.5], [30.5, 20.5]])
+    for which in ([0, 1], [1, 0]):
+        _, peaks = blazepose.refine(points, heatmaps, np.array(which))
+        assert peaks[which] == pytest.approx([1 / (1 + math.exp(-3)), 0], abs=1e-3)
 
 
 def test_suppression_groups_people_and_keeps_the_best_first():
