@@ -71,7 +71,7 @@ MinSkeletonQuality = Annotated[
     float | None,
     _skeletons(
         help="Fail clips whose skeleton is of a lower quality, from 0 to 1: 0.4 leaves out the "
-        "bad ones, 0.7 the doubtful ones too.",
+        "bad ones, 0.75 the doubtful ones too.",
         metavar="QUALITY",
     ),
 ]

@@ -9,7 +9,7 @@ thresholds were set on real clips judged by eye: docs/pose.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,7 +23,7 @@ from musclemap_data.pose.mend import changed_sides
 Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-GOOD_FROM = 0.7
+GOOD_FROM = 0.75
 """A skeleton of this quality or more is good."""
 BAD_BELOW = 0.4
 """A skeleton of less is bad; what lies between is doubtful."""
@@ -39,6 +39,8 @@ STILL_LEVELS, MOST_LEVELS = 8.0, 40.0
 """Grey levels: smaller changes of a cell are noise, larger ones count no more."""
 ENOUGH_MOVES = 0.02
 """Where less of the picture moves, nothing is said of where it does."""
+WORST_SHARE = 0.2
+"""A model is as unsure as in this share of the frames, the worst: part of a clip may be wrong."""
 MOVING_SHARE = 0.25
 """Nor where that is so in a smaller share of the frames."""
 LIMB_SHARE = 0.12
@@ -84,14 +86,14 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "out-of-view": Measure("too little of a person in view", 0.42, 0.8),
-    "unsure": Measure("the model is unsure where the joints are", 0.36, 0.56),
+    "unsure": Measure("the model is unsure where the joints are", 0.4, 0.52),
     "jumps": Measure("the hips jump", 0.0, 0.05),
     "trembling": Measure("the joints tremble", 0.06, 0.14),
     "limbs": Measure("limbs change their length", 0.145, 0.3),
-    "trunk": Measure("the trunk is too short", 0.735, 0.85),
+    "trunk": Measure("the trunk is too short", 0.755, 0.86),
     "sides": Measure("left and right change places", 0.02, 0.1),
     "colours": Measure("the joints slide over the picture", 26.0, 40.0),
-    "elsewhere": Measure("what moves lies elsewhere", 0.55, 0.9),
+    "elsewhere": Measure("what moves lies elsewhere", 0.5, 0.9),
 }
 """Name -> what it says and how much it weighs; :func:`_measure` defines the values."""
 SEVERAL_PEOPLE = "several-people"
@@ -185,15 +187,17 @@ class _Part:
         score: [t, 17].
         inside: bool [t, 17]: the joint lies in the picture.
         follows: bool [t]: the frame has one before it in the same shot, both with a person.
+        cut: bool [t]: the frame is the first of a shot; the first of a window is not.
         colour: [t, 17, 3], grey levels under each joint; NaN outside the picture.
-        within: [n] of the frames where enough of the picture changes: the share of that change
-            that lies on the body.
+        within: [n] of the frames where enough of the picture changes: how much more of that change
+            lies on the body than its share of the picture, as a factor.
     """
 
     xy: Floats
     score: Floats
     inside: npt.NDArray[np.bool_]
     follows: npt.NDArray[np.bool_]
+    cut: npt.NDArray[np.bool_]
     colour: Floats
     within: Floats
 
@@ -206,8 +210,9 @@ def _look(frames: Frames, joints: Floats) -> _Part:
     found = np.asarray(np.isfinite(xy).all(axis=(1, 2)))
     follows = np.zeros(len(frames), np.bool_)
     follows[1:] = found[1:] & found[:-1]
-    for start, _ in find_shots(frames, FollowSettings().cut_correlation):
-        follows[start] = False
+    cut = np.zeros(len(frames), np.bool_)
+    cut[[start for start, _ in find_shots(frames, FollowSettings().cut_correlation)][1:]] = True
+    follows &= ~cut
     with np.errstate(invalid="ignore"):
         within = np.logical_and(xy >= 0, xy < np.array([width, height]))
     inside = within[..., 0] & within[..., 1]
@@ -216,6 +221,7 @@ def _look(frames: Frames, joints: Floats) -> _Part:
         score,
         inside,
         follows,
+        cut,
         _colours(frames, xy, inside),
         _change_within(frames, xy, follows),
     )
@@ -236,7 +242,10 @@ def _colours(frames: Frames, xy: Floats, inside: npt.NDArray[np.bool_]) -> Float
 
 
 def _change_within(frames: Frames, xy: Floats, follows: npt.NDArray[np.bool_]) -> Floats:
-    """Where enough of the picture changes: the share [n] of the change that lies on the body."""
+    """Of frames where enough of the picture changes: how far that is on the body, see ``_Part``.
+
+    A camera that moves changes all of the picture, and so gives about 1.
+    """
     import cv2
 
     height, width = frames.shape[1:3]
@@ -252,7 +261,7 @@ def _change_within(frames: Frames, xy: Floats, follows: npt.NDArray[np.bool_]) -
             change = np.clip(np.abs(grid - before) - STILL_LEVELS, 0, MOST_LEVELS)
             if (change > 0).mean() >= ENOUGH_MOVES:
                 body = _silhouette(xy[index - 1 : index + 1] * (small[0] / width), small)
-                shares.append(float(change[body].sum() / change.sum()))
+                shares.append(float(change[body].sum() / change.sum() / max(body.mean(), 1e-3)))
         before = grid
     return np.array(shares)
 
@@ -275,50 +284,97 @@ def _silhouette(xy: Floats, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
 def _measure(parts: list[_Part]) -> dict[str, float]:
     """The value of each of ``MEASURES``; nothing where a person is in fewer than three frames.
 
-    Lengths are shares of the body's size: the median diagonal of the box around its joints.
+    Lengths are shares of the body's size: the median diagonal of the box around its joints, of each
+    shot. What a limb's length and the colour under a joint usually are is of each shot, too.
     """
     if not parts:
         return {}
-    xy, score, inside, colour = (
+    pixels, score, inside, colour, follows, cut = (
         np.concatenate([getattr(part, name) for part in parts])
-        for name in ("xy", "score", "inside", "colour")
+        for name in ("xy", "score", "inside", "colour", "follows", "cut")
     )
-    follows = np.concatenate([part.follows for part in parts])
-    found = np.isfinite(xy).all(axis=(1, 2))
+    found = np.isfinite(pixels).all(axis=(1, 2))
     if found.sum() < 3:
         return {}
+    shot = np.cumsum(cut)
+    xy = pixels / _sizes(pixels, shot)[:, None, None]
     here = xy[found]
-    box = here.max(axis=1) - here.min(axis=1)
-    size = max(1.0, float(np.median(np.hypot(box[:, 0], box[:, 1]))))
-    hips, shoulders = here[:, 11:13].mean(axis=1), here[:, 5:7].mean(axis=1)
-    trunk = float(np.median(_length(hips - shoulders))) / size
-    # Of each pair the better seen joint: in a side view the other is hidden by the body.
-    known = np.where(inside, score, np.nan)[found][:, _BODY].reshape(-1, 6, 2)
-    best = np.fmax(known[..., 0], known[..., 1])
+    trunk = _length(here[:, 11:13].mean(axis=1) - here[:, 5:7].mean(axis=1))
     limbs = np.stack([_length(here[:, a] - here[:, b]) for a, b in LIMBS], axis=1)
-    middle = np.median(limbs, axis=0)
-    spread = np.median(np.abs(limbs - middle), axis=0) / np.maximum(middle, 1e-3)
     step = np.diff(xy, axis=0)[follows[1:]]
-    twice = follows[1:-1] & follows[2:]
-    bend = np.diff(xy[:, _BODY], 2, axis=0)[twice]
-    hip_step = _length(step[:, 11:13].mean(axis=1)) / size
-    body_colour = colour[:, _BODY]
-    seen = np.isfinite(body_colour[..., 0]).any(axis=0)
-    usual = np.nanmedian(body_colour[:, seen], axis=0)
-    off_colour = np.abs(body_colour[:, seen] - usual).mean(axis=-1)
+    bend = np.diff(xy[:, _BODY], 2, axis=0)[follows[1:-1] & follows[2:]]
     within = np.concatenate([part.within for part in parts])
     enough = len(within) >= MOVING_SHARE * follows.sum() > 0
     return {
         "out-of-view": 1 - float((inside[:, _BODY] & found[:, None]).mean()),
-        "unsure": 1 - float(np.nanmean(best)) if np.isfinite(best).any() else float("nan"),
-        "jumps": _mean(hip_step > JUMP),
-        "trembling": _mean(_length(bend) / size),
-        "limbs": float(spread.mean()),
-        "trunk": 1 - trunk,
+        "unsure": _unsure(np.where(inside, score, np.nan)[found]),
+        "jumps": _mean(_length(step[:, 11:13].mean(axis=1)) > JUMP),
+        "trembling": _mean(_length(bend)),
+        "limbs": _mean_of_shots(_spread, limbs, shot[found]),
+        "trunk": 1 - float(np.median(trunk)),
         "sides": _mean(changed_sides(xy[:-1][follows[1:]], xy[1:][follows[1:]]).any(axis=1)),
-        "colours": float(np.nanmean(off_colour)) if seen.any() else float("nan"),
+        "colours": _mean_of_shots(_off_colour, colour[found][:, _BODY], shot[found]),
         "elsewhere": 1 - float(np.median(within)) if enough else float("nan"),
     }
+
+
+def _sizes(xy: Floats, shot: npt.NDArray[np.int64]) -> Floats:
+    """The size of the body in each frame [t]: that of its shot, at least 1."""
+    box = xy.max(axis=1) - xy.min(axis=1)
+    diagonal = np.hypot(box[:, 0], box[:, 1])
+    sizes = np.ones(len(xy))
+    for number in np.unique(shot[np.isfinite(diagonal)]):
+        sizes[shot == number] = max(1.0, float(np.nanmedian(diagonal[shot == number])))
+    return sizes
+
+
+def _unsure(score: Floats) -> float:
+    """1 - score in the worst fifth of the frames.
+
+    Of each pair the better seen joint counts: in a side view the other is hidden by the body.
+
+    Args:
+        score: [n, 17]; NaN outside the picture.
+    """
+    pairs = score[:, _BODY].reshape(len(score), -1, 2)
+    best = np.fmax(pairs[..., 0], pairs[..., 1])
+    known = np.isfinite(best)
+    frames = known.any(axis=1)
+    if not frames.any():
+        return float("nan")
+    mean = np.where(known, best, 0)[frames].sum(axis=1) / known[frames].sum(axis=1)
+    return 1 - float(np.percentile(mean, 100 * WORST_SHARE))
+
+
+def _mean_of_shots(
+    measure: Callable[[Floats], float], values: Floats, shot: npt.NDArray[np.int64]
+) -> float:
+    """A measure of each shot, in the mean over the frames; NaN where no shot has it."""
+    weights, found = [], []
+    for number in np.unique(shot):
+        weights.append(int((shot == number).sum()))
+        found.append(measure(values[shot == number]))
+    good = np.isfinite(found)
+    return (
+        float(np.average(np.array(found)[good], weights=np.array(weights)[good]))
+        if good.any()
+        else float("nan")
+    )
+
+
+def _spread(limbs: Floats) -> float:
+    """Median deviation of the limbs [n, 8] from their median length, of it, in the mean."""
+    middle = np.median(limbs, axis=0)
+    return float((np.median(np.abs(limbs - middle), axis=0) / np.maximum(middle, 1e-3)).mean())
+
+
+def _off_colour(colour: Floats) -> float:
+    """Mean deviation of the colours [n, 12, 3] under joints from their median; NaN where unseen."""
+    seen = np.isfinite(colour[..., 0]).any(axis=0)
+    if not seen.any():
+        return float("nan")
+    usual = np.nanmedian(colour[:, seen], axis=0)
+    return float(np.nanmean(np.abs(colour[:, seen] - usual)))
 
 
 def _length(vectors: Floats) -> Floats:
