@@ -19,7 +19,6 @@ from benchmark.embedded.model import (
 from benchmark.embedded.network import RATE_HZ, WINDOW_S
 from benchmark.predict.summary import NOTE, is_undecided
 from musclemap_data.catalog import GRADE_NAMES, GRADES, load_activities, load_muscles
-from musclemap_data.pose.quality import doubts_of
 
 RECOGNITION_VERSION = 1
 CANDIDATES = 5
@@ -215,7 +214,7 @@ def _doubts(
         doubts.append(
             "Could not be read and are left out: " + ", ".join(prediction["failed_windows"]) + "."
         )
-    doubts += doubts_of(prediction["video"])
+    doubts += prediction["video"].get("skeleton_doubts", ())
     seconds = said.windows[-1][1] - said.windows[0][0]
     if seconds < WINDOW_S - 0.5:
         doubts.append(

@@ -13,7 +13,6 @@ from benchmark.cells import p_value
 from benchmark.predict.runs import TrainedRun
 from benchmark.record import DEFAULT_THRESHOLD, SplitScores
 from musclemap_data.catalog import load_muscles
-from musclemap_data.pose.quality import SEVERAL_PEOPLE, doubts_of
 
 PREDICTION_VERSION = 1
 UNDECIDED_ODDS = 1.5
@@ -153,8 +152,8 @@ def _doubts(
         doubts.append(
             "Could not be read and are left out: " + ", ".join(prediction["failed_windows"]) + "."
         )
-    doubts += doubts_of(prediction["video"])
-    if SEVERAL_PEOPLE in prediction["video"].get("skeleton_notes", ()):
+    doubts += prediction["video"].get("skeleton_doubts", ())
+    if prediction["video"].get("several_people"):
         doubts.append("Several people are in view, and one is followed; film one person alone.")
     span_s = ((run.settings.frames - 1) * run.settings.rate + 1) / fps
     shortest = min(window["end_s"] - window["start_s"] for window in windows)

@@ -24,6 +24,7 @@ from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import file_sha256
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.settings import ExtractionSettings
+from musclemap_data.pose.quality import SEVERAL_PEOPLE, quality_doubts
 from musclemap_data.shards import REGION_COUNT, Shard, shard_path, write_shard
 from musclemap_data.skeleton import JOINT_COUNT, person_share
 
@@ -77,6 +78,8 @@ class Video:
             "person_share": round(found.person_share, 4),
             "skeleton_quality": round(found.skeleton_quality, 4),
             "skeleton_notes": found.skeleton_notes,
+            "skeleton_doubts": quality_doubts(found.skeleton_quality, found.skeleton_notes),
+            "several_people": SEVERAL_PEOPLE in found.skeleton_notes,
         }
 
 

@@ -9,7 +9,7 @@ thresholds were set on real clips judged by eye: docs/pose.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -123,17 +123,11 @@ class SkeletonQuality:
         return f"The skeleton is {self.label} (quality {self.value:.2f}){say_notes(self.notes)}."
 
 
-def doubts_of(facts: Mapping[str, Any]) -> list[str]:
-    """How far a video's skeleton can be believed, from its facts; nothing where it is good.
-
-    Args:
-        facts: with ``skeleton_quality`` and ``skeleton_notes``, if it was judged.
-    """
-    value = facts.get("skeleton_quality")
-    if value is None or skeleton_class(value) is SkeletonClass.GOOD:
+def quality_doubts(value: float, notes: Iterable[str]) -> list[str]:
+    """How far a video's skeleton can be believed, in a sentence; none where it is good."""
+    if skeleton_class(value) is SkeletonClass.GOOD:
         return []
-    notes = tuple(note for note in facts.get("skeleton_notes", ()) if note != SEVERAL_PEOPLE)
-    return [SkeletonQuality(value, notes).sentence()]
+    return [SkeletonQuality(value, tuple(n for n in notes if n != SEVERAL_PEOPLE)).sentence()]
 
 
 def say_notes(notes: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from musclemap_data.pose.quality import (
     QualityMeter,
     SkeletonClass,
     SkeletonQuality,
-    doubts_of,
+    quality_doubts,
     skeleton_class,
 )
 from tests.musclemap_data.pose.walking import picture_of, walking_skeleton
@@ -116,6 +116,6 @@ def test_classes_meet_at_their_thresholds():
 
 
 def test_a_prediction_doubts_what_is_not_good():
-    assert doubts_of({}) == doubts_of({"skeleton_quality": 0.9, "skeleton_notes": ["jumps"]}) == []
-    (said,) = doubts_of({"skeleton_quality": 0.2, "skeleton_notes": ["jumps", SEVERAL_PEOPLE]})
+    assert quality_doubts(0.9, ["jumps"]) == []
+    (said,) = quality_doubts(0.2, ["jumps", SEVERAL_PEOPLE])
     assert said == "The skeleton is bad (quality 0.20): the hips jump."
