@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +32,7 @@ def draw_all(
     note: str,
     work: Path,
     progress_bar: bool,
+    tell: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Write the overlay video, the body map and the timeline.
 
@@ -46,8 +46,9 @@ def draw_all(
         note: what a reader should know, in a few words.
         work: an existing folder for temporary files.
         progress_bar: show one on stderr.
+        tell: see ``Steps``.
     """
-    with bar("frame", "overlay", progress_bar) as shown:
+    with Steps("frame", "draw the overlay", progress_bar, tell) as steps:
         write_overlay(
             folder / "overlay.mp4",
             video,
@@ -57,8 +58,8 @@ def draw_all(
             threshold,
             note=note,
             work_dir=work,
-            on_total=shown.reset,
-            on_frame=shown.update,
+            on_total=steps.begin,
+            on_frame=steps.step,
         )
     means = [float(mean) for mean in scores[np.array(keep, bool)].mean(axis=0)]
     name = video.name
@@ -74,6 +75,41 @@ def draw_all(
     write_png(folder / "timeline.png", timeline)
 
 
-def bar(unit: str, description: str, shown: bool) -> Any:
-    """A progress bar on stderr."""
-    return tqdm(unit=unit, desc=description, dynamic_ncols=True, disable=not shown)
+class Steps:
+    """Tells of the steps of one stage: a bar on stderr, a page, or nobody.
+
+    Args:
+        unit: of a step, for the bar.
+        stage: what is done.
+        shown: show the bar.
+        tell: called with the stage, the steps done and the steps in all.
+    """
+
+    def __init__(
+        self, unit: str, stage: str, shown: bool, tell: Callable[[str, int, int], None] | None
+    ) -> None:
+        self._bar = tqdm(unit=unit, desc=stage, dynamic_ncols=True, disable=not shown)
+        self._stage, self._tell, self._done, self._total = stage, tell, 0, 0
+
+    def __enter__(self) -> Steps:
+        self._say()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def begin(self, total: int) -> None:
+        """There are so many steps."""
+        self._bar.reset(total)
+        self._done, self._total = 0, total
+        self._say()
+
+    def step(self) -> None:
+        """One more is done."""
+        self._bar.update()
+        self._done += 1
+        self._say()
+
+    def _say(self) -> None:
+        if self._tell:
+            self._tell(self._stage, self._done, self._total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from benchmark.embedded.model import EmbeddedModel, Recognition
 from benchmark.embedded.video import FollowedVideo, follow
-from benchmark.predict.pictures import bar, draw_all
+from benchmark.predict.pictures import Steps, draw_all
 from benchmark.predict.recognition import (
     describe_recognition,
     format_recognition,
@@ -31,6 +32,7 @@ def recognise_video(
     model: EmbeddedModel | None = None,
     workers: int | None = None,
     progress_bar: bool = False,
+    tell: Callable[[str, int, int], None] | None = None,
 ) -> PredictedVideo:
     """Say which exercise a person in a video does, which muscle regions it works, and when.
 
@@ -42,6 +44,7 @@ def recognise_video(
         model: the embedded model, where it is loaded already.
         workers: processes that follow the person; one a core if not given.
         progress_bar: show bars on stderr.
+        tell: called with the stage, the steps done and the steps in all; for a page.
 
     Raises:
         UserError: the video cannot be used or shows hardly anybody, or ``out`` cannot be a folder.
@@ -49,9 +52,9 @@ def recognise_video(
     source = windows.read_video(Path(video))
     model, folder = model or EmbeddedModel.load(), Path(out)
     with working_folder(folder) as work:
-        with bar("piece", "follow", progress_bar) as shown:
+        with Steps("piece", "follow the person", progress_bar, tell) as steps:
             followed = follow(
-                source, work, workers=workers, on_total=shown.reset, on_piece=shown.update
+                source, work, workers=workers, on_total=steps.begin, on_piece=steps.step
             )
         said = model.recognise(followed.skeleton, followed.times_s)
         prediction = describe_recognition(
@@ -72,6 +75,7 @@ def recognise_video(
             note="a guess, not a measurement",
             work=work,
             progress_bar=progress_bar,
+            tell=tell,
         )
         write_text(folder / "prediction.json", json.dumps(prediction, indent=2) + "\n")
     return PredictedVideo(
@@ -81,6 +85,7 @@ def recognise_video(
         format_recognition(prediction),
         tuple(works(prediction, GRADE_NAMES[GRADES[-1]])),
         headline(prediction),
+        (followed.skeleton, followed.pieces.fps),
     )
 
 

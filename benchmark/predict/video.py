@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from benchmark.predict import STEP_S, WINDOW_S
-from benchmark.predict.pictures import bar, draw_all
+from benchmark.predict.pictures import Steps, draw_all
 from benchmark.predict.runs import TrainedRun, load_run, made_differently, score_windows
 from benchmark.predict.summary import describe_prediction, format_prediction
 from musclemap_data.errors import Failure
@@ -29,6 +32,8 @@ class PredictedVideo:
         works: names of the regions that are called active, the most probable first; of a model
             that grades them, the prime movers.
         exercise: what was recognised, in a few words; empty for a model of regions only.
+        skeleton: ``float32 [T, 17, 3]`` of the whole video, and its frames a second; without frames
+            for a model of windows.
     """
 
     prediction: dict[str, Any]
@@ -37,6 +42,9 @@ class PredictedVideo:
     summary: str
     works: tuple[str, ...]
     exercise: str = ""
+    skeleton: tuple[npt.NDArray[np.float32], float] = field(
+        default_factory=lambda: (np.zeros((0, 17, 3), np.float32), 1.0), repr=False
+    )
 
     def __str__(self) -> str:
         return self.summary
@@ -76,7 +84,7 @@ def predict_video(
         run = load_run(Path(run))
     folder = Path(out)
     with working_folder(folder) as work:
-        with bar("window", "extract", progress_bar) as shown:
+        with Steps("window", "extract the windows", progress_bar, None) as steps:
             found = windows.extract_windows(
                 source,
                 work,
@@ -84,8 +92,8 @@ def predict_video(
                 window_s=window_s,
                 step_s=step_s,
                 workers=workers,
-                on_total=shown.reset,
-                on_window=shown.update,
+                on_total=steps.begin,
+                on_window=steps.step,
             )
         scores = score_windows(run, work, windows.SPLIT, progress_bar=progress_bar)
         prediction = describe_prediction(
