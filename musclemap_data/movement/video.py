@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,12 +95,33 @@ def measure_video(
         skeleton, fps = skeleton_of_video(
             Path(video), workers=workers, on_total=on_total, on_part=on_part
         )
-        session = measure_session(skeleton, fps, Path(video).name)
-        series.write_joints_csv(folder / "joints.csv", skeleton, fps)
-        series.write_angles_csv(folder / "angles.csv", session)
-        series.write_trc(folder / "joints.trc", skeleton, fps, height_m)
-        series.write_mot(folder / "angles.mot", session)
-        page.write_page(folder / "movement.pdf", session, before)
-        facts = json.dumps(session.facts(), indent=2, allow_nan=False)
-        write_text(folder / page.FACTS_FILE, facts + "\n")
+        return write_session(folder, Path(video).name, skeleton, fps, before, height_m)
+
+
+def write_session(
+    folder: Path,
+    name: str,
+    skeleton: npt.NDArray[np.float32],
+    fps: float,
+    before: Mapping[str, Any] | None = None,
+    height_m: float | None = None,
+) -> Session:
+    """Measure the movement of a skeleton and write what ``measure_video`` writes.
+
+    Args:
+        folder: an existing one.
+        name: of the video.
+        skeleton: ``float32 [T, 17, 3]`` x, y (pixels) and score.
+        fps: frames a second.
+        before: the measures of an earlier session, from ``page.read_facts``.
+        height_m: the person's height, for lengths in metres.
+    """
+    session = measure_session(skeleton, fps, name)
+    series.write_joints_csv(folder / "joints.csv", skeleton, fps)
+    series.write_angles_csv(folder / "angles.csv", session)
+    series.write_trc(folder / "joints.trc", skeleton, fps, height_m)
+    series.write_mot(folder / "angles.mot", session)
+    page.write_page(folder / "movement.pdf", session, before)
+    facts = json.dumps(session.facts(), indent=2, allow_nan=False)
+    write_text(folder / page.FACTS_FILE, facts + "\n")
     return session
