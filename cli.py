@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from benchmark.commands import app as page
 from benchmark.commands import benchmark, models, predict, quickstart, report, results
 from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR
@@ -81,8 +82,8 @@ def musclemap(
 
 
 for verbs in (
-    quickstart, predict, movement, doctor, download, extract, status, look, labels, benchmark,
-    results, report, models,
+    quickstart, predict, movement, page, doctor, download, extract, status, look, labels,
+    benchmark, results, report, models,
 ):  # fmt: skip
     app.add_typer(verbs.app)
 

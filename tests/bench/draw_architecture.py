@@ -21,6 +21,7 @@ from scipy.optimize import isotonic_regression
 from tests.imports import find_circle, room_graph
 
 PURPOSE = {
+    "benchmark.app": "a page for your video",
     "benchmark.augment": "random changes",
     "benchmark.card": "what a model is for",
     "benchmark.cells": "numbers as text",
