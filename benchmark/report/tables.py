@@ -269,7 +269,8 @@ def format_csv(runs: Sequence[RunRecord], *, plain: bool = False) -> str:
     for run in once.values():
         data = run.data
         for opinion, parts in run.scores.references.items():
-            first = [f"[{opinion}]", *[""] * 3, data.clips_id[:8], data.fold, data.folds, *[""] * 3]
+            first = [f"[{opinion}]", "", "", "", data.clips_id[:8], data.fold, data.folds]
+            first += [""] * (1 + len(cost))
             for part, found in parts.items():
                 level = found["map"].chance
                 known = {"map": found["map"].value, "excess": found["map"].excess}
