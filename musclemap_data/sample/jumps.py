@@ -135,6 +135,8 @@ def jump_rope(size: Dimensions, style: Style) -> list[Key]:
     h, t = size.height, style.tempo
     elbow = (0.35, -0.2, -1.0)
     down, up = free_arm(0.42, -0.64, 0.30, elbow), free_arm(0.46, -0.54, 0.20, elbow)
+    if style.variant == 2:  # the arms out wide
+        down, up = free_arm(0.72, -0.56, 0.20, elbow), free_arm(0.74, -0.46, 0.10, elbow)
     if style.variant == 3:  # from foot to foot
         knee = free_leg(0.02, -0.74, 0.26 * style.depth, (0.05, 0.1, 1), 0.6)
         return strides(stride(size, knee, (down, up.mirrored()), 2), 0.34 * t, 0.03 * h)

@@ -200,6 +200,8 @@ def dead_bug(size: Dimensions, style: Style) -> list[Key]:
         left_leg=straight_leg(20 - 10 * d, 0.03, 0.4),
         right_arm=free_arm(0.10, 0.95, 0.30 - 0.18 * d, (1, 0, -0.2)).mirrored(),
     )
+    if style.variant == 2:  # the legs alone, the arms stay up
+        low = replace(low, right_arm=base.right_arm)
     return alternate(timed(t, (base, 0.85), (low, 0.20), (low, 0.80), (base, 0.10)))
 
 

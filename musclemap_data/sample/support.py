@@ -184,7 +184,7 @@ def cobra_pose(size: Dimensions, style: Style) -> list[Key]:
             head=deg(-22 * rise, 0),
         )
 
-    high = min(d, 1.0) if style.variant % 2 else 0.72 * d
+    high = 1.16 * min(d, 1.0) if style.variant % 2 else 0.76 * d
     if style.variant > 1:  # held
         return timed(t, (up(high), 1.2), (up(high - 0.05), 1.2))
     return timed(t, (down, 1.1), (up(high), 0.9), (up(high - 0.04), 0.9), (down, 0.25))

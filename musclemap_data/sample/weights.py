@@ -176,6 +176,9 @@ def kettlebell_swing(size: Dimensions, style: Style) -> list[Key]:
         hanging_arm(20, -0.28, 12),
     )
     top = with_arms(base, hanging_arm(0, -0.28, 84 + 10 * (style.variant - 1)), turn=deg(-4, 0, 0))
+    if style.variant == 3:  # one arm, the other out to the side
+        balance = free_arm(0.70, -0.66, -0.15, (0.3, 0, -1)).mirrored()
+        hinge, passing, top = (replace(p, right_arm=balance) for p in (hinge, passing, top))
     up = swept(t, (hinge, 0.32), (passing, 0.32), (top, 0))
     return [*up, *swept(t, (top, 0.36), (passing, 0.34), (hinge, 0))]
 

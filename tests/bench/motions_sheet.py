@@ -3,9 +3,9 @@
     python -m tests.bench.motions_sheet data/motions
     python -m tests.bench.motions_sheet data/motions --only squat --beside ../shared/real_clips
 
-Look at them after you write or change a motion (docs/motions.md). Left limbs are orange, right ones
-blue, the grey line is the floor. ``--beside`` adds four frames of a real clip of the activity, from
-folders that have a ``clips.csv`` with the columns ``file`` and ``activity``.
+Look at them after you write or change a motion (docs/new-motion.md). Left limbs are orange, right
+ones blue, the grey line is the floor. ``--beside`` adds four frames of a real clip of the activity,
+from folders that have a ``clips.csv`` with the columns ``file`` and ``activity``.
 """
 
 from __future__ import annotations
