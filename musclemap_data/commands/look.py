@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from musclemap_data.commands.shared import (
 )
 
 if TYPE_CHECKING:
+    from musclemap_data.check.findings import Finding, Kind
     from musclemap_data.check.stats import AnnotationStats
 
 app = typer.Typer()
@@ -131,38 +133,127 @@ def _print_annotation_stats(counts: AnnotationStats, as_json: bool) -> None:
     rich_help_panel=LOOK,
     epilog=examples(
         "`musclemap validate`",
+        "`musclemap validate --show frozen` (a picture of the worst clips of a class)",
+        "`musclemap validate --allow frozen,skeleton` (they were looked at, and are right)",
         "`musclemap validate --leakage --json > problems.json` (slower, and for a script)",
     ),
 )
 def validate(
     data: Data = DEFAULT_DATA,
+    look: Annotated[
+        bool, typer.Option("--look/--no-look", help="Also look at what the pictures show.")
+    ] = True,
+    show: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="Write a picture of the worst clips of this class."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="PNG for --show. Default: validate-CLASS.png.", dir_okay=False
+        ),
+    ] = None,
+    allow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASSES",
+            help="Classes with commas between that do not count for the exit code, beside "
+            "poor-skeleton, which never does.",
+        ),
+    ] = None,
     leakage: Annotated[
         bool, typer.Option("--leakage", help="Also look for near-duplicate frames across splits.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a data set: schema, checksums, every frame, every label, and leaks between splits.
+    """Check a data set: schema, checksums, every frame, every label, leaks, and what it shows.
 
-    A leak is a source video with clips in two of train, validation and test.
+    A leak is a source video with clips in two of train, validation and test. What is looked for in
+    the pictures: frozen, debris, blank, rgb-diff, flow, skeleton, poor-skeleton. Such a finding is
+    a reason to look, not a proof.
 
-    Exit code 0: nothing is wrong. 1: there are problems, with one line each.
+    Exit code 0: nothing was found. 1: there are problems or findings, with one line each.
     """
+    from musclemap_data.check.findings import EXPECTED
     from musclemap_data.check.leakage import find_leaks
+    from musclemap_data.check.look import look_at_dataset
     from musclemap_data.check.validate import validate_dataset
 
+    allowed, shown = _kinds(allow, "--allow"), _kinds(show, "--show")
     with progress("row", "validate", quiet=as_json) as bar:
         rows, problems = validate_dataset(data, on_row=bar.update)
     if leakage:
-        with progress("row", "leakage", quiet=as_json) as bar:
+        with progress("row", "leakage", total=rows, quiet=as_json) as bar:
             problems += find_leaks(data, on_row=bar.update)
+    findings: list[Finding] = []
+    if look or shown:
+        with progress("row", "look", total=rows, quiet=as_json) as bar:
+            findings = look_at_dataset(data, on_row=bar.update)
     if as_json:
-        typer.echo(json.dumps({"rows": rows, "problems": problems}, indent=2))
+        typer.echo(json.dumps(_validated(rows, problems, findings), indent=2))
     else:
         for problem in problems:
             typer.echo(f"PROBLEM {problem}", err=True)
-        typer.echo(f"{rows} rows checked, {len(problems)} problems")
-    if problems:
+        _print_findings(findings)
+        typer.echo(f"{rows} rows checked, {len(problems)} problems, {len(findings)} findings")
+    for kind in shown:
+        _show(data, kind, findings, out or Path(f"validate-{kind}.png"))
+    if problems or any(finding.kind not in EXPECTED.union(allowed) for finding in findings):
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _kinds(text: str | None, option: str) -> list[Kind]:
+    """The classes of findings that an option names."""
+    from musclemap_data.check.findings import Kind
+    from musclemap_data.errors import UserError
+
+    names = listed(text or "")
+    if unknown := [name for name in names if name not in list(Kind)]:
+        raise UserError(f"{option} names {', '.join(unknown)}; choose from {', '.join(Kind)}")
+    if option == "--show" and len(names) > 1:
+        raise UserError("--show takes one class")
+    return [Kind(name) for name in names]
+
+
+def _validated(rows: int, problems: list[str], findings: list[Finding]) -> dict[str, object]:
+    from musclemap_data.check.findings import MEANING, counts
+
+    return {
+        "rows": rows,
+        "problems": problems,
+        "findings": [asdict(finding) for finding in findings],
+        "classes": {
+            kind: {"clips": count, "meaning": MEANING[kind]}
+            for kind, count in counts(findings).items()
+        },
+    }
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    """One line for each class with its count, then its clips, the worst first."""
+    from musclemap_data.check.findings import MEANING, counts
+
+    for kind, count in counts(findings).items():
+        if not count:
+            continue
+        typer.echo(f"FINDING {kind}: {count} clips: {MEANING[kind]}", err=True)
+        for finding in [each for each in findings if each.kind is kind]:
+            address = f"{finding.shard} row {finding.row} ({finding.clip_id})"
+            typer.echo(f"  {address}: {finding.what}", err=True)
+        typer.echo(f"  To see the worst: musclemap validate --show {kind}", err=True)
+
+
+def _show(data: Path, kind: Kind, findings: list[Finding], path: Path) -> None:
+    from musclemap_data.check.sheet import contact_sheet
+    from musclemap_data.draw.canvas import write_png
+
+    chosen = [finding for finding in findings if finding.kind is kind]
+    if not chosen:
+        typer.echo(f"there is no clip of the class {kind} to show", err=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, contact_sheet(data, chosen))
+    typer.echo(path, err=True)
 
 
 @app.command(

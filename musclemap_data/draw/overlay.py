@@ -8,14 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
 
 from musclemap_data.catalog import load_muscles
 from musclemap_data.draw.body_picture import body_map_png
@@ -23,12 +20,12 @@ from musclemap_data.draw.colours import (
     ACTIVE_EDGE,
     BODY_EDGE,
     INACTIVE_COLOUR,
-    TEXT,
     Picture,
     region_colour,
     rgb,
 )
 from musclemap_data.draw.skeleton import draw_skeleton
+from musclemap_data.draw.text import draw_text
 from musclemap_data.draw.timeline import clock, over_time
 from musclemap_data.errors import StageError, UserError
 from musclemap_data.extract.cut import copy_as_played
@@ -202,37 +199,6 @@ def draw_panel(
 
 def _panel_width(height_px: int) -> int:
     return 2 * round(min(max(0.56 * height_px, 300), 480) / 2)
-
-
-def draw_text(
-    picture: Picture,
-    x: float,
-    y: float,
-    text: str,
-    size_px: float,
-    *,
-    colour: str = TEXT,
-    anchor: str = "l",
-    bold: bool = False,
-) -> None:
-    """Write a line of text into a picture; what lies outside of it is left out.
-
-    Args:
-        x, y: pixels; y is the baseline.
-        size_px: size of the font.
-        anchor: ``l``, ``m`` or ``r``: whether x is the text's left end, middle or right end.
-    """
-    image = Image.fromarray(picture)
-    font = _font(round(size_px, 1), bold)
-    ImageDraw.Draw(image).text((x, y), text, fill=colour, font=font, anchor=f"{anchor}s")
-    picture[:] = np.asarray(image)
-
-
-@lru_cache(maxsize=64)
-def _font(size_px: float, bold: bool) -> ImageFont.FreeTypeFont:
-    """The font of the other pictures; it comes with matplotlib."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size_px)
 
 
 def _box(picture: Picture, x0: float, y0: float, x1: float, y1: float, colour: str) -> None:

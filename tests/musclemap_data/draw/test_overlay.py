@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from musclemap_data.catalog import load_muscles
-from musclemap_data.draw.overlay import draw_panel, draw_text, write_overlay
+from musclemap_data.draw.overlay import draw_panel, write_overlay
 from musclemap_data.draw.skeleton import RIGHT_COLOUR
+from musclemap_data.draw.text import draw_text
 from musclemap_data.errors import UserError
 from musclemap_data.extract.windows import WindowedVideo
 from tests.conftest import read_frames, write_video
