@@ -17,6 +17,9 @@ from musclemap_data.commands import doctor, download, extract, labels, look, mov
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from musclemap_data.errors import DISK_ERRORS, UserError
 
+RESUMED = ("download", "retry", "extract-modalities", "benchmark", "quickstart")
+"""Verbs that go on where they were stopped; the others take seconds or minutes and start over."""
+
 
 class Verbs(TyperGroup):
     """Turns a user's mistake into a message and exit code 2, without a traceback."""
@@ -31,15 +34,21 @@ class Verbs(TyperGroup):
                 raise
             where = f" ({error.filename})" if error.filename else ""
             raise _exit(
-                f"Error: {error.strerror}{where}. Finished work is kept. Free some space or give "
-                "permission, then run the same command again to continue.",
+                f"Error: {error.strerror}{where}. Free some space or give permission, then run the "
+                f"same command again. {_kept(ctx)}",
                 EXIT_USER_ERROR,
             ) from error
         except KeyboardInterrupt as error:
             raise _exit(
-                "\nInterrupted. Finished work is kept. Run the same command again to continue.",
+                f"\nInterrupted. {_kept(ctx)}",
                 EXIT_INTERRUPTED,
             ) from error
+
+
+def _kept(ctx: Any) -> str:
+    if ctx.invoked_subcommand in RESUMED:
+        return "Finished work is kept: the same command continues."
+    return "Nothing half-done is kept: the same command starts over."
 
 
 def _exit(message: str, code: int) -> typer.Exit:

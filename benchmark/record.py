@@ -460,7 +460,7 @@ def choose_run(data_dir: Path, checkpoint: Path | None = None) -> tuple[Path, st
         data_dir: a data set with finished runs in ``runs/``.
         checkpoint: a run's folder, its name in ``runs/``, or its ``model.safetensors``. If not
             given: of the finished runs whose model reads the video, the one with the highest
-            validation mAP (the mean of known and new activities).
+            validation mAP (the mean of known and new activities, or of those that there are).
 
     Raises:
         UserError: there is no such run, it is not finished, or there is none to choose from.
@@ -474,24 +474,28 @@ def choose_run(data_dir: Path, checkpoint: Path | None = None) -> tuple[Path, st
                 "until it ends"
             )
         return find_run(runs_dir, str(folder)), "as asked for"
-    scored = [
-        (score, record.run)
-        for record in read_runs(runs_dir)
-        if {*record.modalities} - {"features"}
-        and (score := record.scores.means["val"].map) is not None
-    ]
-    if not scored:
+    trained = [record for record in read_runs(runs_dir) if {*record.modalities} - {"features"}]
+    if not trained:
         raise UserError(
             f"there is no trained model in {runs_dir}. Train one: `musclemap quickstart` makes one "
             "of synthetic videos in minutes (then add --data data/quickstart/data); or give a "
             "finished run with --checkpoint"
         )
-    best, name = max(scored)
-    return runs_dir / name, (
-        f"the highest validation mAP ({best:.1%}) of {len(scored)} finished runs in {runs_dir}"
-        if len(scored) > 1
-        else f"the only trained run in {runs_dir}"
-    )
+    if len(trained) == 1:
+        return runs_dir / trained[0].run, f"the only trained run in {runs_dir}"
+    among = f"of {len(trained)} finished runs in {runs_dir}"
+    scores = {record.run: _validation_map(record.scores) for record in trained}
+    known = {name: score for name, score in scores.items() if score is not None}
+    if not known:
+        return runs_dir / max(scores), f"the last by name {among}: none has validation clips"
+    best = max(known, key=lambda name: (known[name], name))
+    return runs_dir / best, f"the highest validation mAP ({known[best]:.1%}) {among}"
+
+
+def _validation_map(scores: Scores) -> float | None:
+    """The mean of known and new activities, or the one of them that a data set has."""
+    parts = (scores.means["val"].map, scores.splits["val_known"].map, scores.splits["val_new"].map)
+    return next((each for each in parts if each is not None), None)
 
 
 @dataclass(frozen=True)

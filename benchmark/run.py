@@ -34,7 +34,7 @@ from benchmark.clips import Clip, check_modalities, of_quality, read_clips
 from benchmark.data import ClipDataset
 from benchmark.features import FEATURES, features_of
 from benchmark.machine import Processes, choose_device, join_processes, prepare_torch
-from benchmark.models import MODELS
+from benchmark.models import MODELS, need_model
 from benchmark.models.transm3e import TransM3E, load_teacher
 from benchmark.record import (
     DataRecord,
@@ -52,7 +52,7 @@ from benchmark.score import (
     score_model,
     write_predictions,
 )
-from benchmark.settings import Settings, nearest_name
+from benchmark.settings import Settings
 from benchmark.train import EpochHook, StepHook, is_trainable, train
 from musclemap_data.catalog import SPLITS, is_synthetic
 from musclemap_data.errors import UserError
@@ -153,11 +153,8 @@ class Run:
     build: Callable[[Settings], nn.Module] | None = None
 
     def __post_init__(self) -> None:
-        if self.build is None and self.model not in MODELS:
-            raise UserError(
-                f"there is no model {self.model!r}{nearest_name(self.model, MODELS)} "
-                f"(all: {', '.join(MODELS)})"
-            )
+        if self.build is None:
+            need_model(self.model)
         name = self.folder.name
         if not name or name in (".", "..") or set(name) & set("/\\\0") or name[0] == ".":
             raise UserError(f"{name!r} cannot name a run; use letters, digits, - and _")

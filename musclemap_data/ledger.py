@@ -155,11 +155,13 @@ class Summary:
         videos: state -> videos.
         clips: state -> clips; those of a failed video count as ``failed``.
         failures: failed clips by class, the most frequent first.
+        ready: clips that are not built and whose video is there.
     """
 
     videos: dict[str, int]
     clips: dict[str, int]
     failures: list[FailedClips]
+    ready: int = 0
 
 
 _TABLES = Path(__file__).with_name("ledger.sql")
@@ -376,17 +378,19 @@ class Ledger:
         clips = Counter[str]()
         failed = Counter[FailureClass]()
         examples: dict[FailureClass, tuple[str, Failure]] = {}
+        ready = 0
         for clip in self._iterate_clips():
             example, failure = clip.clip_id, clip.failure
             if clip.video.failure and clip.shard_row is None:
                 example, failure = clip.video.video_id, clip.video.failure
             clips["failed" if failure else clip.state] += 1
+            ready += not failure and clip.state != "built" and clip.video.state == "downloaded"
             if failure:
                 failed[failure.failure_class] += 1
                 examples.setdefault(failure.failure_class, (example, failure))
         by_count = sorted(failed, key=lambda kind: (-failed[kind], kind))
         failures = [FailedClips(failed[kind], *examples[kind]) for kind in by_count]
-        return Summary(dict(videos), dict(clips), failures)
+        return Summary(dict(videos), dict(clips), failures, ready)
 
     def resting_hosts(self) -> dict[str, Rest]:
         """Hosts that asked for a pause that is not over, by name.

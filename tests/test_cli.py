@@ -18,8 +18,11 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from cli import app
+from musclemap_data.errors import Failure, FailureClass
+from musclemap_data.extract.build import BuildReport
 from musclemap_data.manifest import COLUMNS, Clip, write_manifest
 from tests.conftest import REPOSITORY
+from tests.musclemap_data.tiny_dataset import write_ledger
 
 VERBS = get_group(app).commands
 WORDS = {
@@ -80,8 +83,29 @@ def test_a_full_disk_is_a_message_that_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr("musclemap_data.check.stats.annotation_stats", full)
     done = CliRunner().invoke(app, ["stats", "--annotations"])
     assert done.exit_code == 2
-    assert f"No space left on device ({tmp_path / 'rows'}). Finished work is kept." in done.stderr
+    assert f"No space left on device ({tmp_path / 'rows'}). Free some space" in done.stderr
     assert "run the same command again" in done.stderr
+    assert "starts over" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "target", "kept"),
+    [
+        (["stats", "--annotations"], "musclemap_data.check.stats.annotation_stats", False),
+        (["extract-modalities"], "musclemap_data.extract.build.extract_modalities", True),
+    ],
+)
+def test_what_is_interrupted_does_not_promise_what_it_does_not_keep(
+    monkeypatch, words, target, kept
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(target, interrupt)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 130
+    assert ("Finished work is kept: the same command continues" in done.stderr) is kept
+    assert ("the same command starts over" in done.stderr) is not kept
 
 
 TEN_MISTAKES = f"""{",".join(COLUMNS)}
@@ -124,6 +148,7 @@ def test_ten_mistakes_give_ten_errors_and_touch_nothing(tmp_path):
         (["download", "--manifest", "none.csv"], "there is no such file"),
         (["download", "--sample", "5", "--activity", "squad"], "did you mean 'squat'"),
         (["quickstart", "--size", "huge"], "choose from"),
+        (["quickstart", "--models", "random,stgcm"], "did you mean stgcn"),
     ],
 )
 def test_a_users_mistake_is_a_message_and_exit_code_2(tmp_path, words, message):
@@ -132,6 +157,51 @@ def test_a_users_mistake_is_a_message_and_exit_code_2(tmp_path, words, message):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_thousand_failures_and_warnings_are_a_few_lines(tmp_path, monkeypatch):
+    write_ledger(tmp_path)
+    failed = {
+        f"c{n:04}": Failure("cut", FailureClass.DECODE if n % 2 else FailureClass.TOO_SHORT, "why")
+        for n in range(1000)
+    }
+    report = BuildReport(
+        built=1, failed=failed, clipped={f"d{n}": 0.01 * n for n in range(1, 1000)}
+    )
+    monkeypatch.setattr("musclemap_data.extract.build.extract_modalities", lambda *_, **__: report)
+    done = CliRunner().invoke(app, ["extract-modalities", "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) < 40
+    assert "FAILED c0001: cut failed (decode): why" in done.stderr
+    assert "and 490 more: musclemap status --class decode" in done.stderr
+    assert "500 clips too-short: " in done.stderr
+    assert "999 clips move faster than ±20 px a frame" in done.stderr
+    assert "(d999)" in done.stderr
+
+
+def test_status_names_the_next_command_and_lists_a_class(tmp_path):
+    write_ledger(tmp_path)
+    done = CliRunner().invoke(app, ["status", "--data", str(tmp_path)])
+    assert f"Next: musclemap download --data {tmp_path}, with the manifest" in done.stderr
+    done = CliRunner().invoke(app, ["status", "--data", str(tmp_path), "--class", "gone"])
+    assert done.stdout == "plank_gone  v8  Video unavailable <b>removed</b>\n"
+    done = CliRunner().invoke(app, ["status", "--data", str(tmp_path), "--class", "gone", "--json"])
+    assert [entry["clip"] for entry in json.loads(done.stdout)] == ["plank_gone"]
+    done = CliRunner().invoke(app, ["status", "--data", str(tmp_path), "--class", "lost"])
+    assert "choose from gone, blocked" in done.stderr
+
+
+@pytest.mark.slow
+def test_each_of_the_three_commands_names_the_next(tmp_path, make_video):
+    make_video(tmp_path / "v.mp4")
+    write_manifest(tmp_path / "m.csv", [Clip("c", "v", "v.mp4", 0, None, "squat", "train")])
+    data = tmp_path / "my data"
+    done = musclemap("download", "--manifest", tmp_path / "m.csv", "--data", data)
+    assert f"Next: musclemap extract-modalities --data '{data}' (1 clips are ready)" in done.stderr
+    done = musclemap("status", "--data", data)
+    assert f"Next: musclemap extract-modalities --data '{data}'" in done.stderr
+    done = musclemap("extract-modalities", "--data", data, "--modalities", "rgb")
+    assert f"Next: musclemap benchmark --data '{data}'" in done.stderr
 
 
 @pytest.mark.slow

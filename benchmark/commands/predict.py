@@ -126,6 +126,7 @@ def _judge(
 ) -> Callable[[Path, Path], PredictedVideo]:
     """What judges one video and writes to one folder, its model loaded."""
     if data is None and checkpoint in (None, EMBEDDED):
+        typer.echo("model: the embedded one, of skeletons; it is loaded", err=True)
         from benchmark.embedded.model import EmbeddedModel
         from benchmark.predict.recognise import recognise_video
 
@@ -133,11 +134,15 @@ def _judge(
         return lambda video, place: recognise_video(
             video, place, model=model, workers=workers, progress_bar=progress_bar
         )
+    where = data or DEFAULT_DATA
+    typer.echo(f"model: a run of {where}; it is chosen and loaded", err=True)
     from benchmark.predict.runs import load_run
     from benchmark.predict.video import predict_video
     from benchmark.record import choose_run
 
-    run = load_run(*choose_run(data or DEFAULT_DATA, Path(checkpoint) if checkpoint else None))
+    folder, why = choose_run(where, Path(checkpoint) if checkpoint else None)
+    typer.echo(f"run {folder.name}: {why}", err=True)
+    run = load_run(folder, why)
     return lambda video, place: predict_video(
         video,
         run,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from musclemap_data.commands.shared import START, examples, progress
+from musclemap_data.commands.shared import START, examples, listed, progress
 
 app = typer.Typer()
 
@@ -38,6 +38,7 @@ def quickstart(
     from benchmark.commands.benchmark import benchmark
     from benchmark.commands.predict import predict
     from benchmark.commands.report import report
+    from benchmark.models import need_model
     from musclemap_data.commands.download import download
     from musclemap_data.commands.extract import extract_modalities
     from musclemap_data.errors import UserError
@@ -47,6 +48,8 @@ def quickstart(
 
     if size not in SAMPLE_SIZES:
         raise UserError(f"size is {size!r}; choose from {', '.join(SAMPLE_SIZES)}")
+    for name in listed(models):
+        need_model(name)  # before minutes of rendering
     served, data, page = out / "manifest.csv", out / "data", out / "report.html"
     with progress("video", "render") as bar:
 

@@ -10,6 +10,9 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from benchmark.settings import nearest_name
+from musclemap_data.errors import UserError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -50,3 +53,14 @@ MODELS: dict[str, Callable[[Settings], nn.Module]] = {
     "swin3d_b": _lazy("swin3d", "swin3d_b"),
     "transm3e": _lazy("transm3e", "transm3e"),
 }
+
+
+def need_model(name: str) -> None:
+    """See that there is a model of this name.
+
+    Raises:
+        UserError: there is none; the message names the nearest and all others.
+    """
+    if name not in MODELS:
+        near = nearest_name(name, MODELS)
+        raise UserError(f"there is no model {name!r}{near} (all: {', '.join(MODELS)})")

@@ -22,6 +22,7 @@ from musclemap_data.commands.shared import (
     listed,
     progress,
     report_failures,
+    say_next,
     warn,
 )
 from musclemap_data.download.settings import DownloadSettings
@@ -137,6 +138,7 @@ def download(
     """
     from musclemap_data.catalog import load_table
     from musclemap_data.download.videos import download_videos, estimate_downloads, needs_javascript
+    from musclemap_data.ledger import Ledger
     from musclemap_data.manifest import read_manifest, select_clips
     from musclemap_data.remote import writing
 
@@ -180,7 +182,10 @@ def download(
             on_total=on_total,
             on_video=on_video,
         )
-    if not _report_download(report, data):
+    complete = _report_download(report, data)
+    with Ledger(data, read_only=True) as ledger:
+        say_next(data, ledger.summary())
+    if not complete:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

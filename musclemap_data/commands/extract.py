@@ -20,6 +20,7 @@ from musclemap_data.commands.shared import (
     listed,
     progress,
     report_failures,
+    say_next,
     warn,
 )
 
@@ -172,6 +173,7 @@ def run_extraction(
         Whether no clip failed and there is something in the shards.
     """
     from musclemap_data.extract import build
+    from musclemap_data.ledger import Ledger
     from musclemap_data.modalities.settings import ExtractionSettings
 
     settings = settings or ExtractionSettings()
@@ -192,11 +194,16 @@ def run_extraction(
             settings=settings,
             on_total=bar.reset,
             on_clip=on_clip,
-            **{"workers": None, **options},
+            **options,
         )
     report_failures(report.failed, "clips")
-    for clip_id, share in sorted(report.clipped.items()):
-        warn(f"{clip_id}: {share:.2%} of the flow is beyond ±{settings.flow_bound_px:g} px")
+    if report.clipped:
+        worst = max(report.clipped, key=lambda clip_id: report.clipped[clip_id])
+        warn(
+            f"{len(report.clipped)} clips move faster than ±{settings.flow_bound_px:g} px a frame, "
+            f"where flow ends: at most {report.clipped[worst]:.2%} of one clip ({worst}); each row "
+            "has its share as flow_clipped_share"
+        )
     if report.damaged:
         worst = max(report.damaged, key=lambda clip_id: report.damaged[clip_id])
         warn(
@@ -222,6 +229,8 @@ def run_extraction(
     empty_handed = not report.built and not report.present
     if empty_handed and not report.failed:
         typer.echo("There is nothing in the shards yet. Run `musclemap download` first.", err=True)
+    with Ledger(data, read_only=True) as ledger:
+        say_next(data, ledger.summary())
     return not report.failed and not empty_handed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +11,14 @@ import typer
 
 if TYPE_CHECKING:
     from musclemap_data.errors import Failure
+    from musclemap_data.ledger import Summary
 
 DEFAULT_DATA = Path("data/musclemap")
 EXIT_SOME_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+MOST_LINES = 10
+"""Of a list that may have thousands of lines, so many are printed; then how many more there are."""
 START, BUILD, LOOK = "Start here", "Build a data set", "Look at it, share it"
 """Groups of verbs in ``musclemap --help``."""
 
@@ -83,11 +87,29 @@ def warn(message: str) -> None:
 
 
 def report_failures(failed: dict[str, Failure], what: str) -> None:
-    """Print one line for each failure, then one for each class with its next step."""
+    """Print each class with its count, its next step and its first failures."""
     from musclemap_data.errors import NEXT_STEP
 
-    for name, failure in sorted(failed.items()):
-        typer.echo(f"FAILED {name}: {failure}", err=True)
     for kind in sorted({failure.failure_class for failure in failed.values()}):
-        count = sum(failure.failure_class == kind for failure in failed.values())
-        typer.echo(f"  {count} {what} {kind}: {NEXT_STEP[kind]}", err=True)
+        of_kind = sorted(name for name in failed if failed[name].failure_class == kind)
+        for name in of_kind[:MOST_LINES]:
+            typer.echo(f"FAILED {name}: {failed[name]}", err=True)
+        if len(of_kind) > MOST_LINES:
+            more = len(of_kind) - MOST_LINES
+            typer.echo(f"  ... and {more} more: musclemap status --class {kind}", err=True)
+        typer.echo(f"  {len(of_kind)} {what} {kind}: {NEXT_STEP[kind]}", err=True)
+
+
+def say_next(data: Path, summary: Summary) -> None:
+    """Print the command that comes next for a data set; retries are named with their failures."""
+    option = "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
+    if summary.ready:
+        command = f"musclemap extract-modalities{option} ({summary.ready} clips are ready)"
+    elif summary.videos.get("planned"):
+        count = summary.videos["planned"]
+        command = f"musclemap download{option}, with the manifest of before ({count} videos left)"
+    elif summary.clips.get("built"):
+        command = f"musclemap benchmark{option} (or musclemap browse{option})"
+    else:
+        return
+    typer.echo(f"Next: {command}", err=True)

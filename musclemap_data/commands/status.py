@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +14,11 @@ from musclemap_data.commands.shared import (
     AsJson,
     Data,
     examples,
+    say_next,
 )
 
 if TYPE_CHECKING:
-    from musclemap_data.ledger import Rest, Summary
+    from musclemap_data.ledger import Ledger, Rest, Summary
 
 app = typer.Typer()
 
@@ -26,10 +27,18 @@ app = typer.Typer()
     rich_help_panel=BUILD,
     epilog=examples(
         "`musclemap status`",
+        "`musclemap status --class gone` (every clip of a failure class)",
         "`musclemap status --data data/mine --json` (for a script)",
     ),
 )
-def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+def status(
+    data: Data = DEFAULT_DATA,
+    failure_class: Annotated[
+        str | None,
+        typer.Option("--class", help="List every clip of this failure class, with its reason."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show what happened to every video and clip, and what to do next.
 
     Exit code 0: every clip is in the shards. 1: something failed or is still to be done.
@@ -38,13 +47,36 @@ def status(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
     from musclemap_data.ledger import Ledger
 
     with Ledger(data, read_only=True) as ledger:
+        if failure_class is not None:
+            _list_class(ledger, failure_class, as_json)
+            return
         summary, resting = ledger.summary(), resting_hosts(ledger)
     if as_json:
         typer.echo(json.dumps(_status_json(summary, resting), indent=2))
     else:
         _print_status(summary, resting)
+        say_next(data, summary)
     if set(summary.clips) != {"built"}:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _list_class(ledger: Ledger, name: str, as_json: bool) -> None:
+    """Print every clip of a failure class: one a line, or as JSON."""
+    from musclemap_data.errors import FailureClass, UserError
+
+    if name not in list(FailureClass):
+        raise UserError(f"--class is {name!r}; choose from {', '.join(FailureClass)}")
+    found = []
+    for clip in ledger.clips():
+        failure = clip.failure or (clip.video.failure if clip.shard_row is None else None)
+        if failure is not None and failure.failure_class == name:
+            video_id = clip.video.video_id
+            found.append({"clip": clip.clip_id, "video": video_id, "reason": failure.reason})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for entry in found:
+        typer.echo(f"{entry['clip']}  {entry['video']}  {entry['reason']}")
 
 
 def _status_json(summary: Summary, resting: list[tuple[Rest, int]]) -> dict[str, object]:

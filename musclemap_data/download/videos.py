@@ -74,8 +74,8 @@ OnTotal = Callable[[int], None]
 
 def download_videos(
     clips: Sequence[Clip],
-    manifest_dir: Path,
-    data_dir: Path,
+    manifest_dir: Path | str,
+    data_dir: Path | str,
     *,
     settings: DownloadSettings | None = None,
     keep: Collection[str] = (),
@@ -110,6 +110,7 @@ def download_videos(
     Raises:
         UserError: the data directory is in use or cannot be written, or cookies cannot be read.
     """
+    manifest_dir, data_dir = Path(manifest_dir), Path(data_dir)
     settings = settings or DownloadSettings()
     cookies = ytdlp.prepare(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
@@ -120,7 +121,7 @@ def download_videos(
 
 
 def retry_videos(
-    data_dir: Path,
+    data_dir: Path | str,
     classes: Collection[FailureClass],
     *,
     settings: DownloadSettings | None = None,
@@ -141,6 +142,7 @@ def retry_videos(
     Raises:
         UserError: as ``download_videos``; or nothing was downloaded here.
     """
+    data_dir = Path(data_dir)
     if not (data_dir / "ledger.sqlite").exists():
         raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
     settings = settings or DownloadSettings()
@@ -154,8 +156,8 @@ def retry_videos(
 
 def estimate_downloads(
     clips: Sequence[Clip],
-    manifest_dir: Path,
-    data_dir: Path,
+    manifest_dir: Path | str,
+    data_dir: Path | str,
     *,
     settings: DownloadSettings | None = None,
     retry_failed: bool = False,
@@ -170,6 +172,7 @@ def estimate_downloads(
     Args:
         clips: as for ``download_videos``, like all others.
     """
+    manifest_dir, data_dir = Path(manifest_dir), Path(data_dir)
     settings = settings or DownloadSettings()
     cookies = ytdlp.prepare(settings)
 

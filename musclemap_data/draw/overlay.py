@@ -154,7 +154,8 @@ def draw_panel(
     Args:
         height_px: of the video.
         values: ``[20]`` probabilities; NaN means that nobody could be judged.
-        order: region indices; as many have a bar as there is room for.
+        order: region indices; as many have a bar as there is room for, and a line says how many
+            more there are.
         threshold: marked on the bars; active regions are bold.
         note: a line at the foot.
 
@@ -180,7 +181,9 @@ def draw_panel(
         middle = (y + foot) / 2
         draw_text(picture, width / 2, middle, "nobody to judge here", 17 * unit, anchor="m")
         order = []
-    for region in order[: max(0, int((foot - y) / (_BAR_PITCH * unit)))]:
+    room = max(0, int((foot - y) / (_BAR_PITCH * unit)))
+    barred = order if len(order) <= room else order[: max(0, room - 1)]
+    for region in barred:
         value, middle = float(shown[region]), y + _BAR_PITCH * unit / 2
         active = value >= threshold
         base = middle + 5 * unit
@@ -191,6 +194,10 @@ def draw_panel(
         draw_text(picture, 144 * unit, base, names[region], 13.5 * unit, anchor="r", bold=active)
         draw_text(picture, 384 * unit, base, f"{value:.0%}", 13.5 * unit, anchor="r", bold=active)
         y += _BAR_PITCH * unit
+    if hidden := len(order) - len(barred):
+        base = y + _BAR_PITCH * unit / 2 + 5 * unit
+        words = f"and {hidden} more: see timeline.png"
+        draw_text(picture, width / 2, base, words, 13 * unit, colour=BODY_EDGE, anchor="m")
     draw_text(
         picture, width / 2, height_px - 14 * unit, note, 13 * unit, colour=BODY_EDGE, anchor="m"
     )

@@ -57,6 +57,8 @@ from musclemap_data.shards import (
 )
 
 CLIPS_PER_SHARD = 64
+OF_THE_CLIP = ("cut", "source")
+"""Names in a row's provenance that are no modalities."""
 LEDGER_UPLOADED_EVERY_S = 600
 
 
@@ -92,10 +94,10 @@ class BuildReport:
 
 
 def extract_modalities(
-    data_dir: Path,
+    data_dir: Path | str,
     *,
     modalities: Sequence[str] = tuple(MODALITIES),
-    workers: int | None = 2,
+    workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
     settings: ExtractionSettings | None = None,
@@ -135,6 +137,7 @@ def extract_modalities(
             f"modalities are {', '.join(modalities) or 'none'}; choose from {', '.join(MODALITIES)}"
         )
     check_engine(engine, workers, address)
+    data_dir = Path(data_dir)
     settings = settings or ExtractionSettings()
     if not (data_dir / "ledger.sqlite").exists():
         raise UserError(f"Nothing was downloaded to {data_dir}. Run `musclemap download` first.")
@@ -400,8 +403,17 @@ class _Build:
 
 
 def _read_row(path: Path, index: int) -> pa.Table:
+    """A row to be written again; a modality that MuscleMap no longer has leaves its provenance.
+
+    Its columns are not written again, and a name without them would later count as made.
+    """
     with Shard(path, verify=True) as shard:
-        return shard.row_table(index)
+        row = shard.row_table(index)
+    made = json.loads(row["provenance"][0].as_py())
+    known = {name: value for name, value in made.items() if name in {*OF_THE_CLIP, *MODALITIES}}
+    if known == made:
+        return row
+    return replace_columns(row, {"provenance": json.dumps(known, sort_keys=True)})
 
 
 def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:

@@ -86,6 +86,23 @@ def test_all_models_are_run_resumed_and_left_out_where_a_modality_is_missing(
     assert "have no rgb" in alone.stderr
 
 
+def test_a_data_set_without_new_activities_has_a_best_run_a_report_and_figures(tmp_path):
+    rows = {split: found for split, found in make_rows(2).items() if not split.endswith("_new")}
+    data = write_dataset(tmp_path / "data", rows)
+    for seed in (0, 1):
+        words = ["benchmark", "--model", "reads-rgb", "--data", data, "--seed", seed, *QUICK]
+        done = musclemap(*words)
+        assert done.exit_code == 0, done.output
+    done = musclemap("report", "--data", data, "--out", tmp_path / "report.html")
+    assert done.exit_code == 0, done.output
+    assert "the highest validation mAP" in done.stderr
+    assert "of 2 finished runs" in done.stderr
+    assert "reads-rgb" in (tmp_path / "report.html").read_text()
+    done = musclemap("figures", "--data", data, "--out", tmp_path / "figures")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "figures/regions.pdf").stat().st_size > 0
+
+
 def test_folds_from_the_command_line(skeletons_only, tmp_path):
     words = ["benchmark", "--model", "all", "--data", skeletons_only, "--runs", tmp_path, *QUICK]
     done = musclemap(*words, "--protocol", "activity-folds", "--folds", "3")

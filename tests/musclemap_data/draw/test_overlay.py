@@ -105,6 +105,24 @@ def test_time_that_does_not_count_shows_no_probabilities():
 
 
 @pytest.mark.parametrize("height", [480, 720, 1280, 1562])
+@pytest.mark.parametrize("regions", [4, REGIONS])
+def test_the_panel_drops_no_region_without_a_word(monkeypatch, height, regions):
+    said: list[str] = []
+
+    def note(picture, x, y, text, *_, **__):
+        said.append(text)
+        assert 0 < y < height
+
+    monkeypatch.setattr("musclemap_data.draw.overlay.draw_text", note)
+    draw_panel(height, np.linspace(0, 1, REGIONS), range(regions), 0.5, "a note")
+    names = {muscle.name for muscle in load_muscles()}
+    barred = sum(text in names for text in said)
+    hidden = [int(text.split()[1]) for text in said if text.endswith("more: see timeline.png")]
+    assert barred + sum(hidden) == regions
+    assert barred >= 1
+
+
+@pytest.mark.parametrize("height", [480, 720, 1280, 1562])
 def test_the_panel_fits_beside_any_video(height):
     panel = draw_panel(height, np.linspace(0, 1, REGIONS), range(REGIONS), 0.5, "a note")
     assert panel.shape[0] == height

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +66,16 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run_program(outside: Path, data: Path, names: str) -> subprocess.CompletedProcess[str]:
+    verb = ["extract-modalities", "--modalities", names, "--workers", "2", "--data", str(data)]
+    return subprocess.run(
+        [sys.executable, str(outside / "with_more.py"), *verb],
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{outside}"},
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def data(outside: Path) -> Path:
     """A data set with RGB alone, to which the program added the two modalities of the page."""
@@ -72,13 +84,7 @@ def data(outside: Path) -> Path:
     extract_modalities(data, modalities=("rgb",), workers=1)
     before = rgb_of(data)
     for names, told in (("brightness,edges", "2 clips extracted"), ("edges", "0 clips extracted")):
-        verb = ["extract-modalities", "--modalities", names, "--workers", "2", "--data", str(data)]
-        done = subprocess.run(
-            [sys.executable, str(outside / "with_more.py"), *verb],
-            env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{outside}"},
-            capture_output=True,
-            text=True,
-        )
+        done = run_program(outside, data, names)
         assert done.returncode == 0, done.stderr
         assert told in done.stdout + done.stderr
     assert rgb_of(data) == before
@@ -174,6 +180,25 @@ def test_without_it_the_data_set_is_as_before(data):
         Settings.from_preset("tiny", modality="edges")
     with pytest.raises(UserError, match="choose from rgb, rgb-diff, flow, skeleton"):
         extract_modalities(data, modalities=("edges",))
+
+
+@pytest.mark.slow
+def test_one_that_was_removed_is_made_again_when_it_comes_back(
+    outside, data, added, tmp_path, monkeypatch
+):
+    again = shutil.copytree(data, tmp_path / "again")
+    with monkeypatch.context() as removed:
+        removed.delitem(MODALITIES, "edges")
+        removed.delitem(MODALITIES, "brightness")
+        report = extract_modalities(again, modalities=("rgb", "rgb-diff"), workers=1)
+        assert report.built == 2  # the shard is written anew, without their columns
+        for _, _, row in iterate_rows(again, ["provenance"]):
+            assert set(json.loads(row["provenance"])) == {"cut", "source", "rgb", "rgb-diff"}
+    for row in rows(again):
+        assert row["edges"] is None
+    done = run_program(outside, again, "edges")
+    assert "2 clips extracted" in done.stdout, done.stderr
+    assert all(len(row["edges"]) == FRAMES for row in rows(again))
 
 
 @pytest.mark.slow
