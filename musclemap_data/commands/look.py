@@ -13,6 +13,7 @@ from musclemap_data.commands.shared import (
     DEFAULT_DATA,
     EXIT_SOME_FAILED,
     LOOK,
+    MOST_LINES,
     AsJson,
     Data,
     examples,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from musclemap_data.check.stats import AnnotationStats
 
 app = typer.Typer()
+
+MOST_PROBLEMS = 100
+"""Of a data set whose labels are all wrong, say, so many lines are enough."""
 
 
 @app.command(
@@ -192,8 +196,10 @@ def validate(
     if as_json:
         typer.echo(json.dumps(_validated(rows, problems, findings), indent=2))
     else:
-        for problem in problems:
+        for problem in problems[:MOST_PROBLEMS]:
             typer.echo(f"PROBLEM {problem}", err=True)
+        if len(problems) > MOST_PROBLEMS:
+            typer.echo(f"... and {len(problems) - MOST_PROBLEMS} more: --json has all", err=True)
         _print_findings(findings)
         typer.echo(f"{rows} rows checked, {len(problems)} problems, {len(findings)} findings")
     for kind in shown:
@@ -237,9 +243,11 @@ def _print_findings(findings: list[Finding]) -> None:
         if not count:
             continue
         typer.echo(f"FINDING {kind}: {count} clips: {MEANING[kind]}", err=True)
-        for finding in [each for each in findings if each.kind is kind]:
+        for finding in [each for each in findings if each.kind is kind][:MOST_LINES]:
             address = f"{finding.shard} row {finding.row} ({finding.clip_id})"
             typer.echo(f"  {address}: {finding.what}", err=True)
+        if count > MOST_LINES:
+            typer.echo(f"  ... and {count - MOST_LINES} more: --json has all", err=True)
         typer.echo(f"  To see the worst: musclemap validate --show {kind}", err=True)
 
 

@@ -109,7 +109,8 @@ def extract_modalities(
 ) -> BuildReport:
     """Build the shards of a data directory, or bring them up to date.
 
-    Only what is missing or was made with other settings is computed.
+    Only what is missing or was made with other settings is computed. Workers are processes that
+    import the main program: in a script, call it under ``if __name__ == "__main__":``.
 
     Args:
         data_dir: where ``musclemap download`` put the videos.

@@ -176,26 +176,37 @@ def kill_group(process: subprocess.Popen[bytes], data: Path) -> set[str]:
     """SIGKILL a process group; the instant is that of the SIGSTOP before, to see what it hit."""
     os.killpg(process.pid, signal.SIGSTOP)
     try:
-        others = set(family(process.pid)) - {process.pid}
+        others = {(pid, _started(pid)) for pid in family(process.pid) if pid != process.pid}
         stages = stages_of(process.pid, data)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     # yt-dlp has a group of its own: it must see by itself that its parent is gone.
     ends_at = time.monotonic() + ENDS_AFTER_S
-    while others := {pid for pid in others if _is_running(pid)}:
+    while others := {(pid, when) for pid, when in others if _is_running(pid, when)}:
         if time.monotonic() > ends_at:
             raise AssertionError(f"{len(others)} processes outlive the killed command")
         time.sleep(0.01)
     return stages
 
 
-def _is_running(pid: int) -> bool:
+def _stat(pid: int) -> list[str]:
+    """The fields of ``/proc/PID/stat`` from the state on; none where there is no such process."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError:
-        return False
-    return state not in "ZX"
+        return []
+
+
+def _started(pid: int) -> str:
+    """When a process started: on a busy machine another one may soon have its number."""
+    fields = _stat(pid)
+    return fields[19] if fields else ""
+
+
+def _is_running(pid: int, started: str) -> bool:
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX" and fields[19] == started
 
 
 def run_killed(verb: str, build: Build, data: Path, chance: random.Random) -> set[str] | None:

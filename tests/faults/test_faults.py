@@ -20,7 +20,7 @@ from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities.settings import CutSettings
 from musclemap_data.shards import iterate_rows
 from tests.conftest import REPOSITORY, write_video
-from tests.faults.kill import command, run_session, shard_bytes
+from tests.faults.kill import Attempt, command, run_session, shard_bytes
 from tests.test_cli import musclemap
 
 pytestmark = pytest.mark.slow
@@ -70,6 +70,21 @@ def test_ten_kills_lose_and_double_nothing(tmp_path):
     assert clips == 30
     assert tally.kills == 10
     assert tally.clean, tally
+
+
+def test_what_a_failed_command_said_is_told_and_kept(tmp_path):
+    for word, code in (("earlier", 0), ("the reason", 3)):
+        program = f"print({word!r}); raise SystemExit({code})"
+        attempt = Attempt([sys.executable, "-c", program], tmp_path / "build0")
+        attempt.process.wait()
+        if code == 0:
+            attempt.must_end_well()
+    with pytest.raises(AssertionError, match="exit code 3") as caught:
+        attempt.must_end_well()
+    assert "the reason" in str(caught.value)
+    assert "earlier" not in str(caught.value)
+    log = (tmp_path / "build0.log").read_text()
+    assert log.index("earlier") < log.index("the reason") < log.index("exit code 3")
 
 
 @pytest.mark.slow
