@@ -14,11 +14,8 @@ from typer.core import TyperGroup
 from benchmark.commands import app as page
 from benchmark.commands import benchmark, models, predict, quickstart, report, results
 from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
-from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR, what_is_kept
 from musclemap_data.errors import DISK_ERRORS, UserError
-
-RESUMED = ("download", "retry", "extract-modalities", "benchmark", "quickstart")
-"""Verbs that go on where they were stopped; the others take seconds or minutes and start over."""
 
 
 class Verbs(TyperGroup):
@@ -35,20 +32,14 @@ class Verbs(TyperGroup):
             where = f" ({error.filename})" if error.filename else ""
             raise _exit(
                 f"Error: {error.strerror}{where}. Free some space or give permission, then run the "
-                f"same command again. {_kept(ctx)}",
+                f"same command again. {what_is_kept(ctx.invoked_subcommand)}",
                 EXIT_USER_ERROR,
             ) from error
         except KeyboardInterrupt as error:
             raise _exit(
-                f"\nInterrupted. {_kept(ctx)}",
+                f"\nInterrupted. {what_is_kept(ctx.invoked_subcommand)}",
                 EXIT_INTERRUPTED,
             ) from error
-
-
-def _kept(ctx: Any) -> str:
-    if ctx.invoked_subcommand in RESUMED:
-        return "Finished work is kept: the same command continues."
-    return "Nothing half-done is kept: the same command starts over."
 
 
 def _exit(message: str, code: int) -> typer.Exit:

@@ -17,6 +17,8 @@ DEFAULT_DATA = Path("data/musclemap")
 EXIT_SOME_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+RESUMED = ("download", "retry", "extract-modalities", "benchmark", "quickstart")
+"""Verbs that go on where they were stopped; the others take seconds or minutes and start over."""
 MOST_LINES = 10
 """Of a list that may have thousands of lines, so many are printed; then how many more there are."""
 START, BUILD, LOOK = "Start here", "Build a data set", "Look at it, share it"
@@ -62,6 +64,13 @@ class Names(StrEnum):
 NamesOption = Annotated[
     Names, typer.Option("--names", help="Canonical names of the regions, or those used in a gym.")
 ]
+
+
+def what_is_kept(verb: str | None) -> str:
+    """What remains of a verb that was stopped, in a sentence."""
+    if verb in RESUMED:
+        return "Finished work is kept: the same command continues."
+    return "Nothing half-done is kept: the same command starts over."
 
 
 def listed(text: str) -> list[str]:
