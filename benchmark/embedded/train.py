@@ -49,8 +49,8 @@ class Recipe:
         seed: of everything drawn.
     """
 
-    motions: int = 200
-    epochs: int = 30
+    motions: int = 100
+    epochs: int = 16
     batch: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 0.02

@@ -52,8 +52,8 @@ class Mistakes:
         lost_people: share of sequences in which the person is lost for a short run.
     """
 
-    jitter: float = 0.02
-    offset: float = 0.012
+    jitter: float = 0.03
+    offset: float = 0.018
     hidden: float = 0.6
     slides: float = 0.3
     swaps: float = 0.25
