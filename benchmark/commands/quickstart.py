@@ -31,7 +31,7 @@ def quickstart(
 ) -> None:
     """Render synthetic workout videos and run the whole path on them, from download to report.
 
-    At the end the embedded model says what it sees in one of them. The videos are rendered and
+    At the end the embedded model says what one more person does. The videos are rendered and
     served on this machine. They are **synthetic**: the scores show that everything works, not how
     good a model is.
     """
@@ -44,7 +44,7 @@ def quickstart(
     from musclemap_data.errors import UserError
     from musclemap_data.sample.plan import SAMPLE_SIZES
     from musclemap_data.sample.serve import serve_manifest
-    from musclemap_data.sample.write import render_sample
+    from musclemap_data.sample.write import render_exercise, render_sample
 
     if size not in SAMPLE_SIZES:
         raise UserError(f"size is {size!r}; choose from {', '.join(SAMPLE_SIZES)}")
@@ -68,7 +68,7 @@ def quickstart(
     benchmark(model=models, data=data, preset="tiny", epochs=epochs)
     _say(f"musclemap report --data {data} --out {page}")
     report(data=data, out=page)
-    video = sorted((data / "videos").glob("*test*.mp4"))[0]
+    video = render_exercise("squat", out / "sample")
     _say(f"musclemap predict {video} --out {out / 'prediction'}")
     predict(videos=[video], out=out / "prediction")
     typer.echo(

@@ -50,7 +50,7 @@ class Recipe:
     """
 
     motions: int = 100
-    epochs: int = 16
+    epochs: int = 12
     batch: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 0.02

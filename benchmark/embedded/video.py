@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.embedded.model import join
-from musclemap_data.extract.people import count_people
 from musclemap_data.extract.windows import Video, WindowedVideo, extract_windows
 
 PIECE_S = 10.0
@@ -26,13 +25,11 @@ class FollowedVideo:
         pieces: the pieces in which the person was followed.
         skeleton: ``float32 [T, 17, 3]``: x, y in pixels of the pieces' frames, score.
         times_s: ``float64 [T]`` of each frame, seconds of the video.
-        several_people: share of looks at the video in which more than one person was seen.
     """
 
     pieces: WindowedVideo
     skeleton: npt.NDArray[np.float32]
     times_s: npt.NDArray[np.float64]
-    several_people: float
 
 
 def follow(
@@ -55,7 +52,6 @@ def follow(
     Raises:
         UserError: the video cannot be read, or hardly any frame shows a person.
     """
-    looks: list[int] = []
     pieces = extract_windows(
         video,
         work,
@@ -65,8 +61,6 @@ def follow(
         workers=workers,
         on_total=on_total,
         on_window=on_piece,
-        on_cut=lambda cut: looks.extend(count_people(cut)),
     )
     skeleton, times_s = join(pieces.skeletons, [start for start, _ in pieces.windows], pieces.fps)
-    several = float(np.mean([count > 1 for count in looks])) if looks else 0.0
-    return FollowedVideo(pieces, skeleton, times_s, several)
+    return FollowedVideo(pieces, skeleton, times_s)

@@ -62,7 +62,8 @@ def recognise_video(
             said,
             source.facts(followed.pieces),
             fps=followed.pieces.fps,
-            people=followed.several_people,
+            skeleton=followed.pieces.quality.sentence(),
+            several_people=followed.pieces.several_people,
             failed=followed.pieces.failed,
         )
         draw_all(

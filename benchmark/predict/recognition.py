@@ -37,7 +37,8 @@ def describe_recognition(
     video: Mapping[str, Any],
     *,
     fps: float,
-    people: float,
+    skeleton: str,
+    several_people: bool,
     failed: Iterable[str] = (),
 ) -> dict[str, Any]:
     """What the model says, ready for JSON: exercise, candidates, regions, and what is unsure.
@@ -47,7 +48,8 @@ def describe_recognition(
         said: window by window.
         video: its facts, passed on as they are.
         fps: of the skeleton.
-        people: the share of looks at the video in which more than one person was seen.
+        skeleton: the skeleton's quality in a sentence.
+        several_people: whether more than one person was seen.
         failed: parts of the video that could not be read.
     """
     best = np.argsort(-said.overall, kind="stable")[:CANDIDATES]
@@ -71,7 +73,7 @@ def describe_recognition(
         "failed_windows": list(failed),
         "regions": _regions(said),
     }
-    prediction["unsure"] = _doubts(prediction, said, fps=fps, people=people)
+    prediction["unsure"] = [*_doubts(prediction, said, fps, several_people), skeleton]
     prediction["note"] = f"{TRAINED_ON} {NOTE}"
     return prediction
 
@@ -183,7 +185,7 @@ def _grade(shares: npt.NDArray[np.float64], active: bool) -> str:
 
 
 def _doubts(
-    prediction: Mapping[str, Any], said: Recognition, *, fps: float, people: float
+    prediction: Mapping[str, Any], said: Recognition, fps: float, several_people: bool
 ) -> list[str]:
     """What a reader should know before believing it, one sentence each."""
     doubts = []
@@ -198,10 +200,9 @@ def _doubts(
         and candidates[1]["probability"] > candidates[0]["probability"] / 2
     ):
         doubts.append(f"It could also be {candidates[1]['name']}.")
-    if people >= 0.25:
+    if several_people:
         doubts.append(
-            f"More than one person is in view in {people:.0%} of the looks at the video. Only one "
-            "of them is followed; film one person alone."
+            "More than one person is in view. Only one of them is followed; film one person alone."
         )
     few = said.present < ENOUGH_PERSON_SHARE
     if few.any():

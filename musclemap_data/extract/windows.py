@@ -207,7 +207,6 @@ def extract_windows(
     settings: ExtractionSettings | None = None,
     on_total: Callable[[int], None] | None = None,
     on_window: Callable[[], None] | None = None,
-    on_cut: Callable[[Path], None] | None = None,
 ) -> WindowedVideo:
     """Write the windows of a video as one shard of a data directory.
 
@@ -220,7 +219,6 @@ def extract_windows(
         settings: how modalities are made.
         on_total: called once with the number of windows.
         on_window: called as each window ends.
-        on_cut: called with each window as a video file, upright, which is gone afterwards.
 
     Returns:
         The windows that could be extracted, and those that could not.
@@ -256,8 +254,6 @@ def extract_windows(
         on_total(len(jobs))
     failed: dict[str, Failure] = {}
     for job, outcome in run_jobs(jobs, workers):
-        if on_cut and Path(job.cut).is_file():
-            on_cut(Path(job.cut))
         Path(job.cut).unlink(missing_ok=True)
         if isinstance(outcome, Failure):
             failed[f"{job.start_s:.2f}-{job.end_s or video.begin_s + video.seconds:.2f} s"] = (

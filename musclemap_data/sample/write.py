@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,9 +14,16 @@ import av
 import cv2
 import numpy as np
 
+from musclemap_data.catalog import SYNTHETIC_PREFIX
 from musclemap_data.files import replacing
 from musclemap_data.manifest import COLUMNS
-from musclemap_data.sample.plan import SAMPLE_SIZES, SampleSize, VideoPlan, plan_sample
+from musclemap_data.sample.plan import (
+    SAMPLE_SIZES,
+    ClipPlan,
+    SampleSize,
+    VideoPlan,
+    plan_sample,
+)
 from musclemap_data.sample.video import SyntheticVideo
 
 NOTE = """This folder holds SYNTHETIC workout videos, rendered by MuscleMap's embedded sample.
@@ -91,6 +99,23 @@ def render_sample(
             writer.writerows(rows[plan.video_id])
     (out / "README.txt").write_text(NOTE, encoding="utf-8")
     return manifest
+
+
+def render_exercise(activity: str, out: Path, *, seconds: float = 7.0, seed: int = 0) -> Path:
+    """Renders one synthetic person doing one exercise.
+
+    Args:
+        activity: one that the rendered sample shows.
+        out: folder; ``videos/synthetic_ACTIVITY.mp4`` is written in it.
+        seconds: the video has whole repetitions that last at least so long.
+        seed: another one, another person, room and manner.
+    """
+    size = replace(SAMPLE_SIZES["default"], clip_s=seconds, pause_s=0.0)
+    clips = (ClipPlan(activity, "test_known"),)
+    plan = VideoPlan(f"{SYNTHETIC_PREFIX}{activity}", (seed, len(activity)), clips)
+    (out / "videos").mkdir(parents=True, exist_ok=True)
+    write_video(plan, size, out, truth=False)
+    return out / "videos" / f"{plan.video_id}.mp4"
 
 
 def write_video(plan: VideoPlan, size: SampleSize, out: Path, truth: bool) -> list[Row]:

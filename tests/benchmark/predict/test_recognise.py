@@ -40,7 +40,8 @@ def model() -> EmbeddedModel:
 
 
 def described(model: EmbeddedModel, said: Recognition, **changes):
-    return describe_recognition(model, said, FACTS, **{"fps": 30.0, "people": 0.0, **changes})
+    usual = {"fps": 30.0, "skeleton": "The skeleton is good.", "several_people": False}
+    return describe_recognition(model, said, FACTS, **{**usual, **changes})
 
 
 def test_the_exercise_comes_first_then_how_sure_then_the_caution(model):
@@ -91,12 +92,13 @@ def test_a_workout_is_told_in_parts(model):
 
 def test_it_says_what_makes_it_unsure(model):
     said = described(
-        model, recognition((0.5, 0.4, 0.1)), fps=8.0, people=0.5, failed=["4.0-8.0 s"]
+        model, recognition((0.5, 0.4, 0.1)), fps=8.0, several_people=True, failed=["4.0-8.0 s"]
     )  # fmt: skip
     doubts = " ".join(said["unsure"])
     for words in (
         "It could also be push-up",
-        "More than one person is in view in 50% of the looks",
+        "More than one person is in view",
+        "The skeleton is good.",
         "4.0-8.0 s",
         "only 8 frames/s",
     ):
