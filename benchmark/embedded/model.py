@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from musclemap_data.files import replacing
 from musclemap_data.skeleton import MIRRORED
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
-TEMPERATURE = 2.0
-"""Softens the activities before they are mapped to regions: a clear first guess would silence the
-others, and what they have in common is what can be said of a motion that was never seen."""
-KNOWN_FROM = 0.35
+DEMONSTRATIONS = Path(__file__).with_name("demonstrations.csv")
+COMMONNESS = 0.75
+"""How much it counts that some exercises are done more often than others, 0 (not at all) to 1 (as
+much as ``demonstrations.csv`` says). Many exercises are variants of a common one."""
+KNOWN_FROM = 0.4
 """An exercise of a lower probability is called unknown. ``card.md`` says how it was set."""
 ACTIVE_FROM = 0.45
-"""A region of this probability or more is called active."""
+"""A region of this probability or more is called active: the best F1 on the same clips."""
 ENOUGH_PERSON_SHARE = 0.5
 STEP_S = 1.0
 """Seconds from the start of one window to the start of the next."""
@@ -40,14 +42,12 @@ class Recognition:
         activities: ``[A]`` slugs, in the order of the columns.
         windows: (start_s, end_s) of each window, seconds.
         probabilities: ``float64 [windows, A]`` of the activities; the rows sum to 1.
-        softened: the same with a temperature, for the regions.
         present: ``float64 [windows]``, the share of a window in which somebody was seen.
     """
 
     activities: tuple[str, ...]
     windows: list[tuple[float, float]]
     probabilities: npt.NDArray[np.float64]
-    softened: npt.NDArray[np.float64]
     present: npt.NDArray[np.float64]
 
     @property
@@ -66,14 +66,14 @@ class Recognition:
         """``[windows, 20]``: the probability that each region is active."""
         table = load_activities()
         active = np.array([table[slug].muscles for slug in self.activities], np.float64)
-        return np.asarray(self.softened @ active)
+        return np.asarray(self.probabilities @ active)
 
     def grades(self) -> npt.NDArray[np.float64]:
         """``[windows, 20, 4]``: the probability of each of ``GRADES``."""
         table = load_activities()
         graded = np.array([table[slug].grades for slug in self.activities])
         one_hot = np.isclose(graded[..., None], GRADES).astype(np.float64)
-        return np.asarray(np.einsum("wa,arg->wrg", self.softened, one_hot))
+        return np.asarray(np.einsum("wa,arg->wrg", self.probabilities, one_hot))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class EmbeddedModel:
         """
         even, times = resample(skeleton, times_s)
         windows, starts = cut_windows(even, max(1, round(step_s * RATE_HZ)))
-        logits = self._logits(windows).astype(np.float64)
+        logits = self._logits(windows) + log_prior(self.activities)
         ends = np.minimum(starts + FRAMES, len(times)) - 1
         seen = windows[..., 2].min(axis=2) > 0
         return Recognition(
@@ -141,7 +141,6 @@ class EmbeddedModel:
                 for a, b in zip(starts, ends, strict=True)
             ],
             probabilities=_softmax(logits),
-            softened=_softmax(logits / TEMPERATURE),
             present=seen.sum(axis=1) / (ends - starts + 1),
         )
 
@@ -155,6 +154,18 @@ class EmbeddedModel:
             both = [self.network(torch.from_numpy(x[part].copy()))[0] for x in (windows, mirrored)]
             parts.append(torch.stack([x.log_softmax(1) for x in both]).mean(0))
         return torch.cat(parts).numpy()
+
+
+def log_prior(activities: Sequence[str]) -> npt.NDArray[np.float64]:
+    """How common each activity is ``[A]``, as a logarithm, up to a constant.
+
+    ``demonstrations.csv`` counts the demonstration videos of it in public lists of exercises; two
+    are added to each, so that one in no list is rare and not impossible.
+    """
+    with DEMONSTRATIONS.open(newline="", encoding="utf-8") as file:
+        videos = {row["activity"]: int(row["videos"]) for row in csv.DictReader(file)}
+    counts = [videos.get(slug, 0) + 2 for slug in activities]
+    return np.asarray(COMMONNESS * np.log(counts))
 
 
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

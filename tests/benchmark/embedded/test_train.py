@@ -1,12 +1,13 @@
 """Training on synthetic motion, the file of weights, and what the model says."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmark.embedded.evaluate import Judged, KnownClip, Score, read_clips, report
-from benchmark.embedded.model import WEIGHTS, EmbeddedModel, join
+from benchmark.embedded.model import DEMONSTRATIONS, WEIGHTS, EmbeddedModel, join, log_prior
 from benchmark.embedded.train import Recipe, train
 from musclemap_data.catalog import load_activities
 from musclemap_data.errors import UserError
@@ -44,7 +45,7 @@ def test_regions_are_those_of_the_activities(trained):
     said = trained.recognise(*exact("squat", 7))
     table = load_activities()
     active = np.array([table[slug].muscles for slug in ACTIVITIES], float)
-    np.testing.assert_allclose(said.regions(), said.softened @ active)
+    np.testing.assert_allclose(said.regions(), said.probabilities @ active)
     grades = said.grades()
     np.testing.assert_allclose(grades.sum(axis=2), 1)
     np.testing.assert_allclose(grades[..., 1:].sum(axis=2), said.regions(), atol=1e-9)
@@ -103,6 +104,14 @@ def test_pieces_of_a_video_become_one_course_in_which_no_time_stands_twice():
     skeleton, times = join([first, second], [0.0, 0.8], 10.0)
     assert skeleton[:, 0, 0].tolist() == [0.0] * 10 + [1.0] * 8
     np.testing.assert_allclose(times, np.arange(18) / 10)
+
+
+def test_a_common_exercise_is_likelier_than_a_rare_variant_of_it():
+    push_up, circle, unheard = log_prior(["push_up", "circle_push_ups", "juggling"])
+    assert push_up > circle == unheard
+    with DEMONSTRATIONS.open(newline="") as file:
+        counted = [row["activity"] for row in csv.DictReader(file)]
+    assert counted == list(load_activities())
 
 
 # -- scores on clips ------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ def recognition(*rows: tuple[float, ...], present: float = 1.0) -> Recognition:
         activities=ACTIVITIES,
         windows=[(float(n), n + 4.0) for n in range(len(rows))],
         probabilities=probabilities,
-        softened=probabilities,
         present=np.full(len(rows), present),
     )
 
