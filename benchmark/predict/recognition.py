@@ -73,7 +73,7 @@ def describe_recognition(
         "failed_windows": list(failed),
         "regions": _regions(said),
     }
-    prediction["unsure"] = [*_doubts(prediction, said, fps, several_people), skeleton]
+    prediction["unsure"] = [skeleton, *_doubts(prediction, said, fps, several_people)]
     prediction["note"] = f"{TRAINED_ON} {NOTE}"
     return prediction
 
