@@ -25,7 +25,7 @@ DEMONSTRATIONS = Path(__file__).with_name("demonstrations.csv")
 COMMONNESS = 0.75
 """How much it counts that some exercises are done more often than others, 0 (not at all) to 1 (as
 much as ``demonstrations.csv`` says). Many exercises are variants of a common one."""
-KNOWN_FROM = 0.4
+KNOWN_FROM = 0.35
 """An exercise of a lower probability is called unknown. ``card.md`` says how it was set."""
 ACTIVE_FROM = 0.45
 """A region of this probability or more is called active: the best F1 on the same clips."""
