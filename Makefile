@@ -41,7 +41,7 @@ test-mmpose: mmpose  ## the pose tests that need mmpose
 quickstart: install  ## render the synthetic sample and run the three commands on it
 	$(BIN)/musclemap quickstart
 
-embedded-model: install  ## train the embedded model on synthetic motion (under an hour on 2 cores)
+embedded-model: install  ## train the embedded model on synthetic motion (15 minutes on one core)
 	$(BIN)/python -m benchmark.embedded.train
 
 sample-seeds: quickstart  ## three seeds of TransM3E on the synthetic sample, against random and label-prior
