@@ -62,8 +62,6 @@ def recognise_video(
             said,
             source.facts(followed.pieces),
             fps=followed.pieces.fps,
-            skeleton=followed.pieces.quality.sentence(),
-            several_people=followed.pieces.several_people,
             failed=followed.pieces.failed,
         )
         draw_all(

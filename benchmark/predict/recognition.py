@@ -37,8 +37,6 @@ def describe_recognition(
     video: Mapping[str, Any],
     *,
     fps: float,
-    skeleton: str,
-    several_people: bool,
     failed: Iterable[str] = (),
 ) -> dict[str, Any]:
     """What the model says, ready for JSON: exercise, candidates, regions, and what is unsure.
@@ -48,8 +46,6 @@ def describe_recognition(
         said: window by window.
         video: its facts, passed on as they are.
         fps: of the skeleton.
-        skeleton: the skeleton's quality in a sentence.
-        several_people: whether more than one person was seen.
         failed: parts of the video that could not be read.
     """
     best = np.argsort(-said.overall, kind="stable")[:CANDIDATES]
@@ -73,7 +69,10 @@ def describe_recognition(
         "failed_windows": list(failed),
         "regions": _regions(said),
     }
-    prediction["unsure"] = [skeleton, *_doubts(prediction, said, fps, several_people)]
+    prediction["unsure"] = [
+        *prediction["video"].get("skeleton_doubts", ()),
+        *_doubts(prediction, said, fps),
+    ]
     prediction["note"] = f"{TRAINED_ON} {NOTE}"
     return prediction
 
@@ -184,9 +183,7 @@ def _grade(shares: npt.NDArray[np.float64], active: bool) -> str:
     return GRADE_NAMES[GRADES[1 + int(shares[1:].argmax())]] if active else GRADE_NAMES[GRADES[0]]
 
 
-def _doubts(
-    prediction: Mapping[str, Any], said: Recognition, fps: float, several_people: bool
-) -> list[str]:
+def _doubts(prediction: Mapping[str, Any], said: Recognition, fps: float) -> list[str]:
     """What a reader should know before believing it, one sentence each."""
     doubts = []
     candidates = prediction["candidates"]
@@ -200,7 +197,7 @@ def _doubts(
         and candidates[1]["probability"] > candidates[0]["probability"] / 2
     ):
         doubts.append(f"It could also be {candidates[1]['name']}.")
-    if several_people:
+    if prediction["video"].get("several_people"):
         doubts.append(
             "More than one person is in view. Only one of them is followed; film one person alone."
         )
@@ -215,7 +212,6 @@ def _doubts(
         doubts.append(
             "Could not be read and are left out: " + ", ".join(prediction["failed_windows"]) + "."
         )
-    doubts += prediction["video"].get("skeleton_doubts", ())
     seconds = said.windows[-1][1] - said.windows[0][0]
     if seconds < WINDOW_S - 0.5:
         doubts.append(

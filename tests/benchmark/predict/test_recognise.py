@@ -39,8 +39,8 @@ def model() -> EmbeddedModel:
 
 
 def described(model: EmbeddedModel, said: Recognition, **changes):
-    usual = {"fps": 30.0, "skeleton": "The skeleton is good.", "several_people": False}
-    return describe_recognition(model, said, FACTS, **{**usual, **changes})
+    video = {**FACTS, **changes.pop("video", {})}
+    return describe_recognition(model, said, video, **{"fps": 30.0, **changes})
 
 
 def test_the_exercise_comes_first_then_how_sure_then_the_caution(model):
@@ -90,14 +90,15 @@ def test_a_workout_is_told_in_parts(model):
 
 
 def test_it_says_what_makes_it_unsure(model):
+    several = {"several_people": True, "skeleton_doubts": ["The skeleton is bad."]}
     said = described(
-        model, recognition((0.5, 0.4, 0.1)), fps=8.0, several_people=True, failed=["4.0-8.0 s"]
+        model, recognition((0.5, 0.4, 0.1)), fps=8.0, video=several, failed=["4.0-8.0 s"]
     )  # fmt: skip
     doubts = " ".join(said["unsure"])
     for words in (
         "It could also be push-up",
         "More than one person is in view",
-        "The skeleton is good.",
+        "The skeleton is bad.",
         "4.0-8.0 s",
         "only 8 frames/s",
     ):

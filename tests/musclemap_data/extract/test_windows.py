@@ -6,7 +6,6 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,17 +14,10 @@ from musclemap_data.catalog import load_activities
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.extract.build import extract_modalities
-from musclemap_data.extract.windows import (
-    SPLIT,
-    WindowedVideo,
-    extract_windows,
-    plan_windows,
-    read_video,
-)
+from musclemap_data.extract.windows import SPLIT, extract_windows, plan_windows, read_video
 from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.files import working_folder
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
-from musclemap_data.pose.quality import SEVERAL_PEOPLE, SkeletonQuality
 from musclemap_data.shards import iterate_rows
 from tests.conftest import write_video
 from tests.person_video import render_person
@@ -190,16 +182,3 @@ def test_the_folder_for_results_is_not_left_empty(tmp_path):
         working_folder(tmp_path / "out" / "result.json"),
     ):
         pass
-
-
-def test_the_quality_of_a_video_is_the_mean_of_its_windows_and_what_half_of_them_say():
-    def found(*qualities: SkeletonQuality) -> WindowedVideo:
-        skeletons = [np.zeros((10, 1, 17, 3), np.float32) for _ in qualities]
-        times = [(float(n), n + 1.0) for n in range(len(qualities))]
-        return WindowedVideo(times, 10.0, 90, 160, skeletons, [], {}, list(qualities))
-
-    good, bad = SkeletonQuality(1.0), SkeletonQuality(0.2, ("jumps", "sides"))
-    crowded = SkeletonQuality(0.6, ("sides", SEVERAL_PEOPLE))
-    assert found(good, bad, crowded).quality == SkeletonQuality(0.6, ("sides",))
-    assert found(good, bad, crowded).several_people
-    assert not found(good, bad).several_people
