@@ -132,6 +132,24 @@ class Settings:
     skeleton_drop: float = _documented(
         0.25, "share of training clips that are fused without the skeleton, as scoring without one"
     )
+    posture_features: bool = _documented(
+        True, "posture: directions, angles, levers, heights of the body, not places alone"
+    )
+    posterior_mix: float = _documented(
+        0.7, "posture: share of the softened posterior over activities; the rest: region tokens"
+    )
+    posterior_temperature: float = _documented(
+        0.3, "posture: T of the posterior over activities; small = the most alike decides"
+    )
+    region_focus: float = _documented(
+        0.7, "posture: how much a region looks at its own joints; 0 = at all alike, 1 = only"
+    )
+    balance_activities: bool = _documented(
+        True, "posture: every activity counts the same, however many clips it has"
+    )
+    skeleton_noise: float = _documented(
+        0.0, "posture: strength of turns, speeds, noise, lost and swapped joints in training, 0..1"
+    )
     freeze_teacher: bool | None = _documented(
         None, "the second stream does not learn; none = only in variant rgb-diff (early code)"
     )
@@ -309,14 +327,15 @@ _LOWEST: dict[str, float] = {
     "seed": 0, "frames": 1, "rate": 1, "crop_size": 16, "test_views": 1, "people": 1,
     "randaugment_ops": 0, "randaugment_magnitude": 0,
     "model_width": 1, "model_depth": 1, "joint_channels": 1,
-    "temperature": 1e-6, "activity_temperature": 1e-6, "distillation_weight": 0,
+    "temperature": 1e-6, "activity_temperature": 1e-6, "posterior_temperature": 1e-6,
+    "distillation_weight": 0,
     "epochs": 0, "batch_size": 1, "accumulate": 1, "min_learning_rate": 0, "warmup_epochs": 0,
     "weight_decay": 0, "clip_norm": 0, "validate_every": 0, "checkpoint_every_steps": 0,
     "workers": 0, "threads": 0,
 }  # fmt: skip
 _SHARES = (
     "min_joint_score", "min_skeleton_quality", "resized_area_min", "flip", "erasing", "dropout",
-    "drop_path", "ema",
+    "drop_path", "ema", "posterior_mix", "region_focus", "skeleton_noise",
 )  # fmt: skip
 _ORDERED = (
     ("crop_size", "jitter_min"),

@@ -43,6 +43,7 @@ MODELS: dict[str, Callable[[Settings], nn.Module]] = {
     "stgcn": _lazy("stgcn", "stgcn"),
     "ctrgcn": _lazy("ctrgcn", "ctrgcn"),
     "hdgcn": _lazy("hdgcn", "hdgcn"),
+    "posture": _lazy("posture", "posture"),
     "c2d": _lazy("c2d", "c2d"),
     "i3d": _lazy("i3d", "i3d"),
     "slow": _lazy("slow", "slow"),

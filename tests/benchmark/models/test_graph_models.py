@@ -19,7 +19,8 @@ from benchmark.settings import Settings
 from musclemap_data.skeleton import JOINTS
 
 TINY = Settings.from_preset("tiny", joint_channels=8)
-SKELETON_MODELS = ("stgcn", "ctrgcn", "hdgcn")
+GRAPH_MODELS = ("stgcn", "ctrgcn", "hdgcn")
+SKELETON_MODELS = (*GRAPH_MODELS, "posture")
 
 
 def random_skeletons(clips: int, people: int = 1, frames: int = 12) -> Tensor:
@@ -148,7 +149,7 @@ def test_present_joints_do_have_influence(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SKELETON_MODELS)
+@pytest.mark.parametrize("name", GRAPH_MODELS)
 def test_a_few_steps_fit_a_few_clips(name):
     torch.manual_seed(0)
     model = MODELS[name](Settings.from_preset("tiny", joint_channels=8, dropout=0.0))
