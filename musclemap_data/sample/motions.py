@@ -22,8 +22,19 @@ from musclemap_data.sample import (
     support,
     weights,
 )
-from musclemap_data.sample.poses import EASES, Key, Style
-from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Pose, solve
+from musclemap_data.sample.legs import HANDS_JOINED
+from musclemap_data.sample.poses import (
+    BEHIND_HEAD,
+    EASES,
+    GUARD,
+    HANGING,
+    ON_HIPS,
+    Key,
+    Style,
+    free_arm,
+    with_arms,
+)
+from musclemap_data.sample.skeleton import Array, Bones, Dimensions, Limb, Pose, solve
 
 Repetition = Callable[[Dimensions, Style], list[Key]]
 
@@ -37,11 +48,13 @@ class Exercise:
         view_deg: ranges of the yaw (degrees) at which the person may turn to the camera.
         filmed: the rendered sample shows it. The others give skeletons only; to film one more
             changes what every seed of the sample draws.
+        any_arms: people do it with any arms; skeletons vary them.
     """
 
     repetition: Repetition
     view_deg: tuple[tuple[float, float], ...]
     filmed: bool = False
+    any_arms: bool = False
 
 
 _FRONT = ((-40.0, 40.0),)
@@ -51,15 +64,15 @@ _ANY = ((-180.0, 180.0),)
 _ALONG = ((-115.0, -62.0), (62.0, 115.0))
 
 EXERCISES: dict[str, Exercise] = {
-    "squat": Exercise(standing.squat, _QUARTER, True),
-    "jump_squat": Exercise(standing.jump_squat, _QUARTER, True),
-    "lunge": Exercise(standing.lunge, _QUARTER, True),
-    "side_lunge": Exercise(standing.side_lunge, _FRONT, True),
+    "squat": Exercise(standing.squat, _QUARTER, True, any_arms=True),
+    "jump_squat": Exercise(standing.jump_squat, _QUARTER, True, any_arms=True),
+    "lunge": Exercise(standing.lunge, _QUARTER, True, any_arms=True),
+    "side_lunge": Exercise(standing.side_lunge, _FRONT, True, any_arms=True),
     "jumping_jack": Exercise(standing.jumping_jack, _FRONT, True),
-    "high_knees": Exercise(standing.high_knees, ((-70.0, 70.0),), True),
-    "butt_kicks": Exercise(standing.butt_kicks, _QUARTER, True),
+    "high_knees": Exercise(standing.high_knees, ((-70.0, 70.0),), True, any_arms=True),
+    "butt_kicks": Exercise(standing.butt_kicks, _QUARTER, True, any_arms=True),
     "arm_circle": Exercise(standing.arm_circle, _FRONT, True),
-    "side_leg_raise": Exercise(standing.side_leg_raise, _FRONT, True),
+    "side_leg_raise": Exercise(standing.side_leg_raise, _FRONT, True, any_arms=True),
     "good_morning": Exercise(standing.good_morning, _QUARTER, True),
     "burpee": Exercise(prone.burpee, ((-95.0, -45.0), (45.0, 95.0)), True),
     "push_up": Exercise(prone.push_up, _ALONG, True),
@@ -74,7 +87,7 @@ EXERCISES: dict[str, Exercise] = {
     "leg_raise": Exercise(supine.leg_raise, _ALONG, True),
     "bicycle_crunch": Exercise(supine.bicycle_crunch, _ALONG, True),
     "russian_twist": Exercise(supine.russian_twist, ((-80.0, -30.0), (30.0, 80.0)), True),
-    "calf_raise_hold": Exercise(standing.calf_raise_hold, ((-75.0, 75.0),), True),
+    "calf_raise_hold": Exercise(standing.calf_raise_hold, ((-75.0, 75.0),), True, any_arms=True),
     "hops_on_the_spot": Exercise(standing.hops_on_the_spot, ((-60.0, 60.0),), True),
     "march_twists": Exercise(standing.march_twists, _FRONT, True),
     "front_kicks": Exercise(standing.front_kicks, _QUARTER, True),
@@ -90,21 +103,21 @@ EXERCISES: dict[str, Exercise] = {
     "reverse_crunches": Exercise(supine.reverse_crunches, _ALONG, True),
     # On two feet.
     "barbell_squat": Exercise(legs.barbell_squat, _UPRIGHT),
-    "sumo_squat": Exercise(legs.sumo_squat, _UPRIGHT),
+    "sumo_squat": Exercise(legs.sumo_squat, _UPRIGHT, any_arms=True),
     "wall_sit": Exercise(legs.wall_sit, _UPRIGHT),
-    "reverse_lunge": Exercise(legs.reverse_lunge, _UPRIGHT),
-    "curtsy_lunge": Exercise(legs.curtsy_lunge, _UPRIGHT),
+    "reverse_lunge": Exercise(legs.reverse_lunge, _UPRIGHT, any_arms=True),
+    "curtsy_lunge": Exercise(legs.curtsy_lunge, _UPRIGHT, any_arms=True),
     "lunge_twist": Exercise(legs.lunge_twist, _UPRIGHT),
     "side_lunge_touch": Exercise(legs.side_lunge_touch, _FRONT),
     "squat_reach": Exercise(legs.squat_reach, _UPRIGHT),
     "squat_kick": Exercise(legs.squat_kick, _UPRIGHT),
     "single_leg_deadlift": Exercise(legs.single_leg_deadlift, _UPRIGHT),
     "deadlift": Exercise(legs.deadlift, _UPRIGHT),
-    "standing_leg_raise": Exercise(legs.standing_leg_raise, _UPRIGHT),
+    "standing_leg_raise": Exercise(legs.standing_leg_raise, _UPRIGHT, any_arms=True),
     "standing_side_crunch": Exercise(legs.standing_side_crunch, _FRONT),
     "marching": Exercise(steps.marching, _UPRIGHT),
     "side_kick": Exercise(legs.side_kick, _UPRIGHT),
-    "step_up": Exercise(steps.step_up, _UPRIGHT),
+    "step_up": Exercise(steps.step_up, _UPRIGHT, any_arms=True),
     "step_aerobics": Exercise(steps.step_aerobics, _UPRIGHT),
     "triangle_pose": Exercise(legs.triangle_pose, _FRONT),
     "hula_hoop": Exercise(steps.hula_hoop, _UPRIGHT),
@@ -113,10 +126,10 @@ EXERCISES: dict[str, Exercise] = {
     # Jumps.
     "box_jump": Exercise(jumps.box_jump, _UPRIGHT),
     "jump_rope": Exercise(jumps.jump_rope, _UPRIGHT),
-    "jumping_lunge": Exercise(jumps.jumping_lunge, _UPRIGHT),
+    "jumping_lunge": Exercise(jumps.jumping_lunge, _UPRIGHT, any_arms=True),
     "lateral_hops": Exercise(jumps.lateral_hops, _FRONT),
     "skater_jump": Exercise(jumps.skater_jump, _FRONT),
-    "squat_jack": Exercise(jumps.squat_jack, _UPRIGHT),
+    "squat_jack": Exercise(jumps.squat_jack, _UPRIGHT, any_arms=True),
     "star_jump": Exercise(jumps.star_jump, _FRONT),
     "tuck_jump": Exercise(jumps.tuck_jump, _UPRIGHT),
     # With a weight, a rope, a cable.
@@ -253,10 +266,33 @@ class Performance:
         )
 
 
+OTHER_ARMS = (
+    HANGING,
+    ON_HIPS,
+    HANDS_JOINED,
+    GUARD,
+    BEHIND_HEAD,
+    free_arm(0, 0, 0.97, (0.6, -0.8, 0)),
+)
+"""Left arms that people use where an exercise leaves them free."""
+
+
 def perform(
-    activity: str, size: Dimensions, rng: np.random.Generator, at_least_s: float
+    activity: str,
+    size: Dimensions,
+    rng: np.random.Generator,
+    at_least_s: float,
+    *,
+    as_filmed: bool = False,
 ) -> Performance:
     """Draws one clip's motion: whole repetitions that last ``at_least_s`` seconds or a little more.
+
+    Args:
+        activity: of ``EXERCISES``.
+        size: the person's dimensions.
+        rng: of everything drawn.
+        at_least_s: seconds.
+        as_filmed: as the rendered sample shows it, whose arms do not vary.
 
     Raises:
         ValueError: an activity that the sample cannot perform.
@@ -279,6 +315,11 @@ def perform(
         keys += more
         repetition_starts.append(repetition_starts[-1] + sum(key.seconds for key in more))
     starts = np.concatenate([[0.0], np.cumsum([key.seconds for key in keys])[:-1]])
+    if EXERCISES[activity].any_arms and not as_filmed:
+        # A stream of its own: whatever is drawn next is the same with other arms.
+        own = rng.spawn(1)[0]
+        if own.random() < 0.6:
+            keys = _with_other_arms(keys, OTHER_ARMS[int(own.integers(len(OTHER_ARMS)))])
     sway = np.stack(
         [
             rng.uniform(0.001, 0.003, 3),
@@ -288,3 +329,9 @@ def perform(
         ]
     )
     return Performance(size, tuple(keys), starts, np.array(repetition_starts), sway)
+
+
+def _with_other_arms(keys: list[Key], arm: Limb) -> list[Key]:
+    # Equal keys stay one object: between them the body holds still.
+    poses = {id(key.pose): with_arms(key.pose, arm) for key in keys}
+    return [replace(key, pose=poses[id(key.pose)]) for key in keys]

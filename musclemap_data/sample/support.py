@@ -219,7 +219,7 @@ def bear_crawl(size: Dimensions, style: Style) -> list[Key]:
     """On the spot, as on a belt: what is on the floor slides back, what is lifted comes forward."""
     h, t = size.height, style.tempo
     base = hovering(size, (0.05, 0.09, 0.15, 0.12)[style.variant])
-    stride = 0.065 * style.depth * h
+    stride = (0.065, 0.10, 0.09, 0.15)[style.variant] * style.depth * h
 
     def at(hand: float, hand_lift: float, foot: float, foot_lift: float, pose: Pose) -> Pose:
         arm, leg = pose.left_arm, pose.left_leg

@@ -50,7 +50,7 @@ class SyntheticVideo:
         self._clips: list[_Clip] = []
         frame = 0
         for clip_plan in plan.clips:
-            performance = perform(clip_plan.activity, look.size, rng, size.clip_s)
+            performance = perform(clip_plan.activity, look.size, rng, size.clip_s, as_filmed=True)
             ranges = EXERCISES[clip_plan.activity].view_deg
             low_deg, high_deg = ranges[int(rng.integers(len(ranges)))]
             # People turn to the camera, not to the wall behind them.

@@ -48,6 +48,19 @@ def test_a_body_moves(activity: str) -> None:
         assert_it_comes_back(motion)
 
 
+def test_arms_that_are_free_vary_but_not_in_the_film() -> None:
+    def arms(activity: str, *, as_filmed: bool) -> set[tuple[float, ...]]:
+        drawn = [
+            perform(activity, SIZE, np.random.default_rng(seed), 0.1, as_filmed=as_filmed)
+            for seed in range(40)
+        ]
+        return {tuple(motion.keys[0].pose.left_arm.target.round(6)) for motion in drawn}
+
+    assert len(arms("lunge", as_filmed=True)) == 2, "those that the motion is written with"
+    assert len(arms("lunge", as_filmed=False)) == 6
+    assert arms("bicep_curl", as_filmed=False) == arms("bicep_curl", as_filmed=True)
+
+
 def assert_limbs_keep_their_length(joints: np.ndarray) -> None:
     for parts, length in (
         (("shoulder", "elbow"), SIZE.upper_arm),
