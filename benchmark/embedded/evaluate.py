@@ -19,10 +19,10 @@ import numpy.typing as npt
 from benchmark.cells import interval, p_value, percent
 from benchmark.chance import ChanceLevel, chance_level, permuted_average_precision
 from benchmark.embedded.model import WEIGHTS, EmbeddedModel
-from benchmark.embedded.video import follow
 from benchmark.metrics import SHARE, leave_groups_out, mean_over_regions, spread
 from musclemap_data.catalog import activity_names, load_activities, normalise_name
 from musclemap_data.errors import UserError
+from musclemap_data.extract.person import follow
 from musclemap_data.extract.windows import read_video
 from musclemap_data.files import file_sha256, replacing
 

@@ -171,26 +171,3 @@ def log_prior(activities: Sequence[str]) -> npt.NDArray[np.float64]:
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-
-
-def join(
-    skeletons: Sequence[npt.NDArray[np.float32]], starts_s: Sequence[float], fps: float
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """One course from the skeletons of pieces of a video; where pieces overlap, the earlier counts.
-
-    Args:
-        skeletons: of each piece, ``float32 [T, M, 17, 3]``; the first person counts.
-        starts_s: when each piece begins, ascending.
-        fps: of all pieces.
-
-    Returns:
-        ``float32 [T, 17, 3]`` and the time of each frame ``[T]``.
-    """
-    parts, times, last = [], [], -np.inf
-    for skeleton, start_s in zip(skeletons, starts_s, strict=True):
-        at = start_s + np.arange(len(skeleton)) / fps
-        new = at > last + 0.5 / fps
-        parts.append(skeleton[new, 0])
-        times.append(at[new])
-        last = max(last, float(at[-1]))
-    return np.concatenate(parts), np.concatenate(times)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.embedded.model import EmbeddedModel, Recognition
-from benchmark.embedded.video import FollowedVideo, follow
 from benchmark.predict.pictures import Steps, draw_all
 from benchmark.predict.recognition import (
     describe_recognition,
@@ -21,6 +20,7 @@ from benchmark.predict.recognition import (
 from benchmark.predict.video import PredictedVideo
 from musclemap_data.catalog import GRADE_NAMES, GRADES
 from musclemap_data.extract import windows
+from musclemap_data.extract.person import FollowedVideo, follow
 from musclemap_data.files import working_folder, write_text
 from musclemap_data.skeleton import person_share
 

@@ -47,10 +47,10 @@ def movement(
     from musclemap_data.movement.video import measure_video
 
     folder = out or Path("movements") / video.stem
-    with progress("part", "look for the person", quiet=as_json) as bar:
+    with progress("piece", "look for the person", quiet=as_json) as bar:
         session = measure_video(
             video, folder, earlier=compare, height_m=height_m, workers=workers,
-            on_total=bar.reset, on_part=bar.update,
+            on_total=bar.reset, on_piece=bar.update,
         )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(session.facts(), indent=2))

@@ -10,13 +10,15 @@ are not part of the project; those that are not found are left out.
 from __future__ import annotations
 
 import csv
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from musclemap_data.extract.person import follow
+from musclemap_data.extract.windows import read_video
 from musclemap_data.movement import count_repetitions
-from musclemap_data.movement.video import skeleton_of_video
 from tests.conftest import REPOSITORY
 
 FOLDERS = [REPOSITORY.parent / "shared" / name for name in ("real_clips", "real_clips_more")]
@@ -31,8 +33,9 @@ def main() -> None:
         if not found:
             continue
         began = time.perf_counter()
-        skeleton, fps = skeleton_of_video(found[0])
-        counted = count_repetitions(skeleton, fps)
+        with tempfile.TemporaryDirectory() as work:
+            person = follow(read_video(found[0]), Path(work))
+        counted = count_repetitions(person.skeleton, person.pieces.fps)
         error = counted.cycles - float(row["cycles"])
         errors.append(abs(error))
         activities.add(row["file"].rpartition("_")[0])

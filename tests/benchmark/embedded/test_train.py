@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from benchmark.embedded.evaluate import Judged, KnownClip, Score, read_clips, report
-from benchmark.embedded.model import DEMONSTRATIONS, WEIGHTS, EmbeddedModel, join, log_prior
+from benchmark.embedded.model import DEMONSTRATIONS, WEIGHTS, EmbeddedModel, log_prior
 from benchmark.embedded.train import Recipe, train
 from musclemap_data.catalog import load_activities
 from musclemap_data.errors import UserError
+from musclemap_data.extract.person import join
 from musclemap_data.files import file_sha256
 from musclemap_data.sample.motions import EXERCISES
 from musclemap_data.sample.sequences import draw_sequences
@@ -104,6 +105,10 @@ def test_pieces_of_a_video_become_one_course_in_which_no_time_stands_twice():
     skeleton, times = join([first, second], [0.0, 0.8], 10.0)
     assert skeleton[:, 0, 0].tolist() == [0.0] * 10 + [1.0] * 8
     np.testing.assert_allclose(times, np.arange(18) / 10)
+    # A piece that could not be read leaves a gap of nobody, not a jump.
+    skeleton, times = join([first, second], [3.0, 5.0], 10.0)
+    assert np.isnan(skeleton[10:20, :, :2]).all() and not skeleton[10:20, :, 2].any()
+    np.testing.assert_allclose(times, 3 + np.arange(30) / 10)
 
 
 def test_a_common_exercise_is_likelier_than_a_rare_variant_of_it():

@@ -1,16 +1,16 @@
-"""From a video to one person's course through it, as the embedded model reads it."""
+"""From a video to the skeleton of one person, from its first frame to its last."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.embedded.model import join
 from musclemap_data.extract.windows import Video, WindowedVideo, extract_windows
+from musclemap_data.skeleton import JOINT_COUNT
 
 PIECE_S = 10.0
 """A person is followed anew in pieces of this length (seconds): they are shared out among the
@@ -23,7 +23,8 @@ class FollowedVideo:
 
     Attributes:
         pieces: the pieces in which the person was followed.
-        skeleton: ``float32 [T, 17, 3]``: x, y in pixels of the pieces' frames, score.
+        skeleton: ``float32 [T, 17, 3]``: x, y in pixels of the pieces' frames, score; NaN and 0
+            where nobody is seen or a piece could not be read. ``pieces.fps`` frames a second.
         times_s: ``float64 [T]`` of each frame, seconds of the video.
     """
 
@@ -64,3 +65,25 @@ def follow(
     )
     skeleton, times_s = join(pieces.skeletons, [start for start, _ in pieces.windows], pieces.fps)
     return FollowedVideo(pieces, skeleton, times_s)
+
+
+def join(
+    skeletons: Sequence[npt.NDArray[np.float32]], starts_s: Sequence[float], fps: float
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """One course from the skeletons of pieces of a video; where pieces overlap, the earlier counts.
+
+    Args:
+        skeletons: of each piece, ``float32 [T, M, 17, 3]``; the first person counts.
+        starts_s: when each piece begins, ascending.
+        fps: of all pieces.
+
+    Returns:
+        ``float32 [T, 17, 3]``, NaN and score 0 between pieces, and the time of each frame ``[T]``.
+    """
+    firsts = [round((start_s - starts_s[0]) * fps) for start_s in starts_s]
+    frames = max(first + len(piece) for first, piece in zip(firsts, skeletons, strict=True))
+    whole = np.full((frames, JOINT_COUNT, 3), np.nan, np.float32)
+    whole[..., 2] = 0
+    for first, piece in reversed(list(zip(firsts, skeletons, strict=True))):
+        whole[first : first + len(piece)] = piece[:, 0]
+    return whole, starts_s[0] + np.arange(frames) / fps
