@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_table
 from musclemap_data.errors import UserError
 from musclemap_data.modalities import modality_of
@@ -167,21 +165,9 @@ def check_modalities(clips: Sequence[Clip], modalities: Sequence[str]) -> None:
 
 
 def _clips_without(clips: Sequence[Clip], column: str) -> list[Clip]:
-    """The clips whose first column of a modality is null.
-
-    A null list is one value of its column chunk, and so is a list of one: only then is it read.
-    """
+    """The clips whose first column of a modality is null."""
     missing = []
     for path, members in groupby(sorted(clips, key=lambda c: (c.shard, c.row)), lambda c: c.shard):
         with Shard(path) as shard:
-            metadata = pq.read_metadata(path, memory_map=True)
-            paths = [metadata.schema.column(n).path for n in range(metadata.num_columns)]
-            places = [n for n, name in enumerate(paths) if name.split(".")[0] == column]
-            for clip in members:
-                # A shard may be older than a modality and lack its columns.
-                row = metadata.row_group(clip.row)
-                if not places or row.column(places[0]).num_values == 1:
-                    values = shard.row_table(clip.row, [column]).column(column)
-                    if values.null_count:
-                        missing.append(clip)
+            missing += [clip for clip in members if shard.is_null(clip.row, column)]
     return missing

@@ -1,8 +1,9 @@
 """The data set on disk: Parquet shards of one clip a row, and ``dataset.json`` beside them.
 
-A shard is uncompressed Parquet with one clip a row group, so that a reader maps the file and
+A shard is uncompressed Parquet with one row a row group, so that a reader maps the file and
 decodes only the frames it samples. Any Parquet tool can read it. Pages carry checksums: a flipped
-byte is an error that names the shard and the row, never a wrong frame.
+byte is an error that names the shard and the row, never a wrong frame. A long clip has several
+rows in the file (``rows``); here, a row is a clip.
 """
 
 from __future__ import annotations
@@ -20,58 +21,20 @@ import pyarrow.parquet as pq
 from musclemap_data.catalog import SPLITS, load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.files import file_sha256, replacing, write_text
-from musclemap_data.modalities import MODALITIES
-from musclemap_data.modalities.modality import Column
+from musclemap_data.modalities.modality import JPEGS
+from musclemap_data.rows import PART, STILL, divide, file_schema, join, schema
 
 FORMAT_VERSION = 2
 """Of what is written."""
 READABLE_VERSIONS = (1, 2)
 """A column that a version does not have is null."""
-REGION_COUNT = 20
-LARGEST_COLUMN_PARSED = 64 * 2**20
-"""Bytes of one column of one row; of larger ones the read-back compares the file's hash alone."""
+READ_AT_ONCE_BYTES = 2**20
+"""Of a file that is not mapped."""
 PICTURES_PER_PAGE = 64
-"""About a megabyte: what the writer holds in memory, however long the clip."""
+"""About a megabyte, for pyarrow up to 22; newer ones write a row of a column as one page."""
 
-_BEFORE = (
-    Column("clip_id", pa.string(), "identity of the clip"),
-    Column("video_id", pa.string(), "identity of its source video"),
-    Column("url", pa.string(), "where the video came from"),
-    Column("activity", pa.string(), "slug in the activity table"),
-    Column("split", pa.string(), "train, val_known, val_new, test_known or test_new"),
-    Column("start_s", pa.float64(), "where the clip begins in the video, seconds"),
-    Column("end_s", pa.float64(), "where it ends, seconds"),
-    Column("frames", pa.int32(), "number of frames T"),
-    Column("height", pa.int32(), "pixels"),
-    Column("width", pa.int32(), "pixels"),
-    Column("fps", pa.float64(), "frames a second"),
-    Column(
-        "muscles",
-        pa.list_(pa.bool_(), REGION_COUNT),
-        "20 booleans, in the order of the muscle regions below",
-    ),
-)
-_AFTER = (
-    Column("source_sha256", pa.string(), "SHA-256 of the source file"),
-    Column("provenance", pa.string(), "JSON: modality -> extractor, version, settings"),
-)
-
-
-def columns() -> tuple[Column, ...]:
-    """The columns of a row, in order: those of every clip around those of ``MODALITIES``."""
-    of_modalities = [column for each in MODALITIES.values() for column in each.columns]
-    return (*_BEFORE, *of_modalities, *_AFTER)
-
-
-def schema() -> pa.Schema:
-    """One row of a shard. A modality's columns are null where it was not extracted."""
-    always = {column.name for column in _BEFORE + _AFTER}
-    return pa.schema(
-        [
-            pa.field(column.name, column.type, nullable=column.name not in always)
-            for column in columns()
-        ]
-    )
+_JPEGS_1 = pa.list_(pa.binary())
+"""Type of a column of pictures in version 1."""
 
 
 def _file_metadata() -> dict[str, str]:
@@ -94,7 +57,7 @@ class _HashedFile(io.BufferedWriter):
 
 
 def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str:
-    """Write rows as one shard: under a temporary name, read back, flushed, then renamed.
+    """Write clips as one shard: under a temporary name, read back, flushed, then renamed.
 
     Args:
         path: where the shard will be; its directory must exist.
@@ -107,36 +70,43 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any] | pa.Table]) -> str
     Raises:
         ValueError: a row lacks a required column, or the file did not read back as written.
     """
-    written_schema = schema().with_metadata(_file_metadata())
+    of_clips, of_file = schema(), file_schema().with_metadata(_file_metadata())
     count = 0
     with replacing(path, flush=True) as temporary:
         with _HashedFile(temporary) as file:
             with pq.ParquetWriter(
                 file,
-                written_schema,
+                of_file,
                 compression="none",
                 use_dictionary=False,
                 write_page_checksum=True,
-                write_statistics=False,
+                # For tools that look for some clips, and for `Shard`, which looks for part 0.
+                write_statistics=[field.name for field in of_file if _is_plain(field.type)],
                 write_batch_size=PICTURES_PER_PAGE,
             ) as writer:
                 for row in rows:
-                    writer.write_table(_row_table(row, written_schema), row_group_size=1)
+                    for part in divide(_row_table(row, of_clips)):
+                        part = part.select(of_file.names).cast(of_file)
+                        writer.write_table(part, row_group_size=1)
                     count += 1
             file.flush()
             sha256 = file.sha256.hexdigest()
         if file_sha256(temporary) != sha256:
             raise ValueError(f"{path}: the file did not read back as it was written")
-        with Shard(temporary, verify=True) as written:
+        with Shard(temporary, verify=True, mapped=False) as written:
             if len(written) != count:
                 raise ValueError(f"{path}: wrote {count} rows but read back {len(written)}")
-            written.parse(LARGEST_COLUMN_PARSED)
+            written.parse()
     return sha256
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_string(kind))
 
 
 def _row_table(row: Mapping[str, Any] | pa.Table, wanted: pa.Schema) -> pa.Table:
     if isinstance(row, pa.Table):
-        return row.select(wanted.names).replace_schema_metadata(wanted.metadata)
+        return row.select(wanted.names)
     arrays = []
     for field in wanted:
         value = row.get(field.name)
@@ -183,6 +153,8 @@ class Shard:
     Args:
         path: the Parquet file.
         verify: check the page checksums of whatever is read (costs about 1 ms a megabyte).
+        mapped: map the file; otherwise read it piece by piece, for one pass over all of it, after
+            which a mapped file would look like memory in use.
 
     Attributes:
         version: of the format that it is written in.
@@ -191,11 +163,14 @@ class Shard:
         UserError: not a shard of a version that can be read, or not Parquet at all.
     """
 
-    def __init__(self, path: Path, *, verify: bool = False) -> None:
+    def __init__(self, path: Path, *, verify: bool = False, mapped: bool = True) -> None:
         self.path = Path(path)
         try:
             self._file = pq.ParquetFile(
-                self.path, memory_map=True, page_checksum_verification=verify
+                self.path,
+                memory_map=mapped,
+                buffer_size=0 if mapped else READ_AT_ONCE_BYTES,
+                page_checksum_verification=verify,
             )
         except (pa.ArrowException, OSError) as error:
             raise UserError(
@@ -211,6 +186,31 @@ class Shard:
             raise
         there = self._file.schema_arrow.names
         self._later = [f for f in schema() if f.nullable and f.name not in there]
+        self._starts = [*self._first_rows(), self._file.metadata.num_rows]
+
+    def _first_rows(self) -> Iterable[int]:
+        """The row of the file, and so the row group, in which each clip begins."""
+        metadata = self._file.metadata
+        if self.version == 1:
+            return range(metadata.num_row_groups)
+        place = self._places(PART.name)[0]
+        parts = (
+            metadata.row_group(row).column(place).statistics.min
+            for row in range(metadata.num_row_groups)
+        )
+        return (row for row, part in enumerate(parts) if part == 0)
+
+    def _places(self, column: str) -> list[int]:
+        """Where a column is among the leaves of the file's schema; nowhere if it is absent."""
+        leaves = self._file.metadata.schema
+        paths = [leaves.column(place).path for place in range(len(leaves))]
+        return [place for place, path in enumerate(paths) if path.split(".")[0] == column]
+
+    def _rows_of(self, index: int) -> range:
+        return range(self._starts[index], self._starts[index + 1])
+
+        there = self._file.schema_arrow.names
+        self._later = [f for f in schema() if f.nullable and f.name not in there]
 
     def __enter__(self) -> Shard:
         return self
@@ -219,7 +219,8 @@ class Shard:
         self.close()
 
     def __len__(self) -> int:
-        return int(self._file.metadata.num_row_groups)
+        """The number of clips."""
+        return len(self._starts) - 1
 
     def close(self) -> None:
         self._file.close()
@@ -235,39 +236,67 @@ class Shard:
     def row_table(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One clip as an Arrow table of one row, its bytes still in the memory map.
 
-        Columns of a modality that the shard is older than are null.
+        Columns that the shard is older than are null.
         """
-        try:
-            table = self._file.read_row_group(index, columns=list(columns) if columns else None)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"{self.path} row {index} cannot be read: {error}. The shard is damaged: delete "
-                "this file and run `musclemap extract-modalities` to rebuild it."
-            ) from error
-        return self._with_later(table, columns)
+        return join(self._read(self._rows_of(index), columns, f"row {index}"))
 
-    def parse(self, largest_bytes: int) -> None:
-        """Read every column of every row, one at a time, but for those larger than that.
+    def still(self, index: int) -> bytes | None:
+        """A JPEG from the middle of a clip; None where there is no picture."""
+        rows = self._rows_of(index)
+        if self.version > 1:
+            middle = rows[len(rows) // 2]
+            found = self._read(range(middle, middle + 1), [STILL.name], f"row {index}")
+        else:
+            found = next(divide(self.row_table(index)))
+        still: bytes | None = found[STILL.name][0].as_py()
+        return still
+
+    def is_null(self, index: int, column: str) -> bool:
+        """Whether a clip has no value in a column, told without reading pictures.
+
+        A null list is one value of its column chunk, and so is a list of one: only then is it read.
+        """
+        places = self._places(column)
+        if not places:  # the shard is older than the modality
+            return True
+        first = self._file.metadata.row_group(self._starts[index])
+        if first.column(places[0]).num_values != 1:
+            return False
+        return bool(self.row_table(index, [column])[column].null_count)
+
+    def parse(self) -> None:
+        """Read every column of every row of the file, one at a time.
 
         Raises:
             UserError: one cannot be read; the message holds its address.
         """
         for index in range(len(self)):
-            group = self._file.metadata.row_group(index)
-            for number in range(group.num_columns):
-                column = group.column(number)
-                if column.total_uncompressed_size <= largest_bytes:
-                    self.row_table(index, [column.path_in_schema.split(".")[0]])
+            for row in self._rows_of(index):
+                for name in self._file.schema_arrow.names:
+                    self._read(range(row, row + 1), [name], f"row {index}")
 
     def table(self, columns: Sequence[str]) -> pa.Table:
-        """Light columns (ids, labels, geometry) of all rows."""
-        try:
-            return self._with_later(self._file.read(columns=list(columns)), columns)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{self.path} cannot be read: {error}") from error
+        """Light columns (ids, labels, geometry) of all clips."""
+        rows = self._read(range(self._starts[-1]), columns, "")
+        if len(rows) == len(self):
+            return rows
+        return pa.concat_tables(
+            join(rows.slice(of.start, len(of))) for of in map(self._rows_of, range(len(self)))
+        )
 
-    def _with_later(self, table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-        """The table with null in the wanted columns that the file is older than."""
+    def _read(self, rows: range, columns: Sequence[str] | None, what: str) -> pa.Table:
+        """Rows of the file, with the types of today, and null where it has no column."""
+        try:
+            table = self._file.read_row_groups(list(rows), columns=list(columns or ()) or None)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{self.path} {what} cannot be read: {error}. The shard is damaged: delete "
+                "this file and run `musclemap extract-modalities` to rebuild it."
+            ) from error
+        for place, field in enumerate(table.schema):
+            if field.type == _JPEGS_1:
+                today = table[field.name].cast(JPEGS)
+                table = table.set_column(place, field.with_type(JPEGS), today)
         for field in self._later:
             if not columns or field.name in columns:
                 table = table.append_column(field, pa.nulls(len(table), field.type))
@@ -284,10 +313,11 @@ class Shard:
             index = found.get_field_index(field.name)
             if index < 0 and not field.nullable:
                 problems.append(f"column {field.name!r} is missing")
-            elif index >= 0 and found.field(index).type != field.type:
-                problems.append(
-                    f"column {field.name!r} is {found.field(index).type}, not {field.type}"
-                )
+            elif index >= 0:
+                kind = found.field(index).type
+                old = self.version == 1 and kind == _JPEGS_1
+                if (JPEGS if old else kind) != field.type:
+                    problems.append(f"column {field.name!r} is {kind}, not {field.type}")
         return problems
 
 

@@ -87,11 +87,12 @@ def _thumbnail(shard_path: Path, row: int, version: str, clip_id: str) -> bytes 
 
     try:
         with Shard(shard_path) as shard:
-            table = shard.row_table(row, ["clip_id", "rgb"])
-        pictures = table["rgb"][0].values
-        if table["clip_id"][0].as_py() != clip_id or pictures is None or not len(pictures):
+            if shard.row(row, ["clip_id"])["clip_id"] != clip_id:
+                return None
+            still = shard.still(row)
+        if still is None:
             return None
-        frame = simplejpeg.decode_jpeg(pictures[len(pictures) // 2].as_py())
+        frame = simplejpeg.decode_jpeg(still)
     except (UserError, ValueError, IndexError):
         return None
     height = max(1, round(frame.shape[0] * THUMBNAIL_WIDTH_PX / frame.shape[1]))

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from musclemap_data.catalog import NEW_SPLITS, load_muscles
 from musclemap_data.export.contents import Contents
-from musclemap_data.shards import columns
+from musclemap_data.rows import columns
 
 DESCRIPTION = (
     "Short exercise clips with RGB, RGB difference, TV-L1 optical flow and 2D skeletons, labelled "

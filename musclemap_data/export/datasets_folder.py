@@ -16,7 +16,7 @@ from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.modality import Column
-from musclemap_data.shards import columns
+from musclemap_data.rows import columns
 
 APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
 _OF_MAKERS = "each on the terms of its maker and site, see the data set card"
@@ -136,7 +136,8 @@ def _columns_there(contents: Contents) -> list[Column]:
 def _field(column: Column) -> dict[str, object]:
     is_list = hasattr(column.type, "value_type")
     inner = str(column.type.value_type if is_list else column.type)
-    types = {"string": "sc:Text", "bool": "sc:Boolean", "binary": "sc:ImageObject"}
+    types = {"string": "sc:Text", "bool": "sc:Boolean"}
+    types |= dict.fromkeys(("binary", "large_binary"), "sc:ImageObject")
     data_type = types.get(inner, "sc:Integer" if inner.startswith("int") else "sc:Float")
     field = {
         "@type": "cr:Field",

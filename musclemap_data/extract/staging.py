@@ -18,12 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.files import mapped, replacing
-from musclemap_data.shards import schema
-
-MOST_COLUMN_BYTES = 2**31 - 1
-"""Arrow counts the bytes of a binary column in 32 bits."""
+from musclemap_data.rows import schema
 
 
 class JpegSpool:
@@ -59,22 +55,13 @@ class JpegSpool:
 
     @contextmanager
     def to_arrow(self) -> Iterator[pa.ListArray]:
-        """One row of ``list<binary>`` over the mapped file, no copy: valid in the ``with`` block.
-
-        Raises:
-            StageError: more than 2 GiB.
-        """
+        """One row of ``JPEGS`` over the mapped file, no copy: valid in the ``with`` block."""
         ends = np.array([0, *accumulate(self._lengths)], np.int64)
-        if ends[-1] > MOST_COLUMN_BYTES:
-            raise StageError(
-                "extract",
-                FailureClass.TOO_LONG,
-                f"{len(self)} pictures are {ends[-1] / 2**30:.1f} GiB; a row holds 2 GiB a column",
-            )
         self._file.flush()
-        offsets = pa.py_buffer(ends.astype(np.int32))
+        buffers = [None, pa.py_buffer(ends), None]
         with mapped(self._file.fileno()) as data:
-            pictures = pa.BinaryArray.from_buffers(pa.binary(), len(self), [None, offsets, data])
+            buffers[2] = data
+            pictures = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
             yield pa.ListArray.from_arrays(pa.array([0, len(self)], pa.int32()), pictures)
 
 

@@ -25,7 +25,8 @@ from musclemap_data.files import file_sha256
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.pose.quality import SEVERAL_PEOPLE, quality_doubts
-from musclemap_data.shards import REGION_COUNT, Shard, shard_path, write_shard
+from musclemap_data.rows import REGION_COUNT
+from musclemap_data.shards import Shard, shard_path, write_shard
 from musclemap_data.skeleton import JOINT_COUNT, person_share
 
 SPLIT = "test_known"

@@ -20,8 +20,8 @@ Frames = npt.NDArray[np.uint8]
 Row = Mapping[str, Any]
 """A row of a shard as plain values: JPEGs are ``bytes``, an absent modality is None."""
 
-JPEGS = pa.list_(pa.binary())
-"""Arrow type of a column of pictures."""
+JPEGS = pa.list_(pa.large_binary())
+"""Arrow type of a column of pictures. Large: what joins rows may come to more than 2 GiB."""
 
 
 @dataclass(frozen=True)

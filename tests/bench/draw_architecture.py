@@ -71,6 +71,7 @@ PURPOSE = {
     "musclemap_data.modalities": "one file a modality",
     "musclemap_data.pose": "skeletons",
     "musclemap_data.remote": "object storage",
+    "musclemap_data.rows": "columns, long clips",
     "musclemap_data.sample": "synthetic videos",
     "musclemap_data.shards": "rows on disk",
     "musclemap_data.skeleton": "COCO-17",

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from musclemap_data.catalog import SPLITS
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.extract.build import CLIPS_PER_SHARD
-from musclemap_data.shards import list_shards
+from musclemap_data.shards import Shard, list_shards
 
 FRAMES_PER_S = 30
 PRICE_PER_CORE_HOUR = 0.04
@@ -36,8 +36,9 @@ def per_frame(data: Path) -> tuple[int, int, dict[str, float], dict[str, float]]
     clips = frames = 0
     for split in SPLITS:
         for path in list_shards(data, split):
+            with Shard(path) as shard:
+                counts = shard.table(["frames"])["frames"].to_pylist()
             file = pq.ParquetFile(path)
-            counts = file.read(["frames"])["frames"].to_pylist()
             clips, frames = clips + len(counts), frames + sum(counts)
             for group in range(file.metadata.num_row_groups):
                 for column in range(file.metadata.num_columns):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from musclemap_data.shards import schema, shard_path
+from musclemap_data.rows import file_schema
+from musclemap_data.shards import shard_path
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.tiny_dataset import FRAMES, HEIGHT, PLAN, WIDTH, clip_row, write_dataset
 
@@ -59,4 +60,4 @@ def test_flow_and_skeleton_come_out_in_pixels(shard):
 def test_the_document_names_every_column():
     table = TEXT.split("## A shard")[1].split("## Reading it")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == schema().names
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == file_schema().names

@@ -28,7 +28,8 @@ from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.modalities import MODALITIES
-from musclemap_data.shards import Shard, iterate_rows, schema, shard_path, write_shard
+from musclemap_data.rows import schema
+from musclemap_data.shards import Shard, iterate_rows, shard_path, write_shard
 from tests.conftest import REPOSITORY, read_frames, write_video
 from tests.musclemap_data.extract.test_build import make_clips
 from tests.musclemap_data.tiny_dataset import write_dataset
