@@ -7,7 +7,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 	-c constraints.txt -c constraints-mmpose.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format bench bench-flow bench-extract bench-memory \
+.PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format bench bench-flow bench-extract bench-memory bench-large \
 	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-method real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
@@ -79,6 +79,9 @@ bench-extract: install  ## extraction end to end against a plain pipeline
 
 bench-memory: install  ## peak memory: ten-minute against ten-second clip
 	$(BIN)/python -m tests.bench.bench_memory
+
+bench-large: install  ## a split of 5 GB in datasets, pandas, Polars, DuckDB (needs 15 GB of disk)
+	$(BIN)/python -m tests.bench.bench_large
 
 bench-scale: install  ## time a clip and memory from 1,000 to 20,000 clips
 	$(BIN)/python -m tests.bench.bench_scale

@@ -14,6 +14,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 from datasets.arrow_writer import get_arrow_writer_batch_size_from_features
@@ -197,6 +198,15 @@ def test_no_row_is_large_and_what_joins_rows_has_64_bits(tmp_path):
     assert max(group.column(of_rgb).num_values for group in groups) == FRAMES_PER_ROW
     features = datasets.Features.from_arrow_schema(file.schema_arrow)
     assert get_arrow_writer_batch_size_from_features(features) == 100  # with none, 1,000
+
+
+def test_what_is_filtered_away_is_not_read(tmp_path):
+    path = tmp_path / "s.parquet"
+    write_shard(path, [row(name, activity=slug) for name, slug in (("a", "squat"), ("b", "dip"))])
+    fragment = next(pyarrow.dataset.dataset(path).get_fragments())
+    wanted = pyarrow.dataset.field("activity") == "dip"
+    kept = [group.row_groups[0].id for group in fragment.split_by_row_group(wanted)]
+    assert kept == [1]
 
 
 def test_a_still_is_in_the_middle(tmp_path):
