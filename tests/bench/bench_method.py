@@ -306,12 +306,11 @@ def result(
     data: Skeletons,
     fold_of: Mapping[str, int],
     seeds: Sequence[int],
+    wanted: Sequence[int],
 ) -> Result:
-    """The excess from the scores of all clips by (fold, seed)."""
+    """The excess in the wanted folds, from the scores of all clips by (fold, seed)."""
     names = np.array(data.activities)
-    folds = [
-        number for number in range(1, FOLDS + 1) if len(_activities(names, fold_of, number)) > 1
-    ]
+    folds = [number for number in wanted if len(_activities(names, fold_of, number)) > 1]
     whole = np.zeros(len(folds))
     left_out: list[npt.NDArray[np.float64]] = []
     fold_rows = [np.array([fold_of[name] == number for name in names]) for number in folds]
@@ -366,20 +365,21 @@ def print_table(
     print(
         f"{'':32} {'seeds':>5} {'over chance':>22} {'posture better by':>24} {'p':>6} {'folds':>5}"
     )
-    ours: dict[tuple[int, ...], Result] = {}
+    ours: dict[tuple[tuple[int, ...], tuple[int, ...]], Result] = {}
     for name in names:
-        seeds = [
-            seed
-            for seed in sorted({seed for _, seed in found.get(name, {})})
-            if all((fold, seed) in found[name] for fold in range(1, FOLDS + 1))
-        ]
-        if not seeds:
-            print(f"{name:32} {'not all folds are scored':>22}")
+        seeds = tuple(sorted({seed for _, seed in found.get(name, {})}))
+        folds = tuple(
+            fold
+            for fold in range(1, FOLDS + 1)
+            if seeds and all((fold, seed) in found[name] for seed in seeds)
+        )
+        if not folds:
+            print(f"{name:32} {'not scored':>22}")
             continue
-        if tuple(seeds) not in ours:
-            ours[tuple(seeds)] = result(found["posture"], data, fold_of, seeds)
-        mine = ours[tuple(seeds)]
-        other = mine if name == "posture" else result(found[name], data, fold_of, seeds)
+        if (seeds, folds) not in ours:
+            ours[seeds, folds] = result(found["posture"], data, fold_of, seeds, folds)
+        mine = ours[seeds, folds]
+        other = mine if name == "posture" else result(found[name], data, fold_of, seeds, folds)
         row = f"{name:32} {len(seeds):5d} {_figure(other.spread()):>22}"
         if name != "posture":
             difference = mine.minus(other)
