@@ -31,7 +31,7 @@ app = typer.Typer()
     epilog=examples(
         "`musclemap upgrade data/mine --dry-run` (what it would do)",
         "`musclemap upgrade data/mine`",
-        "`musclemap upgrade s3://bucket/name --json`",
+        "`musclemap upgrade --data data/mine --json` (for a script)",
     ),
 )
 def upgrade(
