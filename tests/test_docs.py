@@ -28,7 +28,7 @@ OTHER_OPTIONS = {
     "torchrun": {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"},
     "annotations": {"--check", "--extract"},
     "mypy": {"--strict"},
-    "tests.bench": {"--seconds"},
+    "tests.bench": {"--seconds", "--long-s"},
 }
 
 # Files that a guide tells its reader to write.
