@@ -209,9 +209,6 @@ class Shard:
     def _rows_of(self, index: int) -> range:
         return range(self._starts[index], self._starts[index + 1])
 
-        there = self._file.schema_arrow.names
-        self._later = [f for f in schema() if f.nullable and f.name not in there]
-
     def __enter__(self) -> Shard:
         return self
 
