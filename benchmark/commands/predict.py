@@ -16,6 +16,8 @@ from musclemap_data.commands.shared import (
     EXIT_USER_ERROR,
     START,
     AsJson,
+    Names,
+    NamesOption,
     Processes,
     data_folder,
     examples,
@@ -73,6 +75,7 @@ def predict(
     step_s: Annotated[
         float, typer.Option(help="Seconds from one window of a trained run to the next.")
     ] = STEP_S,
+    names: NamesOption = Names.CANONICAL,
     workers: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,7 +90,8 @@ def predict(
     from benchmark.predict.several import find_videos, format_table, places
     from musclemap_data.errors import UserError
 
-    judge = _judge(checkpoint, data, window_s, step_s, workers, not as_json)
+    plain = names is Names.PLAIN
+    judge = _judge(checkpoint, data, window_s, step_s, workers, plain, not as_json)
     files = find_videos(videos)
     done: list[PredictedVideo] = []
     failed = 0
@@ -122,6 +126,7 @@ def _judge(
     window_s: float,
     step_s: float,
     workers: int | None,
+    plain: bool,
     progress_bar: bool,
 ) -> Callable[[Path, Path], PredictedVideo]:
     """What judges one video and writes to one folder, its model loaded."""
@@ -132,7 +137,7 @@ def _judge(
 
         model = EmbeddedModel.load()
         return lambda video, place: recognise_video(
-            video, place, model=model, workers=workers, progress_bar=progress_bar
+            video, place, model=model, workers=workers, plain=plain, progress_bar=progress_bar
         )
     where = data or DEFAULT_DATA
     typer.echo(f"model: a run of {where}; it is chosen and loaded", err=True)
@@ -150,5 +155,6 @@ def _judge(
         window_s=window_s,
         step_s=step_s,
         workers=workers,
+        plain=plain,
         progress_bar=progress_bar,
     )

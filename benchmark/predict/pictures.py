@@ -30,6 +30,8 @@ def draw_all(
     threshold: float,
     *,
     note: str,
+    grades: Sequence[float] | None = None,
+    plain: bool = False,
     work: Path,
     progress_bar: bool,
     tell: Callable[[str, int, int], None] | None = None,
@@ -44,6 +46,9 @@ def draw_all(
         keep: windows that count.
         threshold: from where on a region is called active.
         note: what a reader should know, in a few words.
+        grades: of the 20 regions (``catalog.GRADES``): the body map shows them, in three shades,
+            and not the probabilities.
+        plain: call the regions on the body map as in a gym.
         work: an existing folder for temporary files.
         progress_bar: show one on stderr.
         tell: see ``Steps``.
@@ -66,9 +71,11 @@ def draw_all(
     if len(name) > _LONGEST_TITLE:
         name = f"{name[: _LONGEST_TITLE - 3]}..."
     title = f"{name}: muscle regions ({note})"
-    write_text(folder / "body_map.svg", body_map_svg(means, title=title, label_from=threshold))
-    body_map = body_map_figure(means, title=title, label_from=threshold)
-    write_png(folder / "body_map.png", body_map)
+    values, limit = (means, threshold) if grades is None else (list(grades), None)
+    svg = body_map_svg(values, title=title, label_from=limit, plain=plain)
+    write_text(folder / "body_map.svg", svg)
+    picture = body_map_figure(values, title=title, label_from=limit, plain=plain)
+    write_png(folder / "body_map.png", picture)
     timeline = timeline_figure(
         found.windows, scores, means, keep, found.person_shares, threshold, title=title
     )

@@ -31,6 +31,7 @@ def recognise_video(
     *,
     model: EmbeddedModel | None = None,
     workers: int | None = None,
+    plain: bool = False,
     progress_bar: bool = False,
     tell: Callable[[str, int, int], None] | None = None,
 ) -> PredictedVideo:
@@ -43,6 +44,7 @@ def recognise_video(
         out: the folder to write to; created if need be.
         model: the embedded model, where it is loaded already.
         workers: processes that follow the person; one a core if not given.
+        plain: call the regions as in a gym.
         progress_bar: show bars on stderr.
         tell: called with the stage, the steps done and the steps in all; for a page.
 
@@ -63,7 +65,9 @@ def recognise_video(
             source.facts(followed.pieces),
             fps=followed.pieces.fps,
             failed=followed.pieces.failed,
+            plain=plain,
         )
+        grades = {name: grade for grade, name in GRADE_NAMES.items()}
         draw_all(
             folder,
             source.path,
@@ -72,6 +76,8 @@ def recognise_video(
             said.counted.tolist(),
             prediction["threshold"],
             note="a guess, not a measurement",
+            grades=[grades[region["grade"]] for region in prediction["regions"].values()],
+            plain=plain,
             work=work,
             progress_bar=progress_bar,
             tell=tell,

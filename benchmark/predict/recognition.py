@@ -38,6 +38,7 @@ def describe_recognition(
     *,
     fps: float,
     failed: Iterable[str] = (),
+    plain: bool = False,
 ) -> dict[str, Any]:
     """What the model says, ready for JSON: exercise, candidates, regions, and what is unsure.
 
@@ -47,6 +48,7 @@ def describe_recognition(
         video: its facts, passed on as they are.
         fps: of the skeleton.
         failed: parts of the video that could not be read.
+        plain: call the regions as in a gym.
     """
     best = np.argsort(-said.overall, kind="stable")[:CANDIDATES]
     parts = _parts(said)
@@ -67,7 +69,7 @@ def describe_recognition(
         "threshold": ACTIVE_FROM,
         "windows": _windows(said),
         "failed_windows": list(failed),
-        "regions": _regions(said),
+        "regions": _regions(said, plain),
     }
     prediction["unsure"] = [
         *prediction["video"].get("skeleton_doubts", ()),
@@ -148,7 +150,7 @@ def _middles(said: Recognition, first: int, last: int) -> tuple[float, float]:
     return sum(begin) / 2, end_s
 
 
-def _regions(said: Recognition) -> dict[str, dict[str, Any]]:
+def _regions(said: Recognition, plain: bool) -> dict[str, dict[str, Any]]:
     counted, regions = said.counted, said.regions()
     mean, highest = regions[counted].mean(axis=0), regions[counted].max(axis=0)
     grades = said.grades()[counted].mean(axis=0)  # [20, 4]
@@ -161,7 +163,7 @@ def _regions(said: Recognition) -> dict[str, dict[str, Any]]:
         at_times = highest[i] >= ACTIVE_FROM
         active = "yes" if mean[i] >= ACTIVE_FROM else "at times" if at_times else "no"
         result[muscle.slug] = {
-            "name": muscle.name,
+            "name": muscle.called(plain),
             "mean": _rounded(mean[i]),
             "highest": _rounded(highest[i]),
             "highest_from_s": _rounded(from_s[i]),

@@ -45,6 +45,7 @@ def describe_prediction(
     fps: float,
     failed: Iterable[str] = (),
     differing: Sequence[str] = (),
+    plain: bool = False,
 ) -> dict[str, Any]:
     """What the scores say, ready for JSON: windows, regions, and what is unsure in plain words.
 
@@ -57,6 +58,7 @@ def describe_prediction(
         fps: of the windows' frames.
         failed: windows that could not be extracted.
         differing: from ``predict.made_differently``.
+        plain: call the regions as in a gym.
     """
     counted = np.array(person_shares) >= ENOUGH_PERSON_SHARE
     if not counted.any():
@@ -70,7 +72,7 @@ def describe_prediction(
     for muscle in muscles:
         i = muscle.index
         regions[muscle.slug] = {
-            "name": muscle.name,
+            "name": muscle.called(plain),
             "mean": _rounded(mean[i]),
             "highest": _rounded(highest[i]),
             "highest_from_s": _rounded(best[i]),

@@ -58,6 +58,7 @@ def predict_video(
     window_s: float = WINDOW_S,
     step_s: float = STEP_S,
     workers: int | None = None,
+    plain: bool = False,
     progress_bar: bool = False,
 ) -> PredictedVideo:
     """Say which muscle regions a person in a video works, and when.
@@ -72,6 +73,7 @@ def predict_video(
         window_s: seconds that the model judges at a time.
         step_s: seconds from the start of one window to the start of the next.
         workers: processes that extract windows; one a core if not given.
+        plain: call the regions as in a gym.
         progress_bar: show bars on stderr.
 
     Raises:
@@ -105,6 +107,7 @@ def predict_video(
             fps=found.fps,
             failed=found.failed,
             differing=made_differently(run, work, windows.SPLIT),
+            plain=plain,
         )
         draw_all(
             folder,
@@ -116,6 +119,7 @@ def predict_video(
             note="model trained on synthetic videos only"
             if run.synthetic
             else "a guess, not a measurement",
+            plain=plain,
             work=work,
             progress_bar=progress_bar,
         )

@@ -77,7 +77,12 @@ def body_map_png(
 
 @rc_context(STYLE)
 def body_map_figure(
-    values: Values, *, title: str = "", label_from: float | None = None, height_px: int = 900
+    values: Values,
+    *,
+    title: str = "",
+    label_from: float | None = None,
+    plain: bool = False,
+    height_px: int = 900,
 ) -> Picture:
     """The body map with title, names and a colour scale: what ``body_map_svg`` draws, as a picture.
 
@@ -85,6 +90,7 @@ def body_map_figure(
         values: see ``region_values``.
         title: above the figures.
         label_from: regions of at least this value have a name, their value, and a dark edge.
+        plain: call the regions as in a gym.
         height_px: of the two figures; title and scale come on top.
 
     Returns:
@@ -107,7 +113,7 @@ def body_map_figure(
     axes.text(WIDTH / 2, -10, title, size=17 * scale, weight="bold", ha="center")
     for view in VIEWS:
         axes.text(CENTRES[view], HEIGHT + 8, view, size=12 * scale, color=BODY_EDGE, ha="center")
-    for label in place_labels(values, label_from):
+    for label in place_labels(values, label_from, plain=plain):
         axes.plot(*zip(*label.line, strict=True), color=TEXT, linewidth=0.7 * scale)
         axes.plot(*label.line[-1], "o", color=TEXT, markersize=3.6 * scale, markeredgewidth=0)
         x, y = label.line[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from benchmark.predict.recognition import UNKNOWN, describe_recognition, format_
 from benchmark.predict.several import find_videos, format_table, places
 from benchmark.predict.video import PredictedVideo
 from cli import app
-from musclemap_data.catalog import load_activities
+from musclemap_data.catalog import GRADES, load_activities
+from musclemap_data.draw.colours import region_colour
 from musclemap_data.errors import UserError
 from tests.conftest import write_video
 from tests.person_video import render_person
@@ -177,9 +179,16 @@ def test_predict_needs_nothing_but_a_video(tmp_path, monkeypatch):
     assert sum(each["probability"] for each in said["candidates"]) <= 1.0001
     assert done.stdout.index("muscle region") < done.stdout.index("How sure is this?")
 
-    again = musclemap("predict", person, "--json", "--out", "one", "--workers", "1")
+    shades = set(re.findall(r'fill="(#\w+)"', (written / "body_map.svg").read_text()))
+    assert shades >= {region_colour(grade) for grade in GRADES[1:]}  # the legend's, at least
+
+    plain = ("--names", "plain", "--json", "--out", "one", "--workers", "1")
+    again = musclemap("predict", person, *plain)
     assert again.exit_code == 0, again.output
-    assert json.loads(again.stdout) == said
+    told = json.loads(again.stdout)
+    assert told["windows"] == said["windows"] and told["candidates"] == said["candidates"]
+    assert told["regions"]["neck_and_head"]["name"] == "neck"
+    assert said["regions"]["neck_and_head"]["name"] == "neck and head"
 
 
 def test_a_name_that_is_neither_a_run_nor_embedded_is_a_message(tmp_path, monkeypatch):
