@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from musclemap_data.commands.shared import START, Processes, examples, warn
+from musclemap_data.commands.shared import START, Host, OpenPage, Port, Processes, examples, warn
 
 app = typer.Typer()
 
@@ -23,21 +23,9 @@ app = typer.Typer()
     ),
 )
 def run_app(
-    host: Annotated[
-        str,
-        typer.Option(help="Address to listen on. Any other than this machine's lets others in."),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port; 0 for any free one. Default: 8000, or any free one if that is taken.",
-        ),
-    ] = None,
-    open_page: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
-    ] = True,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    open_page: OpenPage = True,
     keep: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder for results that stay. Default: none is kept."),

@@ -16,6 +16,9 @@ from musclemap_data.commands.shared import (
     MOST_LINES,
     AsJson,
     Data,
+    Host,
+    OpenPage,
+    Port,
     examples,
     listed,
     progress,
@@ -42,21 +45,9 @@ MOST_PROBLEMS = 100
 )
 def browse(
     data: Data = DEFAULT_DATA,
-    host: Annotated[
-        str,
-        typer.Option(help="Address to listen on. Any other than this machine's lets others in."),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port; 0 for any free one. Default: 8000, or any free one if that is taken.",
-        ),
-    ] = None,
-    open_page: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
-    ] = True,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    open_page: OpenPage = True,
 ) -> None:
     """Look at a data set in the browser: filter clips, play all modalities together, count.
 

@@ -48,6 +48,18 @@ Data = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+Host = Annotated[
+    str, typer.Option(help="Address to listen on. Any other than this machine's lets others in.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Port; 0 for any free one. Default: 8000, or any free one if that is taken.",
+    ),
+]
+OpenPage = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also try again what failed for good before.")
