@@ -22,6 +22,8 @@ FLOW_EXPLAINS = 0.25
 LEAST_AREA = 0.003
 """Share of the pixels that must move for a verdict on flow or difference."""
 FLOW_SIDE = 128
+LEAST_SIDE = 16
+"""A picture with a shorter side is too small for DIS flow."""
 
 
 def wrong_difference(row: Row, pairs: list[int]) -> Seen | None:
@@ -86,6 +88,8 @@ def wrong_flow(row: Row, pairs: list[int]) -> Seen | None:
     area, worst, most = 0.0, 0, -1.0
     for first in pairs:
         here, there = (_flow_gray(row, number) for number in (first, first + 1))
+        if min(here.shape) < LEAST_SIDE:
+            return None
         own = _stored_flow(row, first, here.shape)
         moving = np.abs(here - there) > FLOW_LEVELS
         moving |= np.linalg.norm(own, axis=-1) > 1

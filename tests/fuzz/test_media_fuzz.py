@@ -260,7 +260,14 @@ def test_hostile_files_through_the_command_line(tmp_path, canary, outcomes, serv
         }
     assert states["good_too.mp4"] == states["title.mkv"] == "built"
     assert set(states.values()) <= KNOWN_CLASSES | {"built"}, states
-    assert musclemap("validate", "-d", tmp_path / "data").returncode == 0
+    checked = musclemap("validate", "-d", tmp_path / "data", "--json")
+    found = json.loads(checked.stdout)
+    assert (found["rows"], found["problems"]) == (4, []), checked.stderr
+    assert "Traceback" not in checked.stderr
+    # A black pixel is stored as it is, and said.
+    clips = {kind: told["clips"] for kind, told in found["classes"].items() if told["clips"]}
+    assert {kind for kind in clips if kind != "poor-skeleton"} == {"frozen", "blank"}
+    assert musclemap("validate", "-d", tmp_path / "data", "--no-look").returncode == 0
 
 
 def test_local_hostile_files_are_copied_only_from_the_manifests_folder(tmp_path, canary):
