@@ -317,19 +317,23 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.identity.write(self.folder)
         processes.wait()
-        training, testing = (
-            ClipDataset(
-                self.data,
-                splits,
-                modalities(model),
-                settings,
-                train=splits == ("train",),
-                subset=self._kept,
-                assigned=self._assigned,
-            )
-            for splits in (("train",), EVALUATION_SPLITS)
-        )
+        training = self._dataset(("train",), model, settings, train=True)
+        testing = self._dataset(EVALUATION_SPLITS, model, settings)
         return Prepared(model.to(device), training, testing, device, processes)
+
+    def _dataset(
+        self, splits: Sequence[str], model: nn.Module, settings: Settings, *, train: bool = False
+    ) -> ClipDataset:
+        """The clips of some splits that take part in this run, as the model reads them."""
+        return ClipDataset(
+            self.data,
+            splits,
+            modalities(model),
+            settings,
+            train=train,
+            subset=self._kept,
+            assigned=self._assigned,
+        )
 
     def train(
         self, ready: Prepared, *, progress_bar: bool = False, on_step: StepHook | None = None
@@ -362,15 +366,7 @@ class Run:
         if not self.settings.validate_every:
             return None
         splits = ("val_known", "val_new")
-        clips = ClipDataset(
-            self.data,
-            splits,
-            modalities(ready.model),
-            replace(self.settings, test_views=1),
-            train=False,
-            subset=self.subset,
-            assigned=self._assigned,
-        )
+        clips = self._dataset(splits, ready.model, replace(self.settings, test_views=1))
         if not clips.clips:
             return None
 

@@ -21,7 +21,7 @@ from benchmark.record import RunRecord, read_record, read_runs
 from benchmark.report.figures import read_material, training_figure
 from benchmark.report.tables import format_table
 from benchmark.run import Run, default_run_name, read_subset
-from benchmark.score import read_predictions
+from benchmark.score import predict, read_predictions
 from musclemap_data.errors import UserError
 from musclemap_data.files import file_sha256
 from tests.benchmark.conftest import make_row, write_dataset
@@ -159,6 +159,26 @@ def test_clips_with_bad_skeletons_are_left_out_and_counted(tmp_path, tiny):
     assert Run(older, "toy", tiny()).complete().train_clips == 3
     with pytest.raises(UserError, match=r"1 of 6 clips were not judged.*train-0"):
         Run(older, "toy", replace(tiny(), min_skeleton_quality=0.1)).complete()
+
+
+def test_validation_during_training_leaves_bad_skeletons_out_too(tmp_path, tiny, monkeypatch):
+    rows = {
+        split: [
+            {**make_row(f"{split}-{number}", "hop", split), "skeleton_quality": quality}
+            for number, quality in enumerate((0.2, 0.9))
+        ]
+        for split in ("train", "val_known")
+    }
+    seen: list[list[str]] = []
+
+    def noting(model, dataset, *arguments, **options):
+        seen.append([clip.clip_id for clip in dataset.clips])
+        return predict(model, dataset, *arguments, **options)
+
+    monkeypatch.setattr("benchmark.run.predict", noting)
+    settings = replace(tiny(), min_skeleton_quality=0.5, validate_every=1)
+    Run(write_dataset(tmp_path / "data", rows), "toy", settings).complete()
+    assert seen and all(clips == ["val_known-1"] for clips in seen)
 
 
 def test_splits_without_clips_are_not_a_crash(tmp_path, tiny):
