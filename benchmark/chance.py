@@ -108,27 +108,6 @@ def permuted_average_precision(
                 terms = np.where(gained > 0, gained * true / seen, 0.0)
                 result[rows, region] = terms.sum(axis=1) / true[:, -1]
     return result
-    # In parts: a whole [permutations, clips] array of a large split would not fit the cache.
-    part = max(1, int(1e6) // max(1, len(scores)))
-    for region in range(scores.shape[1]):
-        order = np.argsort(-scores[:, region], kind="stable")
-        ranked = scores[order, region]
-        # Equal scores share one threshold: count at the last clip of each tie.
-        ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-        who = member[order]
-        for start in range(0, len(deals), part):
-            rows = slice(start, start + part)
-            active = sets[deals[rows], region][:, who]
-            true = np.cumsum(active, axis=1)[:, ends].astype(np.float64)
-            seen = ends + 1.0
-            if counted is not None:
-                seen = np.cumsum(judged[deals[rows], region][:, who], axis=1)[:, ends]
-            gained = np.diff(true, axis=1, prepend=0.0)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                # Where nothing is gained the precision may be 0 / 0, and does not count.
-                terms = np.where(gained > 0, gained * true / seen, 0.0)
-                result[rows, region] = terms.sum(axis=1) / true[:, -1]
-    return result
 
 
 def permuted_ndcg(

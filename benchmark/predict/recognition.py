@@ -17,7 +17,7 @@ from benchmark.embedded.model import (
     Recognition,
 )
 from benchmark.embedded.network import RATE_HZ, WINDOW_S
-from benchmark.predict.summary import NOTE, is_undecided
+from benchmark.predict.summary import NOTE, is_undecided, rounded
 from musclemap_data.catalog import GRADE_NAMES, GRADES, load_activities, load_muscles
 
 RECOGNITION_VERSION = 1
@@ -62,7 +62,7 @@ def describe_recognition(
         "model": {"name": "embedded", "activities": len(model.activities), **_facts(model)},
         "exercises": known,
         "candidates": [
-            {**_named(said.activities[a]), "probability": _rounded(said.overall[a])} for a in best
+            {**_named(said.activities[a]), "probability": rounded(said.overall[a])} for a in best
         ],
         "known_from": KNOWN_FROM,
         "parts": parts,
@@ -87,22 +87,18 @@ def _named(slug: str) -> dict[str, str]:
     return {"slug": slug, "name": load_activities()[slug].name}
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), 4)
-
-
 def _windows(said: Recognition) -> list[dict[str, Any]]:
     muscles, regions = load_muscles(), said.regions()
     ahead = said.probabilities.argmax(axis=1)
     return [
         {
-            "start_s": _rounded(start),
-            "end_s": _rounded(end),
-            "person_share": _rounded(share),
+            "start_s": rounded(start),
+            "end_s": rounded(end),
+            "person_share": rounded(share),
             "counted": bool(counts),
             "activity": said.activities[activity],
-            "activity_probability": _rounded(row[activity]),
-            "probabilities": {m.slug: _rounded(region[m.index]) for m in muscles},
+            "activity_probability": rounded(row[activity]),
+            "probabilities": {m.slug: rounded(region[m.index]) for m in muscles},
         }
         for (start, end), share, counts, activity, row, region in zip(
             said.windows,
@@ -132,10 +128,10 @@ def _parts(said: Recognition) -> list[dict[str, Any]]:
             continue
         parts.append(
             {
-                "start_s": _rounded(begin_s),
-                "end_s": _rounded(end_s),
+                "start_s": rounded(begin_s),
+                "end_s": rounded(end_s),
                 **_named(said.activities[activity]),
-                "probability": _rounded(probability),
+                "probability": rounded(probability),
                 "known": probability >= KNOWN_FROM,
             }
         )
@@ -164,16 +160,16 @@ def _regions(said: Recognition, plain: bool) -> dict[str, dict[str, Any]]:
         active = "yes" if mean[i] >= ACTIVE_FROM else "at times" if at_times else "no"
         result[muscle.slug] = {
             "name": muscle.called(plain),
-            "mean": _rounded(mean[i]),
-            "highest": _rounded(highest[i]),
-            "highest_from_s": _rounded(from_s[i]),
-            "share_of_windows": _rounded((regions[counted][:, i] >= ACTIVE_FROM).mean()),
+            "mean": rounded(mean[i]),
+            "highest": rounded(highest[i]),
+            "highest_from_s": rounded(from_s[i]),
+            "share_of_windows": rounded((regions[counted][:, i] >= ACTIVE_FROM).mean()),
             "active": active,
             "undecided": is_undecided(float(mean[i]), ACTIVE_FROM),
-            "expected_grade": _rounded(expected[i]),
+            "expected_grade": rounded(expected[i]),
             "grade": _grade(grades[i], active != "no"),
             "grades": {
-                GRADE_NAMES[grade]: _rounded(share)
+                GRADE_NAMES[grade]: rounded(share)
                 for grade, share in zip(GRADES, grades[i], strict=True)
             },
         }

@@ -73,10 +73,10 @@ def describe_prediction(
         i = muscle.index
         regions[muscle.slug] = {
             "name": muscle.called(plain),
-            "mean": _rounded(mean[i]),
-            "highest": _rounded(highest[i]),
-            "highest_from_s": _rounded(best[i]),
-            "share_of_windows": _rounded((scores[counted][:, i] >= threshold).mean()),
+            "mean": rounded(mean[i]),
+            "highest": rounded(highest[i]),
+            "highest_from_s": rounded(best[i]),
+            "share_of_windows": rounded((scores[counted][:, i] >= threshold).mean()),
             "active": "yes"
             if mean[i] >= threshold
             else "at times" if highest[i] >= threshold else "no",
@@ -99,17 +99,17 @@ def describe_prediction(
             "training_clips": record.train_clips,
             "synthetic": run.synthetic,
         },
-        "threshold": _rounded(threshold),
+        "threshold": rounded(threshold),
         "threshold_from": "validation"
         if record.scores.threshold is not None
         else "none: the run has no validation clips",
         "windows": [
             {
-                "start_s": _rounded(start),
-                "end_s": _rounded(end),
-                "person_share": _rounded(share),
+                "start_s": rounded(start),
+                "end_s": rounded(end),
+                "person_share": rounded(share),
                 "counted": bool(counts),
-                "probabilities": {muscle.slug: _rounded(row[muscle.index]) for muscle in muscles},
+                "probabilities": {muscle.slug: rounded(row[muscle.index]) for muscle in muscles},
             }
             for (start, end), share, counts, row in zip(
                 windows, person_shares, counted, scores, strict=True
@@ -129,7 +129,8 @@ def is_undecided(probability: float, threshold: float) -> bool:
     return at_threshold / UNDECIDED_ODDS < odds < at_threshold * UNDECIDED_ODDS
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """A number for JSON, with four places."""
     return round(float(value), 4)
 
 
