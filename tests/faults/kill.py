@@ -251,7 +251,7 @@ def half_shards(data: Path) -> int:
     for path in (data / "shards").glob("[!.]*"):
         try:
             with Shard(path, verify=True) as shard:
-                shard.parse(2**31)
+                shard.parse()
         except UserError:
             count += 1
     return count
