@@ -331,9 +331,12 @@ def list_shards(data_dir: Path, split: str) -> list[Path]:
 
 
 def iterate_rows(
-    data_dir: Path, columns: Sequence[str], splits: Sequence[str] = SPLITS
+    data_dir: Path, columns: Sequence[str] | None, splits: Sequence[str] = SPLITS
 ) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """Every row of the data set with its address: (shard, row number, values)."""
+    """Every row of the data set with its address: (shard, row number, values).
+
+    All columns for None.
+    """
     for split in splits:
         for path in list_shards(data_dir, split):
             with Shard(path) as shard:

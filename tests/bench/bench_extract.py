@@ -35,7 +35,7 @@ def plain_pipeline(job: tuple[str, float, float, str]) -> int:
     capture = cv2.VideoCapture(video)
     fps = capture.get(cv2.CAP_PROP_FPS)
     capture.set(cv2.CAP_PROP_POS_FRAMES, round(start_s * fps))
-    solver = cv2.optflow.DualTVL1OpticalFlow_create()
+    solver = cv2.optflow.DualTVL1OpticalFlow_create()  # type: ignore[attr-defined]
     folder = Path(out)
     folder.mkdir(parents=True)
     previous = previous_grey = None

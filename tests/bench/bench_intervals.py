@@ -47,7 +47,7 @@ def mean_ap(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_]) -> f
     return float(metrics.mean_over_regions(metrics.average_precision(scores, labels)))
 
 
-def covered(draw: Draw, groups: npt.NDArray[np.int64], truth: float) -> bool:
+def covered(draw: Draw, groups: npt.NDArray[np.object_], truth: float) -> bool:
     """Whether the interval of a score, with these groups left out in turn, holds the truth."""
     scores, labels = draw[:2]
     left_out = metrics.leave_groups_out(scores, labels, groups)
@@ -63,8 +63,8 @@ def coverage(activities: int, skill: float, draws: int) -> tuple[float, float]:
     for _ in range(draws):
         scorer = Scorer(rng, activities, skill)
         draw = scorer.clips()
-        new.append(covered(draw, draw[2], float(other_sets)))
-        same.append(covered(draw, draw[3], mean_ap(*scorer.clips(videos=100)[:2])))
+        new.append(covered(draw, draw[2].astype(object), float(other_sets)))
+        same.append(covered(draw, draw[3].astype(object), mean_ap(*scorer.clips(videos=100)[:2])))
     return float(np.mean(new)), float(np.mean(same))
 
 
@@ -74,7 +74,9 @@ def stars_of_chance(activities: int, draws: int) -> float:
     stars = 0
     for _ in range(draws):
         scores, labels, activity, _ = Scorer(rng, activities, 0.0).clips()
-        values = permuted_average_precision(scores, labels, activity.astype(str), permutations=499)
+        values = permuted_average_precision(
+            scores, labels, activity.astype(str).tolist(), permutations=499
+        )
         level = chance_level(metrics.mean_over_regions(values))
         stars += level is not None and level.significant
     return stars / draws

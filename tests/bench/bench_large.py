@@ -63,7 +63,8 @@ def write_split(data: Path, least_bytes: float) -> int:
     """Shards of random pictures; gives the bytes of the pictures in them."""
     (data / "shards").mkdir(parents=True)
     block = np.random.default_rng(0).bytes(2**24)
-    total, shards = 0, {}
+    total = 0
+    shards: dict[str, dict[str, object]] = {}
     while total < least_bytes:
         path = shard_path(data, "train", len(shards))
         write_shard(path, clips(len(shards), block))
@@ -95,7 +96,9 @@ def with_datasets_streaming(folder: Path, files: list[str]) -> int:
 def with_pandas(folder: Path, files: list[str]) -> int:
     import pandas as pd
 
-    rows = pd.read_parquet(files, columns=["clip_id", "rgb"], dtype_backend="pyarrow")
+    columns = ["clip_id", "rgb"]
+    # Its stubs do not know that it takes several files.
+    rows = pd.read_parquet(files, columns=columns, dtype_backend="pyarrow")  # type: ignore[call-overload]
     return sum(len(picture) for pictures in rows["rgb"] for picture in pictures)
 
 
@@ -111,7 +114,9 @@ def with_duckdb(folder: Path, files: list[str]) -> int:
     import duckdb
 
     query = "SELECT sum(list_sum(list_transform(rgb, lambda p: octet_length(p)))) FROM "
-    return int(duckdb.sql(f"{query} read_parquet({files!r})").fetchall()[0][0])
+    found = duckdb.sql(f"{query} read_parquet({files!r})")
+    assert found is not None
+    return int(found.fetchall()[0][0])
 
 
 WAYS: dict[str, Callable[[Path, list[str]], int]] = {

@@ -46,6 +46,7 @@ from benchmark import augment, data
 from benchmark.data import ClipDataset
 from benchmark.sampling import TrainingBatches, view_indices
 from benchmark.settings import Settings
+from musclemap_data.modalities.modality import Pictures
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
 from tests.bench.real_clips import REAL_CLIPS
 
@@ -167,7 +168,7 @@ def read_mp4(path: Path, indices: np.ndarray, shape: tuple[int, int]) -> np.ndar
         ticks = 1 / (float(stream.time_base or 1) * FPS)
         container.seek(int(indices[0] * ticks), stream=stream)
         for frame in container.decode(stream):
-            index = round(frame.pts / ticks)
+            index = round((frame.pts or 0) / ticks)
             if index in wanted:
                 height, width = shape
                 frames[index] = frame.to_ndarray(width=width, height=height, format="rgb24")
@@ -193,11 +194,8 @@ class Samples(Dataset[Any]):
         start = int(rng.integers(clip.frames - (settings.frames - 1) * settings.rate))
         indices = view_indices(clip.frames, settings.frames, settings.rate, start)
         if from_shards:
-            encoded = self.dataset._read(clip)["rgb"]
-            shape = (clip.height, clip.width)
-            return self.dataset._decode(
-                clip, encoded, "rgb", indices, count=clip.frames, shape=shape, colorspace="RGB"
-            )
+            jpegs = self.dataset._read(clip)["rgb"]
+            return self.dataset._decode(clip, jpegs, "rgb", Pictures(), indices, {})
         path = self.folder / self.way / f"{clip.clip_id}.mp4"
         frames = read_mp4(path, indices, (clip.height, clip.width))
         if self.kind == "read":

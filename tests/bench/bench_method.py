@@ -122,7 +122,7 @@ def real(folders: Sequence[Path], cache: Path, known: set[str], end: float) -> S
                         video, Path(staging), (), window_s=10, step_s=10, workers=1
                     )
                 parts = {f"s{number}": part for number, part in enumerate(made.skeletons)}
-                np.savez_compressed(path, fps=made.fps, **parts)
+                np.savez_compressed(path, allow_pickle=False, fps=made.fps, **parts)
             stored = np.load(path)
             skeleton = np.concatenate([stored[f"s{n}"] for n in range(99) if f"s{n}" in stored])
             normal = normalise_skeleton(skeleton[:, :1], MIN_SCORE)[:, 0]
@@ -256,7 +256,8 @@ def fold_scores(
     activities = torch.from_numpy(np.unique(slugs, return_inverse=True)[1])
     if name in BASELINES:
         baseline = MODELS[name](Settings.from_preset("tiny"))
-        baseline.fit(InMemory(clips, labels, activities))
+        # What a baseline reads of a data set, it finds in memory too.
+        baseline.fit(InMemory(clips, labels, activities))  # type: ignore[operator]
         return {name: [scores_of(baseline, each) for each in sets]}
     chosen = TRAINED[name]
     every = FRAMES // chosen.frames

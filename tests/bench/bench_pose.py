@@ -66,7 +66,7 @@ def moving_coordinates(joints: np.ndarray) -> list[tuple[int, int]]:
         return []
     seen = (joints[..., 2] > 0.5).mean(axis=0) > 0.9
     spread = joints[..., :2].std(axis=0)
-    return [(j, c) for j in np.flatnonzero(seen) for c in (0, 1) if spread[j, c] > 5]
+    return [(int(j), c) for j in np.flatnonzero(seen) for c in (0, 1) if spread[j, c] > 5]
 
 
 def main() -> None:

@@ -88,6 +88,7 @@ class CopiedRows:
             if not row:
                 outcome = run_job(job)
                 with read_staged(Path(job.staged)) as table:
+                    assert table is not None, outcome
                     row = table.to_pylist()[0]
             write_staged(Path(job.staged), {**row, **job.fixed})
             self.seconds += time.perf_counter() - began
@@ -106,7 +107,7 @@ def measure_bookkeeping(folder: Path, count: int) -> Measured:
     download_videos(clips, folder, folder / "data")
     times.append(time.perf_counter())
     copied = CopiedRows()
-    build.run_jobs = copied.run
+    build.run_jobs = copied.run  # type: ignore[assignment,attr-defined]  # not a public place
     began_cpu = cpu_s()
     report = build.extract_modalities(folder / "data", modalities=("rgb",))
     if report.built != count:
@@ -120,8 +121,16 @@ def measure_bookkeeping(folder: Path, count: int) -> Measured:
     again_cpu_s = cpu_s() - began_cpu
     manifest_s, ledger_s, build_s = (after - before for before, after in pairwise(times))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    each = [1000 * s / count for s in (manifest_s, ledger_s, build_s, build_cpu_s, again_cpu_s)]
-    return Measured(count, *each, memory)
+    each_ms = 1000 / count
+    return Measured(
+        count,
+        each_ms * manifest_s,
+        each_ms * ledger_s,
+        each_ms * build_s,
+        each_ms * build_cpu_s,
+        each_ms * again_cpu_s,
+        memory,
+    )
 
 
 def bookkeeping_in_own_process(count: int) -> Measured:

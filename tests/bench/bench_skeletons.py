@@ -73,7 +73,7 @@ def stability(frames: np.ndarray) -> tuple[float, float]:
     for (a, one), (b, other) in combinations(zip(STARTS, runs, strict=True), 2):
         same = one[b - a :, 5:, :2], other[: length - (b - a), 5:, :2]
         apart = np.linalg.norm(same[0] - same[1], axis=-1) * scale
-        found = [np.isfinite(joints).all(axis=(1, 2)) for joints in same]
+        found = [np.isfinite(joints.sum(axis=(1, 2))) for joints in same]
         both = found[0] & found[1]
         off = np.median(apart[both], axis=1) > FAR_PX
         medians.append(float(np.median(apart[both])) if both.any() else 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ def caption(image: np.ndarray, text: str) -> np.ndarray:
     return np.concatenate([bar, image])
 
 
-def draw(row: dict) -> np.ndarray:
+def draw(row: dict[str, Any]) -> np.ndarray:
     """A sheet: RGB with skeleton, RGB difference and flow at three times, and the body map."""
     people = row["skeleton_people"]
     skeleton = np.array(row["skeleton"], np.float32).reshape(row["frames"], people, 17, 3)
