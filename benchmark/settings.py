@@ -165,7 +165,10 @@ class Settings:
         10.0, "activity-soft: softens the posterior of the activities (1 is the discriminant's own)"
     )
     features: str | None = _documented(
-        None, "probe: path of the features that `musclemap features` wrote"
+        None, "probe, zero-shot: path of the features that `musclemap features` wrote"
+    )
+    texts: str | None = _documented(
+        None, "zero-shot: path of a CSV file of embeddings, a name and its numbers a line"
     )
     probe: Literal["linear", "attentive"] = _documented(
         "linear", "probe: a linear head on the mean of a clip's views, or on what it attends to"

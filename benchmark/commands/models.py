@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands.benchmark import Changes, Preset, Pretrained
 from benchmark.commands.shared import BENCHMARK
 from musclemap_data.commands.shared import DEFAULT_DATA, AsJson, Data, examples
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.settings import Settings
 
 app = typer.Typer()
 
@@ -127,11 +132,17 @@ def export_model(
         "`musclemap features --encoder mvit_v2_s --preset base --pretrained "
         "mvit_v2_s=mvit_v2_s-ae3be167.pth --out features.parquet`",
         "`musclemap features --encoder stgcn-base-seed0` (a finished run)",
+        "`musclemap features --encoder weights/vjepa2 --out vjepa2.parquet` (transformers)",
+        "`musclemap features --encoder weights/clip --texts texts.csv --out embeddings.csv`",
     ),
 )
 def features(
     encoder: Annotated[
-        str, typer.Option(help="A finished run (its name in DATA/runs, or its folder), or a model.")
+        str,
+        typer.Option(
+            help="A finished run (its name in DATA/runs, or its folder), a model, or a folder with "
+            "a model of the transformers library."
+        ),
     ],
     data: Data = DEFAULT_DATA,
     preset: Preset = None,
@@ -141,49 +152,37 @@ def features(
         Path | None,
         typer.Option("--out", "-o", help="The file. Default: DATA/features/ENCODER.parquet."),
     ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of clips: a CSV file with the columns name and text. Their embeddings, "
+            "by a CLIP or SigLIP, are what `--model zero-shot --set texts=FILE` reads."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep the features of every clip, so that heads train on them in seconds.
 
     A finished run brings its own settings and weights. A model starts from `--pretrained`; without
-    it its weights are random, which is a baseline of its own. Then train a head: `musclemap
-    benchmark --model probe --set features=FILE`.
+    it its weights are random, which is a baseline of its own. A folder in the form of the
+    transformers library (config.json, model.safetensors, preprocessor_config.json) says its own
+    sizes. Then train a head: `musclemap benchmark --model probe --set features=FILE`.
     """
-    from benchmark.compare import default_preset
     from benchmark.encode import write_features
     from benchmark.machine import choose_device, prepare_torch
-    from benchmark.models import MODELS
-    from benchmark.models.weights import weights_for
-    from benchmark.predict.runs import load_run
-    from benchmark.record import find_run
-    from benchmark.run import Run
-    from benchmark.settings import Settings
-    from musclemap_data.errors import UserError
 
-    if encoder in MODELS:
-        settings = Settings.from_preset(preset or default_preset()).with_overrides(change or [])
-        start = weights_for(pretrained, encoder, MODELS)
-        if start is not None:
-            settings = settings.with_overrides([f"pretrained={start}"])
-        model = Run(data, encoder, settings).new_model()
-        about = {"model": encoder, "start": start, "settings": settings.to_dict()}
-        if start is None:
-            typer.echo(f"{encoder} has random weights; give some with --pretrained", err=True)
-    else:
-        if preset or change or pretrained:
-            raise UserError("a finished run has its own settings and weights: leave these out")
-        run = load_run(find_run(data / "runs", encoder))
-        model, settings = run.model, run.settings
-        about = {"run": run.record.run, "settings": settings.to_dict()}
+    if texts is not None:
+        _embed_texts(encoder, texts, out, as_json)
+        return
+    model, settings, about = _encoder(encoder, data, preset, change, pretrained)
     device = choose_device(settings.device)
     prepare_torch(settings, device)
-    name = Path(encoder).name
     done = write_features(
         model.to(device),
         about,
         data,
         settings,
-        out or data / "features" / f"{name}.parquet",
+        out or data / "features" / f"{Path(encoder).name}.parquet",
         device=device,
         progress_bar=not as_json,
     )
@@ -194,5 +193,68 @@ def features(
     typer.echo(
         f"{done.width} features of {done.views} views of {done.clips} clips. Next: musclemap "
         f"benchmark --model probe --set features={done.path}",
+        err=True,
+    )
+
+
+def _encoder(
+    encoder: str,
+    data: Path,
+    preset: str | None,
+    change: list[str] | None,
+    pretrained: str | None,
+) -> tuple[nn.Module, Settings, dict[str, object]]:
+    """The frozen network that ``--encoder`` names, its settings, and what it is."""
+    from benchmark.compare import default_preset
+    from benchmark.models import MODELS
+    from benchmark.models.published import is_published, load_encoder
+    from benchmark.models.weights import weights_for
+    from benchmark.predict.runs import load_run
+    from benchmark.record import find_run
+    from benchmark.run import Run
+    from benchmark.settings import Settings
+    from musclemap_data.errors import UserError
+    from musclemap_data.files import file_sha256
+
+    published = is_published(Path(encoder))
+    if encoder in MODELS or published:
+        settings = Settings.from_preset(preset or default_preset())
+    if published:
+        if pretrained:
+            raise UserError(f"{encoder} has weights of its own: leave --pretrained out")
+        network = load_encoder(Path(encoder))
+        settings = replace(settings, **network.changes(settings.frames))
+        settings = settings.with_overrides(change or [])
+        weights = {path.name: file_sha256(path) for path in Path(encoder).glob("*.safetensors")}
+        return network, settings, {"transformers": weights, "settings": settings.to_dict()}
+    if encoder in MODELS:
+        settings = settings.with_overrides(change or [])
+        start = weights_for(pretrained, encoder, MODELS)
+        if start is not None:
+            settings = settings.with_overrides([f"pretrained={start}"])
+        else:
+            typer.echo(f"{encoder} has random weights; give some with --pretrained", err=True)
+        model = Run(data, encoder, settings).new_model()
+        return model, settings, {"model": encoder, "start": start, "settings": settings.to_dict()}
+    if preset or change or pretrained:
+        raise UserError("a finished run has its own settings and weights: leave these out")
+    run = load_run(find_run(data / "runs", encoder))
+    return run.model, run.settings, {"run": run.record.run, "settings": run.settings.to_dict()}
+
+
+def _embed_texts(encoder: str, texts: Path, out: Path | None, as_json: bool) -> None:
+    from benchmark.models.published import embed_texts, read_texts
+    from benchmark.models.zero_shot import write_embeddings
+
+    path = out or Path(f"{texts.stem}-embeddings.csv")
+    found = embed_texts(Path(encoder), read_texts(texts))
+    write_embeddings(path, found)
+    if as_json:
+        typer.echo(json.dumps({"path": str(path), "texts": len(found)}))
+        return
+    typer.echo(path)
+    typer.echo(
+        f"{len(found)} texts. Next: musclemap benchmark --model zero-shot --set texts={path} "
+        "--set features=FILE (of the same encoder)",
         err=True,
     )

@@ -40,6 +40,7 @@ MODELS: dict[str, Callable[[Settings], nn.Module]] = {
     "prototype": _lazy("activity", "prototype"),
     "embedded": _lazy("embedded", "embedded"),
     "probe": _lazy("probe", "probe"),
+    "zero-shot": _lazy("zero_shot", "zero_shot"),
     "stgcn": _lazy("stgcn", "stgcn"),
     "ctrgcn": _lazy("ctrgcn", "ctrgcn"),
     "hdgcn": _lazy("hdgcn", "hdgcn"),

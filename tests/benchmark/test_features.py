@@ -12,9 +12,11 @@ from benchmark.compare import compare_models
 from benchmark.data import ClipDataset, collate, normalise_batch
 from benchmark.features import read_features
 from benchmark.models.probe import Probe
+from benchmark.models.zero_shot import write_embeddings, zero_shot
 from benchmark.predict.runs import load_run
 from benchmark.record import choose_run
 from benchmark.run import Run
+from musclemap_data.catalog import load_activities, load_muscles
 from musclemap_data.errors import UserError
 from tests.benchmark.commands.test_verbs import musclemap
 
@@ -88,3 +90,42 @@ def test_the_attentive_probe_starts_as_the_mean(tiny):
     torch.testing.assert_close(attentive(batch), linear(batch))
     attentive.query.data.normal_()
     assert not torch.allclose(attentive(batch), linear(batch))
+
+
+def test_a_zero_shot_row_is_scored_and_learns_nothing(encoded, dataset_dir, tiny, tmp_path):
+    width = next(iter(read_features(encoded).values())).shape[1]
+    rng = np.random.default_rng(0)
+    regions = {
+        muscle.slug: rng.normal(size=width).astype(np.float32)
+        for muscle in reversed(load_muscles())
+    }
+    write_embeddings(tmp_path / "regions.csv", regions)
+    settings = tiny(features=str(encoded), texts=str(tmp_path / "regions.csv"))
+    record = Run(dataset_dir, "zero-shot", settings, runs_dir=tmp_path / "runs").complete()
+    assert record.training is None
+    assert record.scores.splits["test_new"].clips == 9
+    model = zero_shot(settings)
+    toward = torch.from_numpy(regions[load_muscles()[3].slug])[None, None]
+    assert int(model({"features": toward}).argmax()) == 3
+
+    activities = ("push_up", "squat", "plank")
+    exact = {name: np.eye(width, dtype=np.float32)[place] for place, name in enumerate(activities)}
+    write_embeddings(tmp_path / "activities.csv", exact)
+    model = zero_shot(tiny(features=str(encoded), texts=str(tmp_path / "activities.csv")))
+    logits = model({"features": torch.from_numpy(exact["squat"])[None, None]})[0]
+    np.testing.assert_array_equal(logits > 0, load_activities()["squat"].muscles)
+
+
+def test_texts_that_do_not_fit_are_refused(encoded, tiny, tmp_path):
+    with pytest.raises(MissingModality, match="--texts FILE"):
+        zero_shot(tiny(features=str(encoded)))
+    path = tmp_path / "texts.csv"
+    path.write_text("push_up,1,2\n")
+    with pytest.raises(UserError, match="2 numbers a text"):
+        zero_shot(tiny(features=str(encoded), texts=str(path)))
+    path.write_text("push_up,1,2\nsquat,1\n")
+    with pytest.raises(UserError, match="same count of numbers"):
+        zero_shot(tiny(texts=str(path)))
+    path.write_text("somersault,1,2\n")
+    with pytest.raises(UserError, match="'somersault', which is no activity"):
+        zero_shot(tiny(texts=str(path)))
