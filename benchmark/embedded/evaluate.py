@@ -119,6 +119,11 @@ def read_clips(folders: Sequence[Path]) -> list[KnownClip]:
     return clips
 
 
+def kept_skeleton(clip: Path, cache: Path) -> Path:
+    """Where :func:`skeleton_of` keeps the skeleton of a clip."""
+    return cache / f"{file_sha256(clip)[:16]}.npz"
+
+
 def skeleton_of(
     clip: Path, cache: Path | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
@@ -127,7 +132,7 @@ def skeleton_of(
     Raises:
         UserError: the video cannot be read, or hardly any frame shows a person.
     """
-    kept = cache / f"{file_sha256(clip)[:16]}.npz" if cache else None
+    kept = kept_skeleton(clip, cache) if cache else None
     if kept and kept.is_file():
         with np.load(kept) as found:
             return found["skeleton"], found["times_s"]
