@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -217,18 +217,18 @@ def _encoder(
     from musclemap_data.files import file_sha256
 
     published = is_published(Path(encoder))
-    if encoder in MODELS or published:
-        settings = Settings.from_preset(preset or default_preset())
+    chosen = preset or default_preset()
     if published:
         if pretrained:
             raise UserError(f"{encoder} has weights of its own: leave --pretrained out")
         network = load_encoder(Path(encoder))
-        settings = replace(settings, **network.changes(settings.frames))
+        frames = Settings.from_preset(chosen).frames
+        settings = Settings.from_preset(chosen, **network.changes(frames))
         settings = settings.with_overrides(change or [])
         weights = {path.name: file_sha256(path) for path in Path(encoder).glob("*.safetensors")}
         return network, settings, {"transformers": weights, "settings": settings.to_dict()}
     if encoder in MODELS:
-        settings = settings.with_overrides(change or [])
+        settings = Settings.from_preset(chosen).with_overrides(change or [])
         start = weights_for(pretrained, encoder, MODELS)
         if start is not None:
             settings = settings.with_overrides([f"pretrained={start}"])

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from benchmark.settings import SettingValue
 from musclemap_data.errors import UserError
 
 PREPROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
@@ -53,7 +54,7 @@ class PublishedEncoder(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self.head = nn.Identity()
 
-    def changes(self, frames: int) -> dict[str, Any]:
+    def changes(self, frames: int) -> dict[str, SettingValue]:
         """The settings that it needs; ``frames`` are those of a view of still pictures."""
         return {
             "frames": self.frames or frames,
@@ -77,7 +78,7 @@ class PublishedEncoder(nn.Module):
         network = self.network
         if hasattr(network, "get_image_features"):  # the space that it shares with texts
             return _vector(network.get_image_features(pixel_values=pictures))
-        given: dict[str, Any] = {network.main_input_name: pictures}
+        given: dict[str, object] = {network.main_input_name: pictures}
         if network.config.model_type == "vjepa2":
             given["skip_predictor"] = True
         found: Tensor = network(**given).last_hidden_state
