@@ -13,16 +13,19 @@ from musclemap_data.movement.page import summary_lines
 from musclemap_data.movement.video import write_session
 
 
-def make_judge(model: EmbeddedModel, workers: int | None = None) -> Judge:
+def make_judge(model: EmbeddedModel, workers: int | None = None, blur_faces: bool = False) -> Judge:
     """What judges a video with the embedded model.
 
     Args:
         model: loaded.
         workers: processes that follow the person; one a core if not given.
+        blur_faces: in the overlay.
     """
 
     def judge(video: Path, folder: Path, tell: Tell) -> dict[str, object]:
-        done = recognise_video(video, folder, model=model, workers=workers, tell=tell)
+        done = recognise_video(
+            video, folder, model=model, workers=workers, blur_faces=blur_faces, tell=tell
+        )
         session = write_session(folder, video.name, *done.skeleton)
         return {
             "prediction": done.prediction,

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from musclemap_data.commands.shared import START, Host, OpenPage, Port, Processes, examples, warn
+from musclemap_data.commands.shared import (
+    START,
+    BlurFaces,
+    Host,
+    OpenPage,
+    Port,
+    Processes,
+    examples,
+    warn,
+)
 
 app = typer.Typer()
 
@@ -31,6 +40,7 @@ def run_app(
         typer.Option(file_okay=False, help="Folder for results that stay. Default: none is kept."),
     ] = None,
     max_mib: Annotated[int, typer.Option(min=1, help="MiB that a video may have.")] = 1024,
+    blur_faces: BlurFaces = False,
     workers: Processes = None,
 ) -> None:
     """Judge videos on a local page: drop one or use the camera, see exercise, muscles, repetitions.
@@ -52,7 +62,7 @@ def run_app(
             warn(f"everyone who can reach {host} can send videos; there is no password.")
 
     with tempfile.TemporaryDirectory(prefix="musclemap-app-") as work:
-        jobs = Jobs(make_judge(EmbeddedModel.load(), workers), Path(work), keep)
+        jobs = Jobs(make_judge(EmbeddedModel.load(), workers, blur_faces), Path(work), keep)
         try:
             serve(
                 lambda names: create_app(jobs, max_mib * 2**20, host_names=names),

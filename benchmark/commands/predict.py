@@ -16,6 +16,7 @@ from musclemap_data.commands.shared import (
     EXIT_USER_ERROR,
     START,
     AsJson,
+    BlurFaces,
     Names,
     NamesOption,
     Processes,
@@ -76,6 +77,7 @@ def predict(
         float, typer.Option(help="Seconds from one window of a trained run to the next.")
     ] = STEP_S,
     names: NamesOption = Names.CANONICAL,
+    blur_faces: BlurFaces = False,
     workers: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -91,7 +93,7 @@ def predict(
     from musclemap_data.errors import UserError
 
     plain = names is Names.PLAIN
-    judge = _judge(checkpoint, data, window_s, step_s, workers, plain, not as_json)
+    judge = _judge(checkpoint, data, window_s, step_s, workers, plain, blur_faces, not as_json)
     files = find_videos(videos)
     done: list[PredictedVideo] = []
     failed = 0
@@ -127,6 +129,7 @@ def _judge(
     step_s: float,
     workers: int | None,
     plain: bool,
+    blur_faces: bool,
     progress_bar: bool,
 ) -> Callable[[Path, Path], PredictedVideo]:
     """What judges one video and writes to one folder, its model loaded."""
@@ -137,7 +140,13 @@ def _judge(
 
         model = EmbeddedModel.load()
         return lambda video, place: recognise_video(
-            video, place, model=model, workers=workers, plain=plain, progress_bar=progress_bar
+            video,
+            place,
+            model=model,
+            workers=workers,
+            plain=plain,
+            blur_faces=blur_faces,
+            progress_bar=progress_bar,
         )
     where = data or DEFAULT_DATA
     typer.echo(f"model: a run of {where}; it is chosen and loaded", err=True)
@@ -156,5 +165,6 @@ def _judge(
         step_s=step_s,
         workers=workers,
         plain=plain,
+        blur_faces=blur_faces,
         progress_bar=progress_bar,
     )

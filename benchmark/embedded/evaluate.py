@@ -55,6 +55,10 @@ class Judged:
         clips = tuple(clip for clip, kept in zip(self.clips, rows, strict=True) if kept)
         return Judged(clips, self.activities, self.probabilities[rows], self.regions[rows])
 
+    def score(self) -> Score:
+        """Of the regions."""
+        return Score.of(self.regions, [clip.activity for clip in self.clips])
+
     def places(self) -> npt.NDArray[np.intp]:
         """Of each clip, how many activities are ahead of the right one."""
         own = np.array([self.activities.index(clip.activity) for clip in self.clips])
@@ -73,11 +77,11 @@ class Score:
     chance: ChanceLevel | None
 
     @classmethod
-    def of(cls, judged: Judged) -> Score:
-        table, names = load_activities(), [clip.activity for clip in judged.clips]
-        labels = np.array([table[name].muscles for name in names], dtype=bool)
-        permuted = mean_over_regions(permuted_average_precision(judged.regions, labels, names))
-        left_out = leave_groups_out(judged.regions, labels, np.array(names, dtype=object))
+    def of(cls, regions: npt.NDArray[np.float64], names: Sequence[str]) -> Score:
+        """Of what was said of regions ``[N, 20]`` of clips of these activities."""
+        labels = region_labels(names)
+        permuted = mean_over_regions(permuted_average_precision(regions, labels, names))
+        left_out = leave_groups_out(regions, labels, np.array(names, dtype=object))
         value = float(permuted[0])
         ends = spread(value, left_out).interval(within=SHARE)
         return cls(len(names), len(set(names)), value, ends, chance_level(permuted))
@@ -94,6 +98,12 @@ class Score:
             f"{self.clips} clips of {self.activities} activities: mAP {percent(self.map)} "
             f"{interval(self.interval)} ({beside})"
         )
+
+
+def region_labels(activities: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """``[N, 20]``: the regions that each of these activities works."""
+    table = load_activities()
+    return np.array([table[name].muscles for name in activities], dtype=bool)
 
 
 def read_clips(folders: Sequence[Path]) -> list[KnownClip]:
@@ -172,14 +182,15 @@ def report(judged: Judged) -> Iterator[str]:
     labelled = judged[np.array([clip.activity in table for clip in judged.clips])]
     trained = np.array([clip.activity in judged.activities for clip in labelled.clips], bool)
     if trained.any():
-        yield f"trained on:     {Score.of(labelled[trained])}"
-        places = labelled[trained].places()
+        known = labelled[trained]
+        yield f"trained on:     {known.score()}"
+        places = known.places()
         yield (
             f"                first place {percent(float((places < 1).mean()))}, within three "
             f"{percent(float((places < 3).mean()))} of {len(judged.activities)} activities"
         )
     if not trained.all():
-        yield f"not trained on: {Score.of(labelled[~trained])}"
+        yield f"not trained on: {labelled[~trained].score()}"
     if without := len(judged.clips) - len(labelled.clips):
         yield f"without labels: {without} clips, not scored"
 

@@ -79,7 +79,7 @@ def train(recipe: Recipe, activities: Sequence[str], say: Say = print) -> Embedd
     torch.set_num_threads(1)  # sums in another order are other sums
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
-    motions, classes = _draw_motions(recipe, activities, say)
+    motions, classes = draw_motions(recipe, activities, say)
     muscles = torch.tensor([table[slug].muscles for slug in activities], dtype=torch.float32)
     network = EmbeddedNetwork(len(activities), recipe.width, recipe.dropout)
     optimiser = torch.optim.AdamW(
@@ -97,7 +97,7 @@ def train(recipe: Recipe, activities: Sequence[str], say: Say = print) -> Embedd
         total, right = 0.0, 0
         for step in range(steps):
             rows = order[step * recipe.batch : (step + 1) * recipe.batch]
-            seen = _film(motions[rows], [activities[k] for k in classes[rows]], rng)
+            seen = film(motions[rows], [activities[k] for k in classes[rows]], rng)
             wanted = torch.from_numpy(classes[rows])
             said, regions = network(seen)
             loss = F.cross_entropy(said, wanted, label_smoothing=recipe.smoothing)
@@ -125,7 +125,7 @@ def _share_of_rate(done: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * min((done - WARM_UP) / (1 - WARM_UP), 1.0))
 
 
-def _draw_motions(
+def draw_motions(
     recipe: Recipe, activities: Sequence[str], say: Say
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """``float32 [N, 48, 17, 3]`` joints in metres, and the activity of each."""
@@ -139,7 +139,7 @@ def _draw_motions(
     return motions, np.repeat(np.arange(len(activities)), recipe.motions)
 
 
-def _film(
+def film(
     motions: npt.NDArray[np.float32], activities: Sequence[str], rng: np.random.Generator
 ) -> torch.Tensor:
     """Motions through random cameras and a pose estimator's mistakes ``[N, 48, 17, 3]``."""

@@ -32,6 +32,7 @@ def draw_all(
     note: str,
     grades: Sequence[float] | None = None,
     plain: bool = False,
+    blur_faces: bool = False,
     work: Path,
     progress_bar: bool,
     tell: Callable[[str, int, int], None] | None = None,
@@ -49,6 +50,7 @@ def draw_all(
         grades: of the 20 regions (``catalog.GRADES``): the body map shows them, in three shades,
             and not the probabilities.
         plain: call the regions on the body map as in a gym.
+        blur_faces: in the overlay.
         work: an existing folder for temporary files.
         progress_bar: show one on stderr.
         tell: see ``Steps``.
@@ -62,6 +64,7 @@ def draw_all(
             keep,
             threshold,
             note=note,
+            blur_faces=blur_faces,
             work_dir=work,
             on_total=steps.begin,
             on_frame=steps.step,

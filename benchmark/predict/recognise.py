@@ -32,6 +32,7 @@ def recognise_video(
     model: EmbeddedModel | None = None,
     workers: int | None = None,
     plain: bool = False,
+    blur_faces: bool = False,
     progress_bar: bool = False,
     tell: Callable[[str, int, int], None] | None = None,
 ) -> PredictedVideo:
@@ -45,6 +46,7 @@ def recognise_video(
         model: the embedded model, where it is loaded already.
         workers: processes that follow the person; one a core if not given.
         plain: call the regions as in a gym.
+        blur_faces: in the overlay; ``prediction.json`` says so.
         progress_bar: show bars on stderr.
         tell: called with the stage, the steps done and the steps in all; for a page.
 
@@ -62,7 +64,7 @@ def recognise_video(
         prediction = describe_recognition(
             model,
             said,
-            source.facts(followed.pieces),
+            {**source.facts(followed.pieces), "faces_blurred": blur_faces},
             fps=followed.pieces.fps,
             failed=followed.pieces.failed,
             plain=plain,
@@ -78,6 +80,7 @@ def recognise_video(
             note="a guess, not a measurement",
             grades=[grades[region["grade"]] for region in prediction["regions"].values()],
             plain=plain,
+            blur_faces=blur_faces,
             work=work,
             progress_bar=progress_bar,
             tell=tell,

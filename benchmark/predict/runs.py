@@ -62,6 +62,11 @@ class TrainedRun:
         return tuple(name.replace("_", "-") for name in self.record.modalities)
 
     @property
+    def blurred(self) -> bool:
+        """Whether it was trained on pictures without faces, and so is to see such pictures."""
+        return any(isinstance(how, Mapping) and "faces" in how for how in self.made.values())
+
+    @property
     def threshold(self) -> float:
         """Probabilities from here on mean active."""
         return self.record.threshold

@@ -18,6 +18,7 @@ from benchmark.predict.summary import describe_prediction, format_prediction
 from musclemap_data.errors import Failure
 from musclemap_data.extract import windows
 from musclemap_data.files import working_folder, write_text
+from musclemap_data.modalities.settings import ExtractionSettings
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def predict_video(
     step_s: float = STEP_S,
     workers: int | None = None,
     plain: bool = False,
+    blur_faces: bool = False,
     progress_bar: bool = False,
 ) -> PredictedVideo:
     """Say which muscle regions a person in a video works, and when.
@@ -74,6 +76,7 @@ def predict_video(
         step_s: seconds from the start of one window to the start of the next.
         workers: processes that extract windows; one a core if not given.
         plain: call the regions as in a gym.
+        blur_faces: in the overlay; ``prediction.json`` says so.
         progress_bar: show bars on stderr.
 
     Raises:
@@ -94,6 +97,7 @@ def predict_video(
                 window_s=window_s,
                 step_s=step_s,
                 workers=workers,
+                settings=ExtractionSettings(blur_faces=run.blurred),
                 on_total=steps.begin,
                 on_window=steps.step,
             )
@@ -103,7 +107,7 @@ def predict_video(
             scores,
             found.windows,
             found.person_shares,
-            source.facts(found),
+            {**source.facts(found), "faces_blurred": blur_faces},
             fps=found.fps,
             failed=found.failed,
             differing=made_differently(run, work, windows.SPLIT),
@@ -120,6 +124,7 @@ def predict_video(
             if run.synthetic
             else "a guess, not a measurement",
             plain=plain,
+            blur_faces=blur_faces,
             work=work,
             progress_bar=progress_bar,
         )

@@ -13,6 +13,7 @@ from musclemap_data.commands.shared import (
     BUILD,
     DEFAULT_DATA,
     EXIT_SOME_FAILED,
+    BlurFaces,
     Data,
     Processes,
     RetryFailed,
@@ -83,6 +84,7 @@ MinSkeletonQuality = Annotated[
     epilog=examples(
         "`musclemap extract-modalities`",
         "`musclemap extract-modalities --modalities rgb,skeleton --workers 8`",
+        "`musclemap extract-modalities --blur-faces` (docs/privacy.md)",
         "`musclemap extract-modalities --pose rtmpose --weights rtmpose-m.zip`",
         "`musclemap extract-modalities --engine ray --address ray://head:10001` (docs/cluster.md)",
         "`.venv-mmpose/bin/musclemap extract-modalities --pose mmpose "
@@ -116,6 +118,7 @@ def extract_modalities(
     pose_batch: PoseBatch = None,
     require_person: RequirePerson = None,
     min_skeleton_quality: MinSkeletonQuality = None,
+    blur_faces: BlurFaces = False,
 ) -> None:
     """Cut the clips and write RGB, RGB difference, TV-L1 flow and skeletons into Parquet shards.
 
@@ -144,6 +147,7 @@ def extract_modalities(
         pose_options=check_options(pose, pose_options),
         require_person=require_person,
         min_skeleton_quality=min_skeleton_quality,
+        blur_faces=blur_faces,
     )
     complete = run_extraction(
         data,

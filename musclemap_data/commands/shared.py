@@ -47,6 +47,14 @@ Data = Annotated[
         help="The data set's folder, or s3://bucket/name.",
     ),
 ]
+BlurFaces = Annotated[
+    bool,
+    typer.Option(
+        "--blur-faces",
+        help="Blur every face that is found, in all that is written. Small faces may be missed: "
+        "look before you share.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 Host = Annotated[
     str, typer.Option(help="Address to listen on. Any other than this machine's lets others in.")

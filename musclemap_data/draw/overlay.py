@@ -35,6 +35,7 @@ from musclemap_data.extract.windows import WindowedVideo
 from musclemap_data.ffmpeg import ffmpeg_command
 from musclemap_data.files import replacing
 from musclemap_data.modalities.settings import CutSettings
+from musclemap_data.pose.faces import Head, HeadFinder, blur, hold
 
 SMALLEST_SIDE, LARGEST_SIDE = 480, 720
 """Bounds of the shorter side of the shown video, pixels: the words beside it must be readable."""
@@ -53,6 +54,7 @@ def write_overlay(
     threshold: float,
     *,
     note: str = "",
+    blur_faces: bool = False,
     work_dir: Path,
     on_total: Callable[[int], None] | None = None,
     on_frame: Callable[[], None] | None = None,
@@ -69,8 +71,10 @@ def write_overlay(
         keep: windows that count; where none does, the panel shows no probabilities.
         threshold: from where on a region is called active.
         note: a line at the foot of the panel.
+        blur_faces: blur every face that is found.
         work_dir: an existing folder for a temporary copy of the video.
-        on_total: called once with the number of frames, as far as it is known.
+        on_total: called once with the number of frames, as far as it is known. To blur faces each
+            frame is looked at once more, before.
         on_frame: called after each frame.
 
     Raises:
@@ -91,11 +95,14 @@ def write_overlay(
     drawn: tuple[int, Picture] | None = None
     facts = probe(copy, stage="draw")
     if on_total and facts.duration_s:
-        on_total(round(facts.duration_s * float(fps)))
+        on_total(round(facts.duration_s * float(fps)) * (2 if blur_faces else 1))
+    heads = _heads_of_frames(copy, skeletons, found, on_frame) if blur_faces else []
     size = _shown_size(facts.height, facts.width)
     panel_width = _panel_width(size[0])
     with _encoder(path, size[0], size[1] + panel_width, float(fps)) as encoder:
         for number, frame in enumerate(iterate_frames(copy)):
+            if blur_faces:
+                blur(frame, heads[number])
             if size != frame.shape[:2]:
                 larger = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC)
                 frame = np.asarray(larger, np.uint8)
@@ -103,18 +110,43 @@ def write_overlay(
             piece = int(np.clip(np.searchsorted(edges, time_s + 1e-6) - 1, 0, len(course) - 1))
             if drawn is None or drawn[0] != piece:
                 drawn = (piece, draw_panel(size[0], course[piece], order, threshold, note))
-            people = skeletons[min(number, len(skeletons) - 1)] * [
-                size[1] / found.width, size[0] / found.height, 1.0,
-            ]  # fmt: skip
+            people = _people_at(skeletons, number, found, size)
             panel = drawn[1].copy()
             unit = panel_width / _PANEL
             at = clock(time_s, tenths=True)
             draw_text(panel, panel_width - 20 * unit, 30 * unit, at, 17 * unit, anchor="r")
-            picture = draw_skeleton(frame, people.astype(np.float32))
+            picture = draw_skeleton(frame, people)
             encoder.write(np.concatenate([picture, panel], axis=1).tobytes())
             if on_frame:
                 on_frame()
     copy.unlink()
+
+
+def _people_at(
+    skeletons: Sequence[npt.NDArray[np.float32]],
+    number: int,
+    found: WindowedVideo,
+    size: tuple[int, int],
+) -> npt.NDArray[np.float32]:
+    """The skeletons ``[M, 17, 3]`` of a frame of this height and width."""
+    scale = np.array([size[1] / found.width, size[0] / found.height, 1.0], np.float32)
+    return np.asarray(skeletons[min(number, len(skeletons) - 1)] * scale, np.float32)
+
+
+def _heads_of_frames(
+    video: Path,
+    skeletons: Sequence[npt.NDArray[np.float32]],
+    found: WindowedVideo,
+    on_frame: Callable[[], None] | None,
+) -> list[list[Head]]:
+    """The heads to blur in each frame of a video."""
+    finder, heads = HeadFinder(), []
+    for number, frame in enumerate(iterate_frames(video)):
+        people = _people_at(skeletons, number, found, frame.shape[:2])
+        heads.append(finder(frame, people))
+        if on_frame:
+            on_frame()
+    return hold(heads)
 
 
 def _shown_size(height: int, width: int) -> tuple[int, int]:

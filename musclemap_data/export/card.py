@@ -48,6 +48,8 @@ def card_text(contents: Contents) -> str:
         counts=counts,
         failures=contents.failures,
         modalities={name: {"extractor": "", "version": "", **how} for name, how in made.items()},
+        clip_count=contents.clip_count,
+        blurred_clips=contents.blurred_clips,
         new_count=len(new),
         columns=columns(),
         muscles=load_muscles(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, is_synthetic
 from musclemap_data.check.stats import DatasetStats, dataset_stats
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger
+from musclemap_data.modalities import MODALITIES
+from musclemap_data.modalities.modality import Pictures
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 
@@ -27,6 +30,7 @@ class Contents:
         synthetic: whether every video is of the embedded sample.
         licences: licence of the source videos as their sites state it -> videos; "" where unknown.
             Empty without a ledger.
+        blurred_clips: clips in whose pictures the faces that were found are blurred.
         failures: failure class -> clips that could not be built. Empty without a ledger.
     """
 
@@ -38,6 +42,7 @@ class Contents:
     synthetic: bool
     licences: Mapping[str, int]
     failures: Mapping[str, int]
+    blurred_clips: int
 
     @property
     def clip_count(self) -> int:
@@ -78,9 +83,12 @@ def read_contents(data_dir: Path) -> Contents:
     if not there:
         raise UserError(f"The data set in {data_dir} has no clip: nothing to export.")
     video_ids: set[str] = set()
+    blurred = 0
     for path in (path for found in shards.values() for path in found):
         with Shard(path) as shard:
-            video_ids.update(shard.table(["video_id"])["video_id"].to_pylist())
+            rows = shard.table(["video_id", "provenance"]).to_pylist()
+        video_ids.update(row["video_id"] for row in rows)
+        blurred += sum(_is_blurred(json.loads(row["provenance"])) for row in rows)
     licences: dict[str, int] = {}
     failures: dict[str, int] = {}
     if (data_dir / "ledger.sqlite").exists():
@@ -101,4 +109,15 @@ def read_contents(data_dir: Path) -> Contents:
         synthetic=is_synthetic(video_ids),
         licences=licences,
         failures=failures,
+        blurred_clips=blurred,
     )
+
+
+def _is_blurred(provenance: Mapping[str, Any]) -> bool:
+    """Whether a row has pictures, and all of them were made of frames with blurred faces."""
+    shown = [
+        how
+        for name, how in provenance.items()
+        if name in MODALITIES and isinstance(MODALITIES[name].content, Pictures)
+    ]
+    return bool(shown) and all("faces" in how for how in shown)

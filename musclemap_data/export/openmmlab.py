@@ -111,7 +111,7 @@ def write_mmaction2(contents: Contents, out: Path) -> str:
     write_text(out / "README.txt", readme)
     note = (
         f"; {missing} of {contents.clip_count} mp4 files are no longer in {clips}: build anew for "
-        "them, or use the shards"
+        "them (not with --blur-faces, which deletes them), or use the shards"
         if missing
         else ""
     )

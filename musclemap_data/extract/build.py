@@ -27,6 +27,7 @@ from musclemap_data.extract.clip import (
     Extracted,
     Outcome,
     asked_provenance,
+    describe_modalities,
     make_job,
     tool_versions,
 )
@@ -130,7 +131,8 @@ def extract_modalities(
 
     Raises:
         UserError: nothing was downloaded here, an unknown modality, the directory is in use, the
-            engine cannot be used, or weights are missing. What is finished is kept.
+            engine cannot be used, weights are missing, or faces are to be blurred in a row whose
+            video is gone. What is finished is kept.
     """
     unknown = [name for name in modalities if name not in MODALITIES]
     if unknown or not modalities:
@@ -145,7 +147,7 @@ def extract_modalities(
     with lock_data_dir(data_dir), remote.writing(data_dir), Ledger(data_dir) as ledger:
         ledger.assign_shards(clips_per_shard)
         remote.upload(data_dir)
-        made = {name: MODALITIES[name].describe(settings) for name in modalities}
+        made = describe_modalities(modalities, settings)
         table, clips = ledger.activity_table(), ledger.clips()
         wish = Wish(made, settings, _muscles(table, clips), retry_failed, only)
         for name in ("clips", "shards", "work"):
@@ -156,6 +158,12 @@ def extract_modalities(
             _staged_rows(data_dir / "work"),
             wish,
         )
+        if settings.blur_faces and plan.kept:
+            raise UserError(
+                f"{len(plan.kept)} clips are in the shards with their faces, or with faces blurred "
+                f"otherwise, and their videos are no longer in {data_dir / 'videos'}; the first is "
+                f"{plan.kept[0]}. Run `musclemap download` for them, or leave out --blur-faces"
+            )
         if on_total:
             on_total(plan.total)
         build = _Build(data_dir, ledger, table, clips, wish, plan)

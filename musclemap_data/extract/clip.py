@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -19,8 +19,9 @@ from musclemap_data.errors import DISK_ERRORS, Failure, FailureClass, StageError
 from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.staging import JpegSpool, write_staged
 from musclemap_data.modalities import MODALITIES
-from musclemap_data.modalities.modality import Pictures
+from musclemap_data.modalities.modality import Maker, Modality, Pictures
 from musclemap_data.modalities.settings import ExtractionSettings
+from musclemap_data.modalities.skeleton import SKELETON, SkeletonMaker
 
 FRAMES_PER_WINDOW = 320
 """Frames in memory at the same time, of clips of any length: ten seconds and a little."""
@@ -77,7 +78,7 @@ def make_job(
         fixed: columns that are known before, without the provenance.
         video: the source.
         times: start and end of the clip in seconds; None is the end of the video.
-        made: modality -> its ``describe``, for all that are to be extracted.
+        made: of all modalities that are to be extracted, from ``describe_modalities``.
         settings: how they are made.
     """
     clip_id = fixed["clip_id"]
@@ -93,6 +94,28 @@ def make_job(
         settings=settings,
         fixed={**fixed, "provenance": json.dumps(provenance, sort_keys=True)},
     )
+
+
+def describe_modalities(
+    names: Iterable[str], settings: ExtractionSettings
+) -> dict[str, Mapping[str, object]]:
+    """Modality -> how it is made, as its row records it."""
+    made = {name: MODALITIES[name].describe(settings) for name in names}
+    if settings.blur_faces:
+        from musclemap_data.pose import faces
+
+        blurred = {"blur": faces.describe(), "skeleton": SKELETON.describe(settings)}
+        # Through JSON, as it will come back from a shard.
+        blurred = json.loads(json.dumps(blurred))
+        made = {
+            name: {**how, "faces": blurred} if _of_pictures(name) else how
+            for name, how in made.items()
+        }
+    return made
+
+
+def _of_pictures(name: str) -> bool:
+    return isinstance(MODALITIES[name].content, Pictures)
 
 
 def describe_cut(
@@ -123,7 +146,11 @@ def run_job(job: ClipJob) -> Outcome:
         UserError: this machine is not set up for it, whatever the clip: weights are missing, say.
     """
     try:
-        return _extract_clip(job)
+        try:
+            return _extract_clip(job)
+        finally:
+            if job.settings.blur_faces:  # the cut shows the faces
+                Path(job.cut).unlink(missing_ok=True)
     except StageError as error:
         return error.failure
     except OSError as error:
@@ -147,6 +174,9 @@ def _extract_clip(job: ClipJob) -> Extracted:
     clock.lap("cut")
     chosen = [MODALITIES[name] for name in job.modalities]
     makers = [(modality, modality.maker(job.settings)) for modality in chosen]
+    numbers = [each for each in makers if not isinstance(each[0].content, Pictures)]
+    pictures = [each for each in makers if isinstance(each[0].content, Pictures)]
+    faces = _Faces(job.settings, makers) if job.settings.blur_faces else None
     columns: dict[str, object] = {}
     frames = 0
     with ExitStack() as stack:
@@ -157,10 +187,14 @@ def _extract_clip(job: ClipJob) -> Extracted:
         }
         for window in _windows(cut):
             clock.lap("decode")
-            for modality, maker in makers:
-                for jpeg in maker.add(window):
-                    spools[modality.key].append(jpeg)
-                clock.lap(modality.name)
+            for some in (numbers, pictures):  # skeletons are made before faces are blurred
+                if faces and some is pictures:
+                    faces.blur(window)
+                    clock.lap("blur")
+                for modality, maker in some:
+                    for jpeg in maker.add(window):
+                        spools[modality.key].append(jpeg)
+                    clock.lap(modality.name)
             frames += len(window)
             columns["height"], columns["width"] = window.shape[1:3]
         if not frames:
@@ -183,6 +217,26 @@ def _extract_clip(job: ClipJob) -> Extracted:
     clipped = columns.get("flow_clipped_share")
     share = clipped if isinstance(clipped, float) else 0.0
     return Extracted(frames, share, clock.seconds, made.damaged_frames)
+
+
+class _Faces:
+    """Blurs the faces of a clip, whose skeleton one of the makers makes, or else this does."""
+
+    def __init__(
+        self, settings: ExtractionSettings, makers: Iterable[tuple[Modality, Maker]]
+    ) -> None:
+        from musclemap_data.pose.faces import FaceBlur
+
+        made = [maker for _, maker in makers if isinstance(maker, SkeletonMaker)]
+        self._unseen = None if made else SkeletonMaker(settings)
+        self._skeletons = self._unseen or made[0]
+        self._blur = FaceBlur()
+
+    def blur(self, window: npt.NDArray[np.uint8]) -> None:
+        """In place, after the skeletons of this window were made."""
+        if self._unseen:
+            self._unseen.add(window)
+        self._blur(window, self._skeletons.latest)
 
 
 def _windows(path: Path) -> Iterator[npt.NDArray[np.uint8]]:

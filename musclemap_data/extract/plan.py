@@ -96,11 +96,13 @@ class Plan:
         shards: place -> what the shard needs, for every shard that has a clip.
         failed: clip id -> failure of an earlier run that is for good, of the clip or its video.
         waiting: number of clips without a row whose video is not downloaded.
+        kept: ids of clips whose row is not as wished, and whose video is no longer there.
     """
 
     shards: dict[Place, ShardPlan]
     failed: dict[str, Failure]
     waiting: int
+    kept: tuple[str, ...] = ()
 
     @property
     def present(self) -> int:
@@ -136,6 +138,7 @@ def make_plan(
     shards: dict[Place, ShardPlan] = {}
     failed: dict[str, Failure] = {}
     waiting = 0
+    kept: list[str] = []
     for (split, number), members in groupby(clips, lambda clip: (clip.split, clip.shard_number)):
         rows = {} if number is None else stored((split, number))
         present: dict[str, int] = {}
@@ -154,6 +157,8 @@ def make_plan(
                 missing = tuple(name for name in missing if made.get(name) != wish.made[name])
                 if not missing or not has_video:  # without its video, it is as good as can be
                     present[clip_id] = row.number
+                    if missing:
+                        kept.append(clip_id)
                     continue
                 stale[clip_id] = row.number
             if not has_video and clip.video.failure is not None:
@@ -171,7 +176,7 @@ def make_plan(
             shards[split, number] = ShardPlan(present, stale, taken, todo, as_is)
     if wish.only is not None:
         failed = {clip_id: failed[clip_id] for clip_id in failed if clip_id in wish.only}
-    return Plan(shards, failed, waiting)
+    return Plan(shards, failed, waiting, tuple(kept))
 
 
 def labels_of(clip: ClipRow, wish: Wish) -> dict[str, object]:

@@ -17,12 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from musclemap_data.errors import Failure, FailureClass, StageError, UserError
-from musclemap_data.extract.clip import make_job
+from musclemap_data.extract.clip import describe_modalities, make_job
 from musclemap_data.extract.engines import run_jobs
 from musclemap_data.extract.source import frame_times, probe
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import file_sha256
-from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.pose.quality import SEVERAL_PEOPLE, quality_doubts
 from musclemap_data.rows import REGION_COUNT
@@ -229,7 +228,7 @@ def extract_windows(
     """
     settings = settings or ExtractionSettings()
     names = tuple(dict.fromkeys((*modalities, "skeleton")))
-    made = {name: MODALITIES[name].describe(settings) for name in names}
+    made = describe_modalities(names, settings)
     for folder in ("clips", "work", "shards"):
         (data_dir / folder).mkdir(parents=True, exist_ok=True)
     jobs = [

@@ -48,6 +48,8 @@ class ExtractionSettings:
             clips are built and not what is in them, so it is not part of the provenance.
         min_skeleton_quality: a clip whose skeleton is of a lower quality, in [0, 1], fails. None:
             it is built all the same. As ``require_person``, not part of the provenance.
+        blur_faces: pictures, and what is made from them, show no faces (see ``pose.faces``); the
+            skeleton is made before.
     """
 
     cut: CutSettings = field(default_factory=CutSettings)
@@ -58,6 +60,7 @@ class ExtractionSettings:
     pose_options: Mapping[str, Any] = field(default_factory=dict)
     require_person: float | None = None
     min_skeleton_quality: float | None = None
+    blur_faces: bool = False
 
     def __post_init__(self) -> None:
         if self.require_person is not None and not 0 < self.require_person <= 1:

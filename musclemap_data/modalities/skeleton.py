@@ -16,19 +16,25 @@ from musclemap_data.pose.quality import QualityMeter
 from musclemap_data.skeleton import JOINT_COUNT, person_share
 
 
-class _Maker:
-    """The person is followed anew in each window: a pose backend takes a window as one clip."""
+class SkeletonMaker:
+    """The person is followed anew in each window: a pose backend takes a window as one clip.
+
+    Attributes:
+        latest: of the last window, ``float32 [T, M, 17, 3]``.
+    """
 
     def __init__(self, settings: ExtractionSettings) -> None:
         self._settings = settings
         self._parts: list[npt.NDArray[np.float32]] = []
         self._meter = QualityMeter()
+        self.latest = np.empty((0, 0, JOINT_COUNT, 3), np.float32)
 
     def add(self, frames: Frames) -> tuple[()]:
         from musclemap_data.pose.backends import estimate_skeleton
 
         settings = self._settings
         found = estimate_skeleton(frames, settings.pose, **settings.pose_options)
+        self.latest = found.skeleton
         self._parts.append(found.skeleton)
         self._meter.add(frames, found.skeleton, found.people)
         return ()
@@ -87,6 +93,6 @@ SKELETON = Modality(
         ),
     ),
     content=Numbers(_shape),
-    maker=_Maker,
+    maker=SkeletonMaker,
     describe=_describe,
 )

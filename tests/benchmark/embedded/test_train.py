@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.embedded.evaluate import Judged, KnownClip, Score, read_clips, report
+from benchmark.embedded.evaluate import Judged, KnownClip, read_clips, report
 from benchmark.embedded.model import DEMONSTRATIONS, WEIGHTS, EmbeddedModel, log_prior
 from benchmark.embedded.train import Recipe, train
 from musclemap_data.catalog import load_activities
@@ -131,7 +131,7 @@ def judged(names: list[str], probabilities: list[list[float]]) -> Judged:
 
 def test_a_perfect_answer_is_a_perfect_score_above_chance():
     perfect = judged(list(ACTIVITIES) * 2, np.eye(3).tolist() * 2)
-    score = Score.of(perfect)
+    score = perfect.score()
     assert score.map == pytest.approx(1.0)
     assert score.chance is not None and score.chance.mean < 1.0
     assert perfect.places().tolist() == [0] * 6

@@ -18,7 +18,7 @@ from cli import app
 from musclemap_data.catalog import GRADES, load_activities
 from musclemap_data.draw.colours import region_colour
 from musclemap_data.errors import UserError
-from tests.conftest import write_video
+from tests.conftest import read_frames, write_video
 from tests.person_video import render_person
 
 ACTIVITIES = ("squat", "push_up", "plank")
@@ -182,13 +182,19 @@ def test_predict_needs_nothing_but_a_video(tmp_path, monkeypatch):
     shades = set(re.findall(r'fill="(#\w+)"', (written / "body_map.svg").read_text()))
     assert shades >= {region_colour(grade) for grade in GRADES[1:]}  # the legend's, at least
 
-    plain = ("--names", "plain", "--json", "--out", "one", "--workers", "1")
+    plain = ("--names", "plain", "--json", "--out", "one", "--workers", "1", "--blur-faces")
     again = musclemap("predict", person, *plain)
     assert again.exit_code == 0, again.output
     told = json.loads(again.stdout)
     assert told["windows"] == said["windows"] and told["candidates"] == said["candidates"]
     assert told["regions"]["neck_and_head"]["name"] == "neck"
     assert said["regions"]["neck_and_head"]["name"] == "neck and head"
+
+    assert (said["video"]["faces_blurred"], told["video"]["faces_blurred"]) == (False, True)
+    shown, blurred = (read_frames(each / "overlay.mp4") for each in (written, Path("one")))
+    change = np.abs(shown[10].astype(int) - blurred[10]).max(axis=-1) > 60
+    rows, columns = np.nonzero(change)
+    assert rows.size and np.ptp(rows) < 120 and np.ptp(columns) < 120, "the head, and no more"
 
 
 def test_a_name_that_is_neither_a_run_nor_embedded_is_a_message(tmp_path, monkeypatch):

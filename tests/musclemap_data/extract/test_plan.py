@@ -125,7 +125,8 @@ def test_other_frames_make_all_of_it_anew(clip):
 def test_a_row_whose_video_is_gone_stays_with_what_it_has(clip):
     rows = {"c0": stored(clip, rgb=RGB)}
     for lost in (gone(clip), undownloaded(clip)):
-        assert plan(lost, rows) == Plan({PLACE: ShardPlan({"c0": 0}, {}, [], {}, True)}, {}, 0)
+        found = plan(lost, rows)
+        assert found == Plan({PLACE: ShardPlan({"c0": 0}, {}, [], {}, True)}, {}, 0, ("c0",))
 
 
 def test_a_clip_without_a_row_or_a_video_has_failed_or_waits(clip):
