@@ -5,7 +5,7 @@
 ``SEGMENTS_CSV`` lists segments of public sets, one a row, with the columns
 ``source,youtube_id,start_s,end_s,activity,split,licence,tier``. Sources without a clear licence
 (Countix) are not used. The split is our own, by the hash of the video id; the split of the source
-set is dropped.
+set is dropped. The second tier, whole demonstrations, is made by ``demonstrations.py``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import math
 import re
 import sys
 from collections import Counter, defaultdict
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from musclemap_data.catalog import annotations_dir, read_table
 from musclemap_data.errors import UserError
+from musclemap_data.manifest import DEMONSTRATION, SEGMENT
 from musclemap_data.splits import Side, held_out, split_of
 
 SEGMENT_COLUMNS = (
@@ -71,13 +73,17 @@ YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 @dataclass(frozen=True)
 class Segment:
-    """A labelled stretch of one YouTube video, already cut to clip length."""
+    """A labelled stretch of one YouTube video, already cut to clip length.
+
+    A demonstration is a whole video, or all of it between two times; its end may be unknown.
+    """
 
     source: str
     video_id: str
     start_s: float
-    end_s: float
+    end_s: float | None
     activity: str
+    tier: str = SEGMENT
 
     @property
     def clip_id(self) -> str:
@@ -86,12 +92,18 @@ class Segment:
         YouTube ids may begin with a hyphen, which a command line takes for an option: hence
         the leading ``yt_``.
         """
-        return f"yt_{self.video_id}_{self.start_s * 1000:07.0f}_{self.end_s * 1000:07.0f}"
+        if self.tier == DEMONSTRATION:
+            return f"yt_{self.video_id}_{self.activity}"
+        return f"yt_{self.video_id}_{self.start_s * 1000:07.0f}_{self._end_s * 1000:07.0f}"
 
     def overlaps(self, other: Segment) -> bool:
         """True if both share more than an instant of the same video."""
         same = self.video_id == other.video_id
-        return same and self.start_s < other.end_s and other.start_s < self.end_s
+        return same and self.start_s < other._end_s and other.start_s < self._end_s
+
+    @property
+    def _end_s(self) -> float:
+        return math.inf if self.end_s is None else self.end_s
 
 
 def load_class_map(directory: Path) -> dict[tuple[str, str], str | None]:
@@ -168,10 +180,10 @@ def _without_overlap(segments: list[Segment], fate: Counter[str]) -> list[Segmen
     return kept
 
 
-def manifest_rows(
+def place(
     segments: Iterable[Segment], new: Mapping[str, Side | None]
-) -> tuple[list[list[str]], Counter[str]]:
-    """Manifest rows with their split, and how many clips have none, by reason.
+) -> tuple[list[tuple[Segment, str]], Counter[str]]:
+    """Segments with their split, and how many have none, by reason.
 
     A new activity is scored on one side only, whatever the side of the video. Where the video has
     other clips on another side the clip of the new activity is left out: no video is on two sides.
@@ -191,16 +203,30 @@ def manifest_rows(
     sides: dict[str, set[str]] = defaultdict(set)
     for s, split in placed:
         sides[s.video_id].add(split.split("_")[0])
+    kept = [(s, split) for s, split in placed
+            if len(sides[s.video_id]) == 1 or s.activity not in new]  # fmt: skip
+    if gone := len(placed) - len(kept):
+        left_out["new activity in a video with clips of another side"] = gone
+    return kept, left_out
+
+
+def manifest_row(segment: Segment, split: str) -> list[str]:
+    """The cells of ``manifest.COLUMNS``."""
+    s = segment
+    url = f"https://www.youtube.com/watch?v={s.video_id}"
+    bounds = [f"{s.start_s:.2f}", "" if s.end_s is None else f"{s.end_s:.2f}"]
+    return [s.clip_id, s.video_id, url, *bounds, s.activity, split]
+
+
+def manifest_rows(
+    segments: Iterable[Segment], new: Mapping[str, Side | None]
+) -> tuple[list[list[str]], Counter[str]]:
+    """Rows of ``MANIFEST_COLUMNS``, and what was left out, as :func:`place` says."""
+    placed, left_out = place(segments, new)
     rows = []
-    for s, split in placed:
-        if len(sides[s.video_id]) > 1 and s.activity in new:
-            left_out["new activity in a video with clips of another side"] += 1
-            continue
-        public_set = PUBLIC_SETS[s.source]
-        url = f"https://www.youtube.com/watch?v={s.video_id}"
-        bounds = [f"{s.start_s:.2f}", f"{s.end_s:.2f}"]
-        provenance = [public_set.name, public_set.licence]
-        rows.append([s.clip_id, s.video_id, url, *bounds, s.activity, split, *provenance])
+    for segment, split in placed:
+        public_set = PUBLIC_SETS[segment.source]
+        rows.append([*manifest_row(segment, split), public_set.name, public_set.licence])
     return rows, left_out
 
 
@@ -214,17 +240,19 @@ def derive_manifests(directory: Path, segments_path: Path) -> tuple[dict[Path, s
     rows, left_out = manifest_rows(segments, held_out(videos=True))
     fate["kept"] -= left_out.total()
     fate += left_out
-    files = {directory / "default.csv": _csv_text(rows)}
+    files = {directory / "default.csv": csv_text(MANIFEST_COLUMNS, rows)}
     for name in (public_set.name for public_set in PUBLIC_SETS.values()):
         column = MANIFEST_COLUMNS.index("source")
-        files[directory / f"{name}.csv"] = _csv_text([r for r in rows if r[column] == name])
+        chosen = [r for r in rows if r[column] == name]
+        files[directory / f"{name}.csv"] = csv_text(MANIFEST_COLUMNS, chosen)
     return files, fate
 
 
-def _csv_text(rows: Iterable[list[str]]) -> str:
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table as the text of a CSV file."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(MANIFEST_COLUMNS)
+    writer.writerow(columns)
     writer.writerows(rows)
     return out.getvalue()
 
@@ -235,17 +263,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("segments", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing, only compare")
     options = parser.parse_args(arguments)
-    files, fate = derive_manifests(annotations_dir() / "videos", options.segments)
+    directory = annotations_dir() / "videos"
+    files, fate = derive_manifests(directory, options.segments)
+    return write_files(files, fate, check=options.check)
+
+
+def write_files(files: Mapping[Path, str], fate: Counter[str], *, check: bool) -> int:
+    """Write the files that have changed, print what became of the rows, return an exit code.
+
+    Args:
+        files: path -> text.
+        fate: what became of the rows.
+        check: write nothing; the exit code is 1 if a file would change.
+    """
     stale = 0
     for path, text in files.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale += 1
-            print(f"{path.name}: {'differs' if options.check else 'written'}")
-            if not options.check:
+            print(f"{path.name}: {'differs' if check else 'written'}")
+            if not check:
                 path.write_text(text, encoding="utf-8")
     for reason, count in fate.most_common():
         print(f"{count:6d}  {reason}")
-    return 1 if options.check and stale else 0
+    return 1 if check and stale else 0
 
 
 if __name__ == "__main__":

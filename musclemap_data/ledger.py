@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.errors import Failure, FailureClass, UserError
-from musclemap_data.manifest import Clip
+from musclemap_data.manifest import DEMONSTRATION, Clip
 
 LEDGER_VERSION = 1
 LONGEST_REST_S = 24 * 3600
@@ -46,7 +46,8 @@ class Rest:
 
 
 VideoState = Literal["planned", "downloaded", "failed"]
-ClipState = Literal["planned", "built", "failed", "withdrawn"]
+ClipState = Literal["planned", "built", "failed", "withdrawn", "whole"]
+"""``whole``: a demonstration, whose clips ``segment`` proposes. It never gets a row."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,14 @@ class Summary:
         clips: state -> clips; those of a failed video count as ``failed``.
         failures: failed clips by class, the most frequent first.
         ready: clips that are not built and whose video is there.
+        whole: whole videos that are there, in which ``segment`` finds clips.
     """
 
     videos: dict[str, int]
     clips: dict[str, int]
     failures: list[FailedClips]
     ready: int = 0
+    whole: int = 0
 
 
 _TABLES = Path(__file__).with_name("ledger.sql")
@@ -279,19 +282,22 @@ class Ledger:
                 self._db.execute(
                     """INSERT INTO clips
                     (clip_id, video_id, start_s, end_s, activity, split, state, updated_at)
-                    VALUES (?, ?, ?, ?, ?, ?, 'planned', ?)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                     ON CONFLICT (clip_id) DO UPDATE SET
                         shard_number = CASE WHEN split = excluded.split THEN shard_number END,
                         video_id = excluded.video_id, start_s = excluded.start_s,
                         end_s = excluded.end_s, activity = excluded.activity,
-                        split = excluded.split, state = 'planned', attempts = 0, shard_row = NULL,
+                        split = excluded.split, state = excluded.state, attempts = 0,
+                        shard_row = NULL,
                         failure_class = NULL, failure_stage = NULL, failure_reason = NULL,
                         updated_at = excluded.updated_at
                     WHERE state = 'withdrawn' OR video_id != excluded.video_id
+                        OR (state = 'whole') != (excluded.state = 'whole')
                         OR start_s != excluded.start_s OR end_s IS NOT excluded.end_s
                         OR activity != excluded.activity OR split != excluded.split""",
                     (clip.clip_id, clip.video_id, clip.start_s, clip.end_s)
-                    + (clip.activity, clip.split, now),
+                    + (clip.activity, clip.split)
+                    + ("whole" if clip.tier == DEMONSTRATION else "planned", now),
                 )
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (clip_id TEXT PRIMARY KEY)")
             self._db.execute("DELETE FROM wanted")
@@ -314,7 +320,7 @@ class Ledger:
         with self._transaction():
             rows = self._db.execute(
                 """SELECT clip_id, split FROM clips
-                WHERE shard_number IS NULL AND state != 'withdrawn' AND video_id IN
+                WHERE shard_number IS NULL AND state NOT IN ('withdrawn', 'whole') AND video_id IN
                 (SELECT video_id FROM videos WHERE state = 'downloaded')
                 ORDER BY split, clip_id"""
             ).fetchall()
@@ -351,12 +357,18 @@ class Ledger:
         """Clips in the plan, by split and place."""
         return list(self._iterate_clips())
 
-    def _iterate_clips(self) -> Iterator[ClipRow]:
+    def demonstrations(self) -> list[ClipRow]:
+        """Whole videos in the plan, whose clips ``segment`` proposes."""
+        return list(self._iterate_clips("state = 'whole'"))
+
+    def _iterate_clips(
+        self, where: str = "state NOT IN ('withdrawn', 'whole')"
+    ) -> Iterator[ClipRow]:
         videos = {video.video_id: video for video in self.videos()}
         rows = self._db.execute(
-            """SELECT clip_id, video_id, start_s, end_s, activity, split, state, attempts,
+            f"""SELECT clip_id, video_id, start_s, end_s, activity, split, state, attempts,
                 shard_number, shard_row, timings, failure_class, failure_stage, failure_reason
-            FROM clips WHERE state != 'withdrawn' ORDER BY split, shard_number, clip_id"""
+            FROM clips WHERE {where} ORDER BY split, shard_number, clip_id"""  # noqa: S608
         )
         same: dict[str, Any] = {}  # a million clips have a few hundred of these names
         for clip_id, video_id, start_s, end_s, *row in rows:
@@ -368,7 +380,7 @@ class Ledger:
         """Split -> (clips in the plan, of these in a shard)."""
         rows = self._db.execute(
             """SELECT split, COUNT(*) AS planned, COUNT(shard_row) AS built FROM clips
-            WHERE state != 'withdrawn' GROUP BY split"""
+            WHERE state NOT IN ('withdrawn', 'whole') GROUP BY split"""
         )
         return {row["split"]: (row["planned"], row["built"]) for row in rows}
 
@@ -390,7 +402,9 @@ class Ledger:
                 examples.setdefault(failure.failure_class, (example, failure))
         by_count = sorted(failed, key=lambda kind: (-failed[kind], kind))
         failures = [FailedClips(failed[kind], *examples[kind]) for kind in by_count]
-        return Summary(dict(videos), dict(clips), failures, ready)
+        whole = {clip.video.video_id for clip in self.demonstrations()
+                 if clip.video.state == "downloaded"}  # fmt: skip
+        return Summary(dict(videos), dict(clips), failures, ready, len(whole))
 
     def resting_hosts(self) -> dict[str, Rest]:
         """Hosts that asked for a pause that is not over, by name.

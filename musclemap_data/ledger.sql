@@ -22,7 +22,7 @@ CREATE TABLE clips (
     end_s REAL,
     activity TEXT NOT NULL,
     split TEXT NOT NULL,
-    state TEXT NOT NULL,          -- planned, built, failed, withdrawn
+    state TEXT NOT NULL,          -- planned, built, failed, withdrawn, whole
     attempts INTEGER NOT NULL DEFAULT 0,
     shard_number INTEGER,         -- its place, fixed at first planning
     shard_row INTEGER,

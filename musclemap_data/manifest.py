@@ -14,11 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from musclemap_data.catalog import SPLITS, Activity
+from musclemap_data.catalog import SPLITS, Activity, annotations_dir
 from musclemap_data.errors import UserError
 
 COLUMNS = ("clip_id", "video_id", "url", "start_s", "end_s", "activity", "split")
-OPTIONAL_COLUMNS = ("source", "licence")
+OPTIONAL_COLUMNS = ("source", "licence", "tier", "independent_lists", "trust", "attribution")
+SEGMENT, DEMONSTRATION = "segment", "demonstration"
+TIERS = (SEGMENT, DEMONSTRATION)
+"""What a row is: a clip whose seconds are known, or a whole video in which they must be found."""
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 _LONGEST_MANIFEST_BYTES = 512 * 2**20
@@ -44,6 +47,8 @@ class Clip:
         end_s: where it ends, seconds; None means at the end of the video.
         activity: slug from the activity table.
         split: one of ``catalog.SPLITS``.
+        tier: one of ``TIERS``. A demonstration is no clip yet: it is downloaded, and ``segment``
+            proposes the seconds of its clips; it is never a row of a shard.
     """
 
     clip_id: str
@@ -53,6 +58,7 @@ class Clip:
     end_s: float | None
     activity: str
     split: str
+    tier: str = SEGMENT
 
     @property
     def is_remote(self) -> bool:
@@ -111,11 +117,18 @@ def read_manifest(path: Path, activities: Mapping[str, Activity]) -> list[Clip]:
     return [clip for clip in clips if clip is not None]
 
 
+def bundled_manifests() -> tuple[Path, Path]:
+    """The lists of the project: segments of videos, and whole demonstrations. Together one list."""
+    folder = annotations_dir() / "videos"
+    return folder / "default.csv", folder / "demonstrations.csv"
+
+
 def select_clips(
     clips: Sequence[Clip],
     *,
     activities: Collection[str] = (),
     splits: Collection[str] = (),
+    tiers: Collection[str] = (),
     sample: int | None = None,
     limit: int | None = None,
 ) -> list[Clip]:
@@ -125,14 +138,16 @@ def select_clips(
         clips: the manifest.
         activities: keep only these slugs; empty means all.
         splits: keep only these splits; empty means all.
+        tiers: keep only these of ``TIERS``; empty means all.
         sample: keep this many clips, chosen by a hash of their ids: the same ones each time, and
             most of them again in a longer or changed manifest.
         limit: keep the first so many clips of what is left.
 
     Raises:
-        UserError: an activity or split that the manifest does not have.
+        UserError: an activity, split or tier that the manifest does not have.
     """
     for what, wanted, have in (
+        ("tier", tiers, {clip.tier for clip in clips}),
         ("activity", activities, {clip.activity for clip in clips}),
         ("split", splits, {clip.split for clip in clips}),
     ):
@@ -144,7 +159,9 @@ def select_clips(
     chosen = [
         clip
         for clip in clips
-        if (not activities or clip.activity in activities) and (not splits or clip.split in splits)
+        if (not activities or clip.activity in activities)
+        and (not splits or clip.split in splits)
+        and (not tiers or clip.tier in tiers)
     ]
     if sample is not None:
         digest = {clip: hashlib.blake2b(clip.clip_id.encode()).digest() for clip in chosen}
@@ -154,15 +171,17 @@ def select_clips(
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
-    """Write clips as a CSV manifest."""
+    """Write clips as a CSV manifest; a column for their tier only where one is no segment."""
+    clips = list(clips)
+    tiers = any(clip.tier != SEGMENT for clip in clips)
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, *(["tier"] if tiers else [])])
         for clip in clips:
             end = "" if clip.end_s is None else _number(clip.end_s)
             writer.writerow(
                 [clip.clip_id, clip.video_id, clip.url, _number(clip.start_s), end]
-                + [clip.activity, clip.split]
+                + [clip.activity, clip.split, *([clip.tier] if tiers else [])]
             )
 
 
@@ -324,9 +343,12 @@ class _Checker:
                 wrong(f"{text.format(**names)} on line {first}")
         start_s, end_s = self._times(row, wrong)
         self._check_labels(line, row, wrong)
+        tier = row.get("tier") or SEGMENT
+        if tier not in TIERS:
+            wrong(f"tier {_shown(tier)} must be one of {', '.join(TIERS)}, or empty")
         if len(self.problems) > before or start_s is None:
             return None
-        return Clip(clip_id, video_id, url, start_s, end_s, row["activity"], row["split"])
+        return Clip(clip_id, video_id, url, start_s, end_s, row["activity"], row["split"], tier)
 
     def _url_problem(self, url: str) -> str | None:
         if not url:

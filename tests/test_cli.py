@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from cli import app
 from musclemap_data.errors import Failure, FailureClass
 from musclemap_data.extract.build import BuildReport
-from musclemap_data.manifest import COLUMNS, Clip, write_manifest
+from musclemap_data.manifest import COLUMNS, DEMONSTRATION, SEGMENT, Clip, write_manifest
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.tiny_dataset import write_ledger
 
@@ -189,6 +189,26 @@ def test_status_names_the_next_command_and_lists_a_class(tmp_path):
     assert [entry["clip"] for entry in json.loads(done.stdout)] == ["plank_gone"]
     done = CliRunner().invoke(app, ["status", "--data", str(tmp_path), "--class", "lost"])
     assert "choose from gone, blocked" in done.stderr
+
+
+@pytest.mark.slow
+def test_whole_videos_are_fetched_by_tier_and_segment_comes_next(tmp_path, make_video):
+    for name in ("cut", "whole"):
+        make_video(tmp_path / f"{name}.mp4", seed=len(name))
+    clips = [
+        Clip(name, name, f"{name}.mp4", 0.0, None, "squat", "train", tier)
+        for name, tier in (("cut", SEGMENT), ("whole", DEMONSTRATION))
+    ]
+    write_manifest(tmp_path / "m.csv", clips)
+    arguments = ("download", "--manifest", tmp_path / "m.csv", "--data", tmp_path / "d")
+    done = musclemap(*arguments, "--tier", "demonstration")
+    assert "1 of the 2 rows" in done.stderr and "1 videos downloaded" in done.stdout
+    assert f"Next: musclemap segment --data {tmp_path / 'd'} (1 whole videos" in done.stderr
+    done = musclemap(*arguments)
+    assert "1 videos downloaded, 1 already there" in done.stdout
+    assert "Next: musclemap extract-modalities" in done.stderr
+    status = musclemap("status", "--data", tmp_path / "d").stdout
+    assert "1 whole videos, in which `musclemap segment` finds clips" in status
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ from musclemap_data.commands.shared import (
     warn,
 )
 from musclemap_data.download.settings import DownloadSettings
+from musclemap_data.manifest import DEMONSTRATION, SEGMENT
 
 if TYPE_CHECKING:
     from musclemap_data.download.videos import DownloadReport, Estimate
@@ -44,6 +46,23 @@ Manifest = Annotated[
 ]
 Activity = Annotated[list[str] | None, _clips(help="Only clips of this activity; can be repeated.")]
 Split = Annotated[list[str] | None, _clips(help="Only clips of this split; can be repeated.")]
+
+
+class TierChoice(StrEnum):
+    """Which tier of a list is fetched."""
+
+    SEGMENT = SEGMENT
+    DEMONSTRATION = DEMONSTRATION
+    ALL = "all"
+
+
+Tier = Annotated[
+    TierChoice | None,
+    _clips(
+        help="segment: clips whose seconds are known. demonstration: whole videos, in which "
+        "`musclemap segment` finds them. Default: segment of the bundled list, all of yours."
+    ),
+]
 Sample = Annotated[
     int | None, _clips(min=1, metavar="N", help="Only N clips, always the same ones.")
 ]
@@ -98,6 +117,7 @@ VIDEO_TIMEOUT_MIN = DownloadSettings.video_timeout_s / 60
         "`musclemap download` (the bundled list of YouTube segments)",
         "`musclemap download --sample 200 --workers 4` (200 clips of it, always the same ones)",
         "`musclemap download --sample 200 --dry-run` (how much would that be?)",
+        "`musclemap download --tier demonstration --activity wall_sit` (whole videos)",
         "`musclemap download --cookies-from-browser firefox --pause 10` (for a strict site)",
         '`musclemap download --extractor-args "youtube:player_client=web"` (docs/download.md)',
         "`musclemap download --manifest my_videos.csv --data data/mine`",
@@ -108,6 +128,7 @@ def download(
     data: Data = DEFAULT_DATA,
     activity: Activity = None,
     split: Split = None,
+    tier: Tier = None,
     sample: Sample = None,
     limit: Limit = None,
     activities: Activities = DEFAULT_TABLE,
@@ -139,27 +160,34 @@ def download(
     from musclemap_data.catalog import load_table
     from musclemap_data.download.videos import download_videos, estimate_downloads, needs_javascript
     from musclemap_data.ledger import Ledger
-    from musclemap_data.manifest import read_manifest, select_clips
+    from musclemap_data.manifest import bundled_manifests, read_manifest, select_clips
     from musclemap_data.remote import writing
 
     settings = _settings(
         workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy,
         extractor_args, impersonate,
     )  # fmt: skip
-    path = manifest or _bundled_manifest()
-    clips = read_manifest(path, load_table(activities))
+    paths = [manifest] if manifest else list(bundled_manifests())
+    table = load_table(activities)
+    clips = [clip for path in paths for clip in read_manifest(path, table)]
+    tier = tier or (TierChoice.ALL if manifest else TierChoice.SEGMENT)
     chosen = select_clips(
-        clips, activities=activity or (), splits=split or (), sample=sample, limit=limit
+        clips,
+        activities=activity or (),
+        splits=split or (),
+        tiers=() if tier is TierChoice.ALL else (tier.value,),
+        sample=sample,
+        limit=limit,
     )
     if len(chosen) < len(clips):
-        typer.echo(f"{len(chosen)} of the {len(clips)} clips in the manifest", err=True)
+        typer.echo(f"{len(chosen)} of the {len(clips)} rows of the list", err=True)
     if missing := needs_javascript(chosen):
         warn(missing)
     if dry_run:
         with _video_bar("look") as (on_total, on_video):
             estimate = estimate_downloads(
                 chosen,
-                path.parent,
+                paths[0].parent,
                 data,
                 settings=settings,
                 retry_failed=retry_failed,
@@ -172,7 +200,7 @@ def download(
     with writing(data), _video_bar("download") as (on_total, on_video):
         report = download_videos(
             chosen,
-            path.parent,
+            paths[0].parent,
             data,
             settings=settings,
             keep=[clip.clip_id for clip in clips],
@@ -213,12 +241,6 @@ def _settings(
         extractor_args=tuple(extractor_args or ()),
         impersonate=impersonate,
     )
-
-
-def _bundled_manifest() -> Path:
-    from musclemap_data.catalog import annotations_dir
-
-    return annotations_dir() / "videos" / "default.csv"
 
 
 @contextmanager

@@ -137,6 +137,8 @@ def say_next(data: Path, summary: Summary) -> None:
     elif summary.videos.get("planned"):
         count = summary.videos["planned"]
         command = f"musclemap download{option}, with the manifest of before ({count} videos left)"
+    elif summary.whole:
+        command = f"musclemap segment{option} ({summary.whole} whole videos are there)"
     elif summary.clips.get("built"):
         command = f"musclemap benchmark{option} (or musclemap browse{option})"
     else:

@@ -56,7 +56,7 @@ def status(
     else:
         _print_status(summary, resting)
         say_next(data, summary)
-    if set(summary.clips) != {"built"}:
+    if set(summary.clips) != {"built"} or summary.videos.get("planned"):
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -98,6 +98,7 @@ def _status_json(summary: Summary, resting: list[tuple[Rest, int]]) -> dict[str,
     return {
         "videos": summary.videos,
         "clips": summary.clips,
+        "whole_videos": summary.whole,
         "failed_clips": {g.failure.failure_class: g.clips for g in summary.failures},
         "failures": failures,
         "resting_hosts": [
@@ -120,6 +121,8 @@ def _print_status(summary: Summary, resting: list[tuple[Rest, int]]) -> None:
     for what, counts in (("videos", summary.videos), ("clips", summary.clips)):
         row = "".join(f"{counts.get(state, 0):>12}" for state in states)
         typer.echo(f"{what:<8}{row}")
+    if summary.whole:
+        typer.echo(f"\n{summary.whole} whole videos, in which `musclemap segment` finds clips")
     if summary.failures:
         typer.echo(f"\n{'failure class':<14}{'clips':>6}  what to do")
     for group in summary.failures:

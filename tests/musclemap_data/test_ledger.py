@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.files import lock_data_dir
 from musclemap_data.ledger import ClipRow, Ledger, Rest, VideoFacts
-from musclemap_data.manifest import Clip
+from musclemap_data.manifest import DEMONSTRATION, Clip
 
 SPLITS = ("train", "val_known", "test_known")
 FACTS = VideoFacts("videos/v.mp4", 1000, "a" * 64, "yt-dlp 2026.1", 12.5, "Squats", "Ann", "CC BY")
@@ -110,6 +110,25 @@ def test_what_is_kept_is_neither_withdrawn_nor_added(ledger, tmp_path):
     ledger.sync([clip(0), clip(1)], tmp_path)
     ledger.sync([clip(2)], tmp_path, keep=["c01", "c09"])
     assert set(clips_of(ledger)) == {"c01", "c02"}
+
+
+def test_a_whole_demonstration_is_fetched_but_never_a_row(ledger, tmp_path):
+    whole = clip(1, tier=DEMONSTRATION, start_s=0.0, end_s=None)
+    ledger.sync([clip(0), whole], tmp_path)
+    assert {video.video_id for video in ledger.videos()} == {"v00", "v01"}
+    assert ledger.summary().whole == 0
+    download(ledger)
+    ledger.assign_shards(2)
+    assert set(clips_of(ledger)) == {"c00"}
+    (found,) = ledger.demonstrations()
+    assert (found.clip_id, found.state, found.shard_number) == ("c01", "whole", None)
+    summary = ledger.summary()
+    assert (summary.clips, summary.ready, summary.whole) == ({"planned": 1}, 1, 1)
+    assert ledger.split_counts() == {"train": (1, 0)}
+    # Once its seconds are known it is a clip as any other.
+    ledger.sync([clip(0), clip(1)], tmp_path)
+    assert not ledger.demonstrations() and clips_of(ledger)["c01"].state == "planned"
+    assert clips_of(ledger)["c01"].video.state == "downloaded"
 
 
 def test_a_changed_url_is_another_video(ledger, tmp_path):

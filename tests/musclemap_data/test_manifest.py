@@ -14,6 +14,8 @@ from musclemap_data.catalog import SPLITS, load_activities
 from musclemap_data.errors import UserError
 from musclemap_data.manifest import (
     COLUMNS,
+    DEMONSTRATION,
+    SEGMENT,
     Clip,
     ManifestError,
     read_manifest,
@@ -52,6 +54,19 @@ def test_good_rows_are_read_as_they_stand(tmp_path):
         Clip("a", "v", "https://example.org/v.mp4", 0.0, 2.5, "squat", "train"),
         Clip("b", "v", "https://example.org/v.mp4", 0.0, None, "squat", "train"),
     ]
+
+
+def test_a_whole_demonstration_is_another_tier(tmp_path):
+    whole = Clip("w", "w", "https://example.org/w.mp4", 0.0, None, "lunge", "train", DEMONSTRATION)
+    path, table = tmp_path / "m.csv", load_activities()
+    write_manifest(path, [Clip(**GOOD | {"start_s": 0.0, "end_s": 2.5}), whole])
+    clips = read_manifest(path, table)
+    assert [clip.tier for clip in clips] == [SEGMENT, DEMONSTRATION] and clips[1] == whole
+    assert select_clips(clips, tiers=[DEMONSTRATION]) == [whole]
+    path.write_text(path.read_text().replace(DEMONSTRATION, "film"), encoding="utf-8")
+    assert problems_of(path) == (
+        "line 3: tier 'film' must be one of segment, demonstration, or empty",
+    )
 
 
 def test_parquet_is_read_like_csv(tmp_path):
