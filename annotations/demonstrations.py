@@ -48,7 +48,7 @@ DEMONSTRATION_COLUMNS = (*COLUMNS, "tier", "independent_lists", "trust", "attrib
 NOT_STATED = "none stated"
 RESERVED = "reserved"
 LIST_LICENCES = (
-    (r"all rights reserved|personal use|scraped from", RESERVED),
+    (r"(?i)all rights reserved|personal use|scraped from", RESERVED),
     (r"Copyright 2026 Simeon Rinkenberger", "MIT, Copyright 2026 Simeon Rinkenberger"),
     (r"Unlicense", "Unlicense"),
     (r"AGPL-3\.0", "AGPL-3.0"),

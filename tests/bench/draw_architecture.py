@@ -73,6 +73,7 @@ PURPOSE = {
     "musclemap_data.remote": "object storage",
     "musclemap_data.rows": "columns, long clips",
     "musclemap_data.sample": "synthetic videos",
+    "musclemap_data.segment": "videos to clips",
     "musclemap_data.shards": "rows on disk",
     "musclemap_data.skeleton": "COCO-17",
     "musclemap_data.splits": "train, val, test",
