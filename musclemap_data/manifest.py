@@ -128,7 +128,6 @@ def select_clips(
     *,
     activities: Collection[str] = (),
     splits: Collection[str] = (),
-    tiers: Collection[str] = (),
     sample: int | None = None,
     limit: int | None = None,
 ) -> list[Clip]:
@@ -138,16 +137,14 @@ def select_clips(
         clips: the manifest.
         activities: keep only these slugs; empty means all.
         splits: keep only these splits; empty means all.
-        tiers: keep only these of ``TIERS``; empty means all.
         sample: keep this many clips, chosen by a hash of their ids: the same ones each time, and
             most of them again in a longer or changed manifest.
         limit: keep the first so many clips of what is left.
 
     Raises:
-        UserError: an activity, split or tier that the manifest does not have.
+        UserError: an activity or split that the manifest does not have.
     """
     for what, wanted, have in (
-        ("tier", tiers, {clip.tier for clip in clips}),
         ("activity", activities, {clip.activity for clip in clips}),
         ("split", splits, {clip.split for clip in clips}),
     ):
@@ -159,9 +156,7 @@ def select_clips(
     chosen = [
         clip
         for clip in clips
-        if (not activities or clip.activity in activities)
-        and (not splits or clip.split in splits)
-        and (not tiers or clip.tier in tiers)
+        if (not activities or clip.activity in activities) and (not splits or clip.split in splits)
     ]
     if sample is not None:
         digest = {clip: hashlib.blake2b(clip.clip_id.encode()).digest() for clip in chosen}

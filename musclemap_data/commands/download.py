@@ -32,6 +32,7 @@ from musclemap_data.manifest import DEMONSTRATION, SEGMENT
 if TYPE_CHECKING:
     from musclemap_data.download.videos import DownloadReport, Estimate
     from musclemap_data.errors import Failure
+    from musclemap_data.manifest import Clip
 
 app = typer.Typer()
 
@@ -157,28 +158,20 @@ def download(
     Exit code 0: every video is there. 1: some failed or were not tried; the ledger has the reason
     of each. 2: the manifest or an option is wrong, and nothing was changed.
     """
-    from musclemap_data.catalog import load_table
     from musclemap_data.download.videos import download_videos, estimate_downloads, needs_javascript
     from musclemap_data.ledger import Ledger
-    from musclemap_data.manifest import bundled_manifests, read_manifest, select_clips
+    from musclemap_data.manifest import select_clips
     from musclemap_data.remote import writing
 
     settings = _settings(
         workers, per_host, pause, video_timeout, max_bytes, cookies, cookies_from_browser, proxy,
         extractor_args, impersonate,
     )  # fmt: skip
-    paths = [manifest] if manifest else list(bundled_manifests())
-    table = load_table(activities)
-    clips = [clip for path in paths for clip in read_manifest(path, table)]
+    clips, folder = _listed_clips(manifest, activities)
     tier = tier or (TierChoice.ALL if manifest else TierChoice.SEGMENT)
-    chosen = select_clips(
-        clips,
-        activities=activity or (),
-        splits=split or (),
-        tiers=() if tier is TierChoice.ALL else (tier.value,),
-        sample=sample,
-        limit=limit,
-    )
+    of_tier = [clip for clip in clips if tier in (TierChoice.ALL, clip.tier)]
+    selection = {"activities": activity or (), "splits": split or ()}
+    chosen = select_clips(of_tier, **selection, sample=sample, limit=limit)
     if len(chosen) < len(clips):
         typer.echo(f"{len(chosen)} of the {len(clips)} rows of the list", err=True)
     if missing := needs_javascript(chosen):
@@ -187,7 +180,7 @@ def download(
         with _video_bar("look") as (on_total, on_video):
             estimate = estimate_downloads(
                 chosen,
-                paths[0].parent,
+                folder,
                 data,
                 settings=settings,
                 retry_failed=retry_failed,
@@ -200,7 +193,7 @@ def download(
     with writing(data), _video_bar("download") as (on_total, on_video):
         report = download_videos(
             chosen,
-            paths[0].parent,
+            folder,
             data,
             settings=settings,
             keep=[clip.clip_id for clip in clips],
@@ -215,6 +208,15 @@ def download(
         say_next(data, ledger.summary())
     if not complete:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _listed_clips(manifest: Path | None, activities: str) -> tuple[list[Clip], Path]:
+    """The rows of a manifest or of the bundled lists, and the folder of its local urls."""
+    from musclemap_data.catalog import load_table
+    from musclemap_data.manifest import bundled_manifests, read_manifest
+
+    paths, table = [manifest] if manifest else list(bundled_manifests()), load_table(activities)
+    return [clip for path in paths for clip in read_manifest(path, table)], paths[0].parent
 
 
 def _settings(
