@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,20 +59,32 @@ def watch(page: Page) -> list[str]:
     return log
 
 
-@pytest.fixture
-def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[str]]]:
-    """A page of 1280 x 900 px in a browser of its own, and its log (:func:`watch`)."""
+@contextmanager
+def open_chromium(folder: Path, *flags: str) -> Iterator[tuple[Page, list[str]]]:
+    """A page of 1280 x 900 px in a browser of its own, and its log (:func:`watch`).
+
+    Args:
+        folder: an empty one, for what the browser writes.
+        flags: more than the usual ones.
+    """
     executable = find_chromium()
     if executable is None:
         pytest.skip("there is no Chromium here")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("chromium")),
+            str(folder),
             executable_path=executable,
-            args=_FLAGS,
+            args=[*_FLAGS, *flags],
             viewport={"width": 1280, "height": 900},
         )
         page = context.pages[0] if context.pages else context.new_page()
         page.set_default_timeout(10_000)
         yield page, watch(page)
         context.close()
+
+
+@pytest.fixture
+def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[str]]]:
+    """See :func:`open_chromium`."""
+    with open_chromium(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened

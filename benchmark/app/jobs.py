@@ -35,6 +35,7 @@ class Job:
         stage, done, total: what is done now, and how far.
         result: what the page shows, once done.
         error: what was wrong, in words.
+        stopped: nobody wants it any more; it ends at its next step.
     """
 
     job_id: str
@@ -47,11 +48,16 @@ class Job:
     total: int = 0
     result: dict[str, object] = field(default_factory=dict)
     error: str = ""
+    stopped: bool = False
 
     def facts(self) -> dict[str, object]:
         """For the page, ready for JSON."""
         names = ("job_id", "name", "state", "stage", "done", "total", "result", "error")
         return {name: getattr(self, name) for name in names}
+
+
+class _Stopped(Exception):
+    """The video is not to be judged any further."""
 
 
 class Jobs:
@@ -102,9 +108,11 @@ class Jobs:
         return self._jobs.get(job_id)
 
     def remove(self, job: Job) -> None:
-        """Forget a job and its files; one that is running is only forgotten when it ends."""
+        """Forget a job and its files; one that is running is stopped at its next step before."""
         with self._lock:
-            if job.state != "running":
+            if job.state == "running":
+                job.stopped = True
+            else:
                 self._forget(job)
 
     def close(self) -> None:
@@ -121,15 +129,21 @@ class Jobs:
                 continue
 
             def tell(stage: str, done: int, total: int, job: Job = job) -> None:
+                if job.stopped:
+                    raise _Stopped
                 job.stage, job.done, job.total = stage, done, total
 
-            job.state = "running"
+            with self._lock:
+                job.state = "running"
             try:
                 job.folder.mkdir()
                 job.result = self._judge(job.video, job.folder, tell)
                 if self._keep is not None:
                     job.result["kept_in"] = str(_store(job, self._keep))
                 job.state = "done"
+            except _Stopped:
+                with self._lock:
+                    self._forget(job)
             except UserError as error:
                 job.error = str(error).replace(str(job.video), job.name)
                 job.state = "failed"

@@ -19,6 +19,7 @@ from benchmark.embedded.model import (
 from benchmark.embedded.network import RATE_HZ, WINDOW_S
 from benchmark.predict.summary import NOTE, is_undecided, rounded
 from musclemap_data.catalog import GRADE_NAMES, GRADES, load_activities, load_muscles
+from musclemap_data.extract.person import LONG_FPS, LONG_S
 
 RECOGNITION_VERSION = 1
 CANDIDATES = 5
@@ -220,6 +221,12 @@ def _doubts(prediction: Mapping[str, Any], said: Recognition, fps: float) -> lis
         doubts.append(
             f"The video has only {fps:.0f} frames/s; the model looks at {RATE_HZ:.0f}, and fast "
             "motion is lost."
+        )
+    video_fps, video_s = (prediction["video"].get(name, 0.0) for name in ("fps", "seconds"))
+    if video_s > LONG_S and video_fps > LONG_FPS + 0.5:
+        doubts.append(
+            f"The video is {video_s / 60:.0f} min long: {fps:.0f} of its {video_fps:.0f} frames/s "
+            "were looked at, enough for all but very fast motion."
         )
     near = [region["name"] for region in prediction["regions"].values() if region["undecided"]]
     if near:

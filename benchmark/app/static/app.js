@@ -5,6 +5,8 @@ const $ = (id) => document.getElementById(id);
 const FILES = ["prediction.json", "movement.pdf", "movement.json", "joints.csv", "angles.csv", "joints.trc", "angles.mot", "body_map.svg", "timeline.png", "overlay.mp4"];
 let mostBytes = Infinity;
 let turn = 0; // a newer video makes what an older one would show stale
+let running = null; // the job on the server
+let stageBegan = { stage: null, at: 0 };
 
 getJson("/api/limits").then((limits) => {
   mostBytes = limits.most_bytes;
@@ -20,9 +22,22 @@ function complain(text) {
 function showProgress(stage, done, total) {
   $("problem").hidden = true;
   $("progress").hidden = false;
-  $("stage").textContent = stage;
+  if (stageBegan.stage !== stage) stageBegan = { stage, at: performance.now() };
+  $("stage").textContent = stage + timeLeft(done, total);
   if (total) $("bar").value = done / total;
   else $("bar").removeAttribute("value");
+}
+
+/** How long the stage will take still, from how long it took so far; nothing under a minute. */
+function timeLeft(done, total) {
+  const seconds = ((performance.now() - stageBegan.at) / 1000) * ((total - done) / done);
+  return done && seconds >= 60 ? `, about ${Math.round(seconds / 60)} min left` : "";
+}
+
+/** The server need not go on with the video that it judges. */
+function forget() {
+  if (running) fetch(`/api/videos/${running}/remove`, { method: "POST" }).catch(() => {});
+  running = null;
 }
 
 /** Send a video; XMLHttpRequest, since fetch tells nothing about how much is sent. */
@@ -45,17 +60,21 @@ function send(blob, name) {
 async function judge(blob, name) {
   const own = ++turn;
   $("result").hidden = true;
+  forget();
   if (!blob.size) return complain(`${name} is empty.`);
   if (blob.size > mostBytes) return complain(`${name} is larger than ${Math.round(mostBytes / 2 ** 20)} MiB. Cut it, or start musclemap app with a larger --max-mib.`);
   showProgress(`Copying ${name}`, 0, 0);
   try {
     let job = await send(blob, name);
+    if (own === turn) running = job.job_id;
+    else return void fetch(`/api/videos/${job.job_id}/remove`, { method: "POST" });
     while (own === turn && ["waiting", "running"].includes(job.state)) {
       showProgress(job.state === "waiting" ? "Waiting for the video before this one" : job.stage, job.done, job.total);
       await new Promise((resolve) => setTimeout(resolve, 400));
       job = await getJson(`/api/videos/${job.job_id}`);
     }
     if (own !== turn) return;
+    running = null;
     if (job.state === "failed") return complain(job.error);
     $("progress").hidden = true;
     showResult(job);
@@ -158,6 +177,12 @@ for (const kind of ["dragover", "drop", "dragleave"]) {
     if (file) judge(file, file.name);
   });
 }
+
+$("stop").addEventListener("click", () => {
+  turn++;
+  forget();
+  $("progress").hidden = true;
+});
 
 let stream = null;
 let recording = null;

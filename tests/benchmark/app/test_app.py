@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
-import uvicorn
 from playwright.sync_api import expect
 
 from benchmark.app.jobs import MOST_JOBS, Jobs, Judge
@@ -19,8 +21,11 @@ from benchmark.app.judge import make_judge
 from benchmark.app.pages import create_app
 from benchmark.embedded.model import EmbeddedModel
 from musclemap_data.errors import UserError
-from musclemap_data.local_web import listen
-from tests.conftest import REPOSITORY, write_video
+from musclemap_data.ffmpeg import ffmpeg_command
+from tests.browser import open_chromium
+from tests.conftest import REPOSITORY, read_frames, write_video
+from tests.person_video import render_person
+from tests.serving import serving
 
 MOST_BYTES = 2_000_000
 
@@ -41,18 +46,8 @@ def echo(video: Path, folder: Path, tell) -> dict[str, object]:
 def served(judge: Judge, work: Path, keep: Path | None = None) -> Iterator[str]:
     work.mkdir(exist_ok=True)
     jobs = Jobs(judge, work, keep)
-    listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(jobs, MOST_BYTES), log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        jobs.close()
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
+    with closing(jobs), serving(create_app(jobs, MOST_BYTES)) as address:
+        yield address
 
 
 @pytest.fixture
@@ -184,6 +179,28 @@ def test_a_removed_video_is_gone_and_old_ones_make_room(serve, tmp_path):
     assert len(list((tmp_path / "work").iterdir())) == MOST_JOBS
 
 
+def test_a_video_that_nobody_wants_any_more_is_stopped_and_leaves_nothing(serve, tmp_path):
+    begun, steps = threading.Event(), iter(range(10_000))
+
+    def judge(video: Path, folder: Path, tell) -> dict[str, object]:
+        if video.read_bytes() != b"long":
+            return {}
+        for step in steps:
+            tell("Looking", step, 10_000)
+            begun.set()
+            time.sleep(0.01)
+        return {}
+
+    address = serve(judge)
+    first = send(address, b"long")[1]["job_id"]
+    assert begun.wait(10)
+    assert ask(address, "POST", f"/api/videos/{first}/remove", b"")[0] == 200
+    assert wait(address, send(address, b"next")[1]["job_id"])["state"] == "done"
+    assert ask(address, "GET", f"/api/videos/{first}")[0] == 404
+    assert next(steps) < 5_000
+    assert len(list((tmp_path / "work").iterdir())) == 1
+
+
 @pytest.mark.slow
 def test_a_picture_is_refused_in_words(serve, chromium_page, tmp_path):
     page, log = chromium_page
@@ -228,3 +245,45 @@ def test_a_video_from_drop_to_result(serve, chromium_page, tmp_path):
         page.get_by_role("link", name="movement.pdf").click()
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
     assert not log
+
+
+def two_people(folder: Path) -> Path:
+    """The synthetic person, and beside them their mirror image."""
+    frames = read_frames(render_person(folder / "one"))
+    near, path = frames[:, :, 30:130], folder / "two people.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=15)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], 200, "yuv420p"
+        for frame in np.concatenate([near, near[:, :, ::-1]], axis=2):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.slow
+def test_two_people_and_the_camera_get_their_sentence(serve, tmp_path):
+    """The camera is a film that Chromium plays as one: the same two people."""
+    video, film = two_people(tmp_path), tmp_path / "camera.mjpeg"
+    writing = {"c:v": "mjpeg", "q:v": 3}
+    command = ffmpeg_command(f"file:{video}", f"file:{film}", reading={}, writing=writing)
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+    )
+    address = serve(make_judge(EmbeddedModel.load(), workers=1))
+    with open_chromium(tmp_path / "browser", *flags) as (page, log):
+        page.goto(f"http://localhost:{address.rpartition(':')[2]}/")
+        page.set_input_files("#file", video)
+        expect(page.locator("#result")).to_contain_text("two people.mp4", timeout=180_000)
+        expect(page.locator("#result")).to_contain_text("More than one person is in view.")
+        page.get_by_role("button", name="Use the camera").click()
+        page.wait_for_function("() => document.querySelector('#preview').videoWidth > 0")
+        page.get_by_role("button", name="Record").click()
+        page.wait_for_timeout(3_000)
+        page.get_by_role("button", name="Stop and look at it").click()
+        expect(page.locator("#result")).to_contain_text("camera.", timeout=180_000)
+        expect(page.locator("#result h1")).not_to_be_empty()
+        assert not log

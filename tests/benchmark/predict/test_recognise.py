@@ -111,6 +111,14 @@ def test_it_says_what_makes_it_unsure(model):
     assert any("none can be trusted" in doubt for doubt in nobody["unsure"])
 
 
+def test_of_a_long_video_it_says_that_fewer_frames_were_looked_at(model):
+    long = {"seconds": 600.0, "fps": 29.97}
+    told = described(model, recognition((1.0, 0.0, 0.0)), video=long, fps=14.99)["unsure"]
+    assert any("10 min long: 15 of its 30 frames/s" in doubt for doubt in told)
+    slow = described(model, recognition((1.0, 0.0, 0.0)), video={**long, "fps": 15.0}, fps=15.0)
+    assert not any("min long" in doubt for doubt in slow["unsure"])
+
+
 def test_windows_without_a_person_do_not_count(model):
     said = recognition((0.9, 0.05, 0.05), (0.0, 1.0, 0.0))
     said.present[1] = 0.1

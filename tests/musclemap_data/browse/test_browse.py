@@ -13,13 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import uvicorn
 from playwright.sync_api import expect
 
 from musclemap_data.browse import rows
@@ -33,28 +32,13 @@ from musclemap_data.local_web import listen
 from musclemap_data.shards import Shard, shard_path, write_shard
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.tiny_dataset import FRAMES, PLAN, clip_row, write_dataset, write_ledger
-
-
-@contextmanager
-def served(data_dir: Path) -> Iterator[str]:
-    """The address of a running server for a data directory."""
-    listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(data_dir), log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
+from tests.serving import serving
 
 
 @pytest.fixture
 def serve_data() -> Iterator[Callable[[Path], str]]:
     with ExitStack() as stack:
-        yield lambda folder: stack.enter_context(served(folder))
+        yield lambda folder: stack.enter_context(serving(create_app(folder)))
 
 
 @pytest.fixture

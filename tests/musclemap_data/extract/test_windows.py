@@ -14,11 +14,13 @@ from musclemap_data.catalog import load_activities
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.extract.build import extract_modalities
+from musclemap_data.extract.person import follow
 from musclemap_data.extract.windows import SPLIT, extract_windows, plan_windows, read_video
 from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.files import working_folder
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
 from musclemap_data.shards import iterate_rows
+from musclemap_data.skeleton import person_share
 from tests.conftest import write_video
 from tests.person_video import render_person
 
@@ -182,3 +184,15 @@ def test_the_folder_for_results_is_not_left_empty(tmp_path):
         working_folder(tmp_path / "out" / "result.json"),
     ):
         pass
+
+
+@pytest.mark.slow
+def test_of_a_long_video_fewer_frames_a_second_are_looked_at(person, tmp_path, monkeypatch):
+    monkeypatch.setattr("musclemap_data.extract.person.LONG_S", 4.0)
+    monkeypatch.setattr("musclemap_data.extract.person.LONG_FPS", 8)
+    (tmp_path / "work").mkdir()
+    video = read_video(person)
+    followed = follow(video, tmp_path / "work", workers=1)
+    assert followed.pieces.fps == pytest.approx(video.fps / 2)
+    assert followed.times_s[-1] == pytest.approx(video.seconds, abs=0.2)
+    assert person_share(followed.skeleton[:, None]) > 0.9
