@@ -7,7 +7,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 	-c constraints.txt -c constraints-mmpose.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format bench bench-flow bench-extract bench-memory bench-large \
+.PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format docs bench bench-flow bench-extract bench-memory bench-large \
 	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-method real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
@@ -64,6 +64,10 @@ lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install  ## the documentation site in site/, with warnings as errors
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . site
+	@echo "open site/index.html"
 
 format: install  ## let ruff rewrite
 	$(BIN)/ruff format .

@@ -23,6 +23,7 @@ class Verbs(TyperGroup):
     """Turns a user's mistake into a message and exit code 2, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a verb; its errors become a message and an exit code."""
         try:
             return super().invoke(ctx)
         except UserError as error:

@@ -222,6 +222,7 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
+        """Close the database; the ledger cannot be used after this."""
         self._db.close()
 
     @contextmanager
@@ -451,6 +452,7 @@ class Ledger:
             )
 
     def video_failed(self, video_id: str, failure: Failure, seconds: float) -> None:
+        """Record an attempt at a video that failed, and how long it took, in seconds."""
         with self._transaction():
             self._db.execute(
                 """UPDATE videos SET state = 'failed', attempts = attempts + 1, file = NULL,
@@ -513,6 +515,7 @@ class Ledger:
         return sorted(videos), sorted(clips)
 
     def clip_failed(self, clip_id: str, failure: Failure) -> None:
+        """Record an attempt at a clip that failed; it is in no shard any more."""
         with self._transaction():
             self._db.execute(
                 """UPDATE clips SET state = 'failed', attempts = attempts + 1, shard_row = NULL,

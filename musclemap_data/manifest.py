@@ -62,6 +62,7 @@ class Clip:
 
     @property
     def is_remote(self) -> bool:
+        """Whether ``url`` is an address, not a file."""
         return is_remote(self.url)
 
 

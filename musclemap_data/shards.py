@@ -220,6 +220,7 @@ class Shard:
         return len(self._starts) - 1
 
     def close(self) -> None:
+        """Unmap the file; the shard cannot be read after this."""
         self._file.close()
 
     def row(self, index: int, columns: Sequence[str] | None = None) -> dict[str, Any]:

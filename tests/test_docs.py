@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -12,14 +16,17 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+import benchmark
+import musclemap_data
 from benchmark.settings import Settings
 from cli import app
+from musclemap_data.sample.motions import EXERCISES
 from tests.conftest import REPOSITORY
 from tests.imports import source_files
 
 DOCUMENTS = [
     path.relative_to(REPOSITORY)
-    for folder in (".", "docs", "annotations")
+    for folder in (".", "docs", "docs/reference", "annotations")
     for path in sorted((REPOSITORY / folder).glob("*.md"))
 ]
 # Options of other programs that documents show, and of our scripts.
@@ -28,13 +35,14 @@ OTHER_OPTIONS = {
     "torchrun": {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"},
     "annotations": {"--check", "--extract"},
     "mypy": {"--strict"},
+    "uv": {"--index"},
     "tests.bench": {"--seconds", "--long-s"},
 }
 
 # Files that a guide tells its reader to write.
 EXAMPLES = ("benchmark/models/mean_pool.py", "musclemap_data/modalities/edges.py")
 
-pytestmark = pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 
 
 @cache
@@ -65,6 +73,7 @@ def options() -> dict[str, set[str]]:
     }
 
 
+@each_document
 def test_links_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#\s]+)", text_of(document)) + re.findall(
         r'src="([^"]+)"', text_of(document)
@@ -77,6 +86,7 @@ def test_links_lead_somewhere(document):
     assert not dead
 
 
+@each_document
 def test_commands_are_verbs_with_their_options(document):
     for line in code_in(document).splitlines():
         for verb, rest in re.findall(r"(?:\bmusclemap|-m cli) ([a-z][a-z-]*)\b([^#|]*)", line):
@@ -84,22 +94,26 @@ def test_commands_are_verbs_with_their_options(document):
             assert not set(re.findall(r"--[a-z0-9-]+", rest)) - options()[verb], line
 
 
+@each_document
 def test_options_alone_are_those_of_some_verb(document):
     known = {"--version"}.union(*options().values(), *OTHER_OPTIONS.values())
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code_in(document)))
     assert not named - known
 
 
+@each_document
 def test_settings_are_settings(document):
     known = {field.name for field in fields(Settings)}
     assert not set(re.findall(r"--set (\w+)=", code_in(document))) - known
 
 
+@each_document
 def test_make_targets_are_in_the_makefile(document):
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.M))
     assert not set(re.findall(r"\bmake ([a-z][a-z-]*)", code_in(document))) - targets
 
 
+@each_document
 def test_files_and_functions_are_where_they_are_said_to_be(document):
     """``folder/file.py``, ``file.py`` and ``file.py::name``."""
     if document.name in {"CHANGELOG.md", "decisions.md"}:
@@ -114,6 +128,7 @@ def test_files_and_functions_are_where_they_are_said_to_be(document):
             assert any(_has(module, name) for module in found), f"{path}::{name}"
 
 
+@each_document
 def test_modules_and_their_names_exist(document):
     for dotted in re.findall(r"\b(?:musclemap_data|benchmark)(?:\.\w+)+", code_in(document)):
         if dotted.endswith(".py") or f"{dotted.replace('.', '/')}.py" in EXAMPLES:
@@ -135,3 +150,51 @@ def _has(module: str, name: str) -> bool:
             return part in made
         value = getattr(value, part)
     return True
+
+
+def _undocumented(module: str, body: list[ast.stmt], inside: str = "") -> Iterator[str]:
+    for node in body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if node.name.startswith("_"):
+            continue
+        promise = isinstance(node.body[0], ast.Expr) and ast.unparse(node.body[0]) == "..."
+        if not promise and ast.get_docstring(node) is None:
+            yield f"{module}.{inside}{node.name}"
+        if isinstance(node, ast.ClassDef):
+            yield from _undocumented(module, node.body, f"{inside}{node.name}.")
+
+
+def test_every_public_name_says_what_it_is():
+    """All but the sample's motions: their names are activities, which ``annotations`` describes."""
+    missing = []
+    for module, file in source_files().items():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        missing += [] if ast.get_docstring(tree) else [module]
+        missing += _undocumented(module, tree.body)
+    assert not [name for name in missing if name.rpartition(".")[2] not in EXERCISES]
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_shows_the_code_as_it_is(tmp_path):
+    """What ``make docs`` runs; a link within the site that leads nowhere is a warning."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", ".", tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+    def page(name: str) -> str:
+        return (tmp_path / "docs/reference" / f"{name}.html").read_text(encoding="utf-8")
+
+    verbs = re.sub("<[^>]+>", "", page("command-line"))
+    assert not [verb for verb in options() if f"\nmusclemap {verb}" not in verbs]
+    assert "Folder to write to; new or empty." in verbs
+    names = page("python")
+    for package in (musclemap_data, benchmark):
+        offered = [f"{package.__name__}.{name}" for name in package.__all__]
+        assert not [name for name in offered if f'id="{name}"' not in names]
+    settings = page("settings")
+    assert not [field.name for field in fields(Settings) if f">{field.name}<" not in settings]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,23 @@ def test_importing_the_packages_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_folders_of_pythonpath_come_behind_what_is_installed(tmp_path):
+    for name in ("cli.py", "benchmark/__init__.py", "annotations/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit('somebody else')\n")
+    code = (
+        f"import sys; sys.path.insert(2, {str(REPOSITORY)!r})\n"
+        "sys.argv = ['musclemap', 'weights']\n"
+        "from musclemap_data.launch import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "slowfast" in done.stdout

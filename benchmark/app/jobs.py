@@ -105,6 +105,7 @@ class Jobs:
         self._waiting.put(job)
 
     def find(self, job_id: str) -> Job | None:
+        """The job of this id, or None."""
         return self._jobs.get(job_id)
 
     def remove(self, job: Job) -> None:

@@ -91,6 +91,7 @@ def _repeats(runs: Sequence[RunRecord]) -> str:
 
 
 def split_facts(run: RunRecord) -> list[list[str]]:
+    """Clips, coverage and the like of one run: a row a fact, a cell a column."""
     columns = [run.scores.of(part) for part in COLUMNS]
 
     def of_splits(fact: Callable[[SplitScores], str]) -> list[str]:
@@ -109,6 +110,7 @@ def split_facts(run: RunRecord) -> list[list[str]]:
 
 
 def fold_facts(runs: Sequence[RunRecord]) -> list[list[str]]:
+    """The same facts over folds, each as the span from the smallest to the largest."""
     one_of_each = list({run.data.fold: run for run in runs}.values())
     columns = [[run.scores.of(part) for run in one_of_each] for part in COLUMNS]
 

@@ -57,6 +57,7 @@ def host_of(url: str) -> str:
 
 
 def is_youtube(url: str) -> bool:
+    """Whether the address is YouTube's, whatever its host is called."""
     return host_of(url) == _YOUTUBE[0]
 
 

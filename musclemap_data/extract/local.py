@@ -121,10 +121,12 @@ def _start_worker() -> None:
 
 
 def one_thread_in_opencv() -> None:
+    """Keep OpenCV to one thread: there is a process for each core already."""
     import cv2
 
     cv2.setNumThreads(1)
 
 
 def died(how: str) -> Failure:
+    """The failure of a clip whose process died; ``how`` is the start of its message."""
     return Failure("extract", FailureClass.BUG, f"{how}; try fewer --workers")

@@ -32,6 +32,11 @@ MOST_NODES_LOST = 5
 
 
 def import_ray() -> Any:
+    """The module ``ray``, told to report nothing to anyone.
+
+    Raises:
+        UserError: it is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     try:
         import ray

@@ -50,6 +50,7 @@ class JpegSpool:
         return len(self._lengths)
 
     def append(self, jpeg: bytes) -> None:
+        """Keep one more JPEG."""
         self._file.write(jpeg)
         self._lengths.append(len(jpeg))
 

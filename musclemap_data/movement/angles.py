@@ -69,6 +69,7 @@ class Reach:
 
     @property
     def range_deg(self) -> float:
+        """Degrees between the smallest and the largest angle."""
         return self.most_deg - self.least_deg
 
 

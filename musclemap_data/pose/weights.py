@@ -54,6 +54,7 @@ BY_HAND = (
 
 
 def sha256_of(data: bytes) -> str:
+    """The SHA-256 of these bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -264,4 +265,5 @@ def model_in(data: bytes, source: str | Path) -> bytes:
 
 
 def is_archive(data: bytes) -> bool:
+    """Whether these are the first bytes of a ZIP file, as PyTorch writes."""
     return data[:4] == b"PK\x03\x04"

@@ -230,6 +230,7 @@ class Performance:
 
     @property
     def seconds(self) -> float:
+        """How long all repetitions take together, in seconds."""
         return float(self.repetition_starts[-1])
 
     def phase(self, time_s: float) -> float:

@@ -51,10 +51,12 @@ class Key:
 
 
 def vec(x: float, y: float, z: float) -> Array:
+    """A point or direction, float64 ``[3]``: to the person's left, up, forward; in metres."""
     return np.array([x, y, z], dtype=float)
 
 
 def deg(*angles: float) -> Array:
+    """These angles in radians, float64 ``[n]``."""
     turned: Array = np.radians(np.array(angles, dtype=float))
     return turned
 
@@ -167,6 +169,7 @@ RUN_BACK = free_arm(0.16, -0.62, -0.05, (0.3, 0.1, -1))
 
 
 def stand(size: Dimensions, arm: Limb = HANGING, width: float = 0.075) -> Pose:
+    """Upright on both feet; ``width`` is half the distance of the feet, in body heights."""
     return symmetric(
         vec(0, size.stand, 0), arm, planted_foot(width * size.height, size.ankle_height, 0)
     )

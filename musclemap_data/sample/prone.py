@@ -38,6 +38,7 @@ class Straight:
 
 
 def straight(size: Dimensions, shoulder_y_m: float, ankle_y_m: float, sag: float = 0.0) -> Straight:
+    """A straight body face down, from the height of its shoulders and ankles in metres."""
     leg = 0.985 * size.leg
     length = leg + size.torso
     rise = np.arcsin(np.clip((shoulder_y_m - ankle_y_m) / length, -0.9, 0.9))
@@ -50,6 +51,7 @@ _TOES = (0.0, -0.93, 0.36)
 
 
 def toes(size: Dimensions, x: float = 0.055, lift: float = 0.0) -> Limb:
+    """A foot on its toes; ``x`` to the side and ``lift`` off the floor, in body heights."""
     h = size.height
     return planted_foot(x * h, (0.095 + lift) * h, 0, _TOES, (0.08, 0, 1))
 
@@ -79,6 +81,7 @@ def on_hands(
 
 
 def on_forearms(size: Dimensions, sag: float = 0.0) -> Pose:
+    """A plank on the forearms; ``sag`` lets the hips hang."""
     h = size.height
     body = straight(size, size.upper_arm + 0.030 * h, 0.095 * h, sag)
     wrist_z = body.shoulder_z + 0.96 * size.forearm
@@ -88,6 +91,7 @@ def on_forearms(size: Dimensions, sag: float = 0.0) -> Pose:
 
 
 def down_and_up(style: Style, high: Pose, low: Pose) -> list[Key]:
+    """One repetition: from high to low, a short stop, and back."""
     return timed(style.tempo, (high, 0.80), (low, 0.10), (low, 0.62), (high, 0.12))
 
 
@@ -220,6 +224,7 @@ def burpee(size: Dimensions, style: Style) -> list[Key]:
 
 
 def all_fours(size: Dimensions) -> Pose:
+    """On hands and knees."""
     h = size.height
     hip_y = 0.036 * h + size.thigh
     shoulder_y = size.wrist_height + 0.975 * size.arm

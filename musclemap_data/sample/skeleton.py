@@ -71,6 +71,7 @@ class Dimensions:
 
     @property
     def leg(self) -> float:
+        """From hip to ankle, in metres."""
         return self.thigh + self.shin
 
     @property
@@ -80,6 +81,7 @@ class Dimensions:
 
     @property
     def arm(self) -> float:
+        """From shoulder to wrist, in metres."""
         return self.upper_arm + self.forearm
 
     @property

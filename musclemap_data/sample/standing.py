@@ -30,6 +30,7 @@ from musclemap_data.sample.skeleton import Dimensions, Limb, Pose
 
 
 def squat_low(size: Dimensions, style: Style, arm: Limb) -> Pose:
+    """The lowest pose of a squat, as deep as the style says."""
     h = size.height
     low = size.stand - style.depth * (size.stand - 0.315 * h)
     return symmetric(
@@ -161,6 +162,7 @@ _RUNNING = (RUN_BACK, RUN_FRONT.mirrored())
 
 
 def strides(pose: Pose, seconds: float, hop: float) -> list[Key]:
+    """A pose with one leg, then with the other; each takes ``seconds``, with a hop in it."""
     return alternate([Key(pose, 0.25 * seconds), Key(pose, 0.75 * seconds, hop=hop)])
 
 

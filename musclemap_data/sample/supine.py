@@ -47,11 +47,13 @@ def on_back(
 
 
 def sole(size: Dimensions, z: float) -> Limb:
+    """A foot flat on the floor, ``z`` body heights in front of the hips."""
     h = size.height
     return planted_foot(0.075 * h, size.ankle_height, z * h, (0.1, 0.0, 1), (0.05, 0, 1))
 
 
 def palms_beside(size: Dimensions) -> Limb:
+    """The hands on the floor beside the hips."""
     h = size.height
     return planted_palm(0.16 * h, 0.022 * h, -size.torso + 0.95 * size.arm, (1, 0, -0.1))
 

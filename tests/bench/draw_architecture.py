@@ -64,6 +64,7 @@ PURPOSE = {
     "musclemap_data.files": "write, then rename",
     "musclemap_data.importers": "other data sets",
     "musclemap_data.labels": "grades and evidence",
+    "musclemap_data.launch": "where the command begins",
     "musclemap_data.ledger": "what happened",
     "musclemap_data.local_web": "who may ask a page",
     "musclemap_data.manifest": "clips to build",
