@@ -96,10 +96,19 @@ def settings_page() -> Iterator[str]:
         yield f"| `{each.name}` | `{each.default!r}` | {_cell(each.metadata['doc'])} |"
 
 
+def rest_of_the_navigation() -> Iterator[str]:
+    """The pages of ``docs/`` that no list of the first page names, as a list of their own."""
+    here = Path(__file__).parent
+    named = set((here / "index.md").read_text(encoding="utf-8").split()) | {"index"}
+    if rest := sorted({path.stem for path in here.glob("*.md")} - named):
+        yield "\n".join(["```{toctree}", ":hidden:", ":caption: More", "", *rest, "```"])
+
+
 def generated(page: str) -> str:
     """What the code adds to the end of a page; nothing to most."""
     group = typer.main.get_command(app)
     makers = {
+        "docs/index": rest_of_the_navigation,
         "docs/reference/command-line": lambda: verb_page("musclemap", group),
         "docs/reference/python": python_page,
         "docs/reference/settings": settings_page,

@@ -30,6 +30,7 @@ class SkeletonMaker:
         self.latest = np.empty((0, 0, JOINT_COUNT, 3), np.float32)
 
     def add(self, frames: Frames) -> tuple[()]:
+        """Find the skeletons of the next window, ``uint8 [t, H, W, 3]`` RGB."""
         from musclemap_data.pose.backends import estimate_skeleton
 
         settings = self._settings
@@ -40,6 +41,11 @@ class SkeletonMaker:
         return ()
 
     def finish(self) -> Mapping[str, object]:
+        """The skeletons of all windows and their quality.
+
+        Raises:
+            StageError: too few frames show a person, or the skeletons are too bad.
+        """
         skeleton = np.concatenate(self._parts)
         share, wanted = person_share(skeleton), self._settings.require_person
         if wanted is not None and share < wanted:
