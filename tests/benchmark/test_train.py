@@ -365,18 +365,22 @@ SHARED_MODELS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def gappy_dir(tmp_path) -> Path:
-    """Ten training clips; half of them have no skeleton, the others miss joints."""
+def ten_clips(folder: Path, gaps: bool) -> Path:
+    """Training clips; with gaps half of them have no skeleton, and the others miss joints."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(10):
         row = make_row(f"t{number}", ("hop", "bend", "press")[number % 3], "train")
         skeleton = row["skeleton"].reshape(-1, 1, 17, 3).copy()
-        skeleton[..., 2] *= rng.random(skeleton.shape[:-1]) > 0.3
-        row["skeleton"] = (skeleton * (number % 2)).ravel()
+        # Joints that hardly differ leave channels without variance, and a norm makes their rounding
+        # large: it is the sharing that is tested here.
+        skeleton[..., :2] += rng.normal(0, 4, skeleton[..., :2].shape)
+        if gaps:
+            skeleton[..., 2] *= rng.random(skeleton.shape[:-1]) > 0.3
+            skeleton *= number % 2
+        row["skeleton"] = skeleton.ravel()
         rows.append(row)
-    return write_dataset(tmp_path / "gappy", {"train": rows})
+    return write_dataset(folder, {"train": rows})
 
 
 def _curves(directory: Path, settings: Settings, out: Path, processes: Processes) -> None:
@@ -397,25 +401,30 @@ def _share_every_model(
 
 
 @pytest.mark.slow
-def test_two_processes_follow_the_curve_of_one_with_batch_norm_and_missing_skeletons(
-    gappy_dir, tiny, tmp_path
-):
-    """Three clips for one process and two for the other, each with other gaps."""
+@pytest.mark.parametrize("gaps", [True, False], ids=["gaps", "whole"])
+def test_two_processes_follow_the_curve_of_one_whatever_model(gaps, tiny, tmp_path):
+    """Three clips for one process and two for the other, each with other gaps if any."""
+    directory = ten_clips(tmp_path / "data", gaps)
     settings = tiny(
         epochs=2, batch_size=5, crop_size=32, frames=4, model_width=16, model_depth=4,
         joint_channels=8, dropout=0.0, drop_path=0.0, skeleton_drop=0.0,
     )  # fmt: skip
-    _curves(gappy_dir, settings, tmp_path / "one", Processes())
+    _curves(directory, settings, tmp_path / "one", Processes())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(
-        _share_every_model, (port, gappy_dir, settings, tmp_path / "two"), nprocs=2, join=True
+        _share_every_model, (port, directory, settings, tmp_path / "two"), nprocs=2, join=True
     )
     for name in SHARED_MODELS:
-        one, two = (losses(tmp_path / side / name) for side in ("one", "two"))
+        one, two = ([loss for _, loss in losses(tmp_path / side / name)] for side in ("one", "two"))
         assert len(one) == 4
-        assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], abs=1e-5), name
+        if name == "hdgcn" and not gaps:
+            # Its edges go to the nearest neighbours. Between whole skeletons a change of 1e-7 in
+            # its weights picks others and moves a later loss by up to 1e-3, in one process too.
+            assert two[2:] == pytest.approx(one[2:], abs=2e-3)
+            one, two = one[:2], two[:2]
+        assert two == pytest.approx(one, abs=1e-5), name
 
 
 @pytest.mark.slow
@@ -423,9 +432,10 @@ def test_two_processes_follow_the_curve_of_one_with_batch_norm_and_missing_skele
     ("name", "same"), [("mvit_v2_s", True), ("swin3d_s", True), ("c2d", False), ("stgcn", False)]
 )
 def test_parts_of_a_batch_give_the_curve_of_the_whole_where_there_are_no_batch_statistics(
-    name, same, gappy_dir, tiny, tmp_path
+    name, same, tiny, tmp_path
 ):
     """docs/limits.md says which models it holds for."""
+    directory = ten_clips(tmp_path / "data", gaps=True)
     curves = []
     for parts in (1, 4):
         settings = tiny(
@@ -433,6 +443,6 @@ def test_parts_of_a_batch_give_the_curve_of_the_whole_where_there_are_no_batch_s
             model_depth=4, joint_channels=8, dropout=0.0, drop_path=0.0,
         )  # fmt: skip
         torch.manual_seed(0)
-        run(gappy_dir, settings, tmp_path / str(parts), model=MODELS[name](settings))
+        run(directory, settings, tmp_path / str(parts), model=MODELS[name](settings))
         curves.append([loss for _, loss in losses(tmp_path / str(parts))])
     assert (curves[0] == pytest.approx(curves[1], abs=1e-5)) == same
