@@ -8,7 +8,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format docs bench bench-flow bench-extract bench-memory bench-large \
-	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-method real-clips sample-seeds images motions-sheet architecture clean
+	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -108,6 +108,9 @@ bench-movement: install  ## repetitions against 42 hand-counted real clips, if .
 bench-method: install  ## posture against other skeleton models on new activities; goes on where it stopped
 	$(BIN)/python -m tests.bench.bench_method data/method --penn ../shared/skeletons/penn_action \
 		--real $(wildcard ../shared/real_clips ../shared/real_clips_more)
+
+bench-embedded: install  ## skeleton models on families left out of synthetic training, scored on real clips (hours)
+	$(BIN)/python -m tests.bench.bench_embedded data/embedded
 
 bench-intervals: install  ## how often 95% intervals hold, how often chance gets a star
 	$(BIN)/python -m tests.bench.bench_intervals

@@ -13,13 +13,13 @@ from benchmark.clips import MissingModality
 from benchmark.machine import join_processes
 from benchmark.models import MODELS
 from benchmark.models.weights import weights_for
+from benchmark.predictions import compare_predictions, read_predictions
 from benchmark.protocols.dropped import check_drop, score_without, with_dropped
 from benchmark.protocols.folds import folds_to_run
 from benchmark.protocols.teacher import MODEL, complete_run
 from benchmark.record import Difference, RunRecord
 from benchmark.report.tables import format_table
 from benchmark.run import Run
-from benchmark.score import compare_predictions, read_predictions
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 
@@ -118,7 +118,7 @@ def compare_models(
 
 
 def compare_runs(first: Path, second: Path) -> dict[str, Difference]:
-    """Is the first run better? :func:`benchmark.score.compare_predictions` of two run folders."""
+    """Is the first run better? ``predictions.compare_predictions`` of two run folders."""
     return compare_predictions(
         *(read_predictions(Path(each) / "predictions.parquet") for each in (first, second))
     )

@@ -36,6 +36,7 @@ from benchmark.features import FEATURES, features_of
 from benchmark.machine import Processes, choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS, need_model
 from benchmark.models.transm3e import TransM3E, load_teacher
+from benchmark.predictions import EVALUATION_SPLITS, mean_average_precision, write_predictions
 from benchmark.record import (
     DataRecord,
     MachineRecord,
@@ -45,13 +46,7 @@ from benchmark.record import (
     clips_fingerprint,
     read_record,
 )
-from benchmark.score import (
-    EVALUATION_SPLITS,
-    mean_average_precision,
-    predict,
-    score_model,
-    write_predictions,
-)
+from benchmark.score import predict, score_model
 from benchmark.settings import Settings
 from benchmark.train import EpochHook, StepHook, is_trainable, train
 from musclemap_data.catalog import SPLITS, is_synthetic

@@ -22,14 +22,10 @@ import numpy.typing as npt
 from benchmark import metrics
 from benchmark.cells import aligned, interval, percent
 from benchmark.clips import check_modalities, read_clips
+from benchmark.predictions import Predictions, map_and_left_out, read_predictions
 from benchmark.protocols.teacher import MODEL, check_teacher, complete_run
 from benchmark.record import DataRecord, Interval, RunRecord
 from benchmark.run import Run
-from benchmark.score import (
-    Predictions,
-    map_and_left_out,
-    read_predictions,
-)
 from benchmark.settings import Settings
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError

@@ -15,14 +15,14 @@ from benchmark.checkpoint import load_weights
 from benchmark.data import ClipDataset
 from benchmark.machine import choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS
-from benchmark.record import DroppedScores, RunRecord, need_record, read_identity
-from benchmark.score import (
+from benchmark.predictions import (
     EVALUATION_SPLITS,
     compare_predictions,
     read_predictions,
-    score_model,
     write_predictions,
 )
+from benchmark.record import DroppedScores, RunRecord, need_record, read_identity
+from benchmark.score import score_model
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 

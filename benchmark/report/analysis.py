@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import metrics
+from benchmark.predictions import Predictions
 from benchmark.record import SplitScores
-from benchmark.score import Predictions
 from musclemap_data.catalog import load_activities, load_muscles, normalise_name
 from musclemap_data.errors import UserError
 

@@ -32,8 +32,8 @@ from benchmark.clips import Clip, check_modalities
 from benchmark.data import Batch, ClipDataset, collate
 from benchmark.machine import to_device
 from benchmark.predict.runs import load_run
+from benchmark.predictions import EVALUATION_SPLITS, read_predictions
 from benchmark.sampling import view_indices
-from benchmark.score import EVALUATION_SPLITS, read_predictions
 from musclemap_data.errors import UserError
 
 LARGEST_OPACITY = 0.75

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from benchmark.predictions import Predictions, read_predictions
 from benchmark.protocols.dropped import with_dropped
 from benchmark.record import RunRecord, need_record, read_runs
 from benchmark.report import analysis, plots
 from benchmark.report.tables import Table, format_latex, make_tables
-from benchmark.score import Predictions, read_predictions
 from musclemap_data.catalog import load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text

@@ -1,12 +1,12 @@
 """What a skeleton model that has seen synthetic motion alone knows of exercises it never saw.
 
-    python -m tests.bench.bench_embedded OUT_DIR [--skeletons FOLDER] [--recipe]
+    python -m tests.bench.bench_embedded OUT_DIR [--skeletons FOLDER] [--models embedded,stgcn]
 
 The 135 activities are dealt into five folds by whole families (``family_folds``). For each fold a
 model is trained on the generator's motions of the other four, and scored on clips of real people
 that show the fold's own activities. Three models are trained on the same motions, cameras and
-mistakes, as often: the embedded model's network, ST-GCN and TransM3E's skeleton stream. With
-``--recipe`` the embedded model is trained again with its whole recipe, which takes longer.
+mistakes, as often: the embedded model's network, ST-GCN and TransM3E's skeleton stream.
+``--models embedded-recipe`` trains the embedded model with its whole recipe, which takes longer.
 
 The weights are kept in OUT_DIR, so a run that was stopped goes on. The clips
 cannot be shipped: they are in ``../shared``, if at all.
@@ -147,6 +147,8 @@ MODELS: dict[str, Contestant] = {
     "transm3e-skeleton": graph(transm3e_teacher),
     "embedded-recipe": embedded(Recipe()),
 }
+ALIKE = [name for name in MODELS if name != "embedded-recipe"]
+"""Trained on the same sequences, as often."""
 
 
 def _say(line: str) -> None:
@@ -197,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Skeleton models on families left out.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--skeletons", type=Path, help="where skeletons are kept")
-    parser.add_argument("--recipe", action="store_true", help="the whole recipe too")
+    parser.add_argument("--models", default=",".join(ALIKE), help=f"of {', '.join(MODELS)}")
     parser.add_argument("--only-train", action="store_true", help="no scores yet")
     chosen = parser.parse_args()
     out: Path = chosen.out
@@ -205,7 +207,9 @@ def main() -> None:
     torch.set_num_threads(1)
     families = {slug: activity.family for slug, activity in load_activities().items()}
     fold_of = family_folds(EXERCISES, FOLDS, families)
-    models = [name for name in MODELS if chosen.recipe or name != "embedded-recipe"]
+    models = chosen.models.split(",")
+    if unknown := set(models) - MODELS.keys():
+        parser.error(f"there is no model {', '.join(sorted(unknown))}")
     for fold in range(1, FOLDS + 1):
         for name in models:
             if not (path := _weights(out, name, fold)).is_file():

@@ -47,6 +47,7 @@ PURPOSE = {
     "benchmark.report": "page and figures",
     "benchmark.run": "one run, as an object",
     "benchmark.sampling": "which frames, clips",
+    "benchmark.predictions": "what a model said",
     "benchmark.score": "a model's scores",
     "benchmark.settings": "presets",
     "benchmark.trackers": "TensorBoard, W&B",

@@ -14,10 +14,10 @@ from sklearn.metrics import average_precision_score, ndcg_score
 
 from benchmark import score
 from benchmark.clips import Clip
+from benchmark.predictions import EVALUATION_SPLITS, Predictions
 from benchmark.record import Measured
 from benchmark.reference import GRADED, OPINIONS, opinion
 from benchmark.report import tables
-from benchmark.score import EVALUATION_SPLITS, Predictions
 from musclemap_data.catalog import load_activities, load_muscles
 from musclemap_data.labels import load_cells
 from tests.benchmark.conftest import make_record

@@ -16,12 +16,13 @@ from benchmark import run
 from benchmark.checkpoint import save_weights
 from benchmark.clips import MissingModality
 from benchmark.compare import compare_models, compare_runs
+from benchmark.predictions import read_predictions
 from benchmark.protocols.folds import activity_fold
 from benchmark.record import RunRecord, read_record, read_runs
 from benchmark.report.figures import read_material, training_figure
 from benchmark.report.tables import format_table
 from benchmark.run import Run, default_run_name, read_subset
-from benchmark.score import predict, read_predictions
+from benchmark.score import predict
 from musclemap_data.errors import UserError
 from musclemap_data.files import file_sha256
 from tests.benchmark.conftest import make_row, write_dataset

@@ -17,7 +17,13 @@ from torch import nn
 
 from benchmark import score
 from benchmark.data import ClipDataset, normalise_batch
-from benchmark.score import EVALUATION_SPLITS, Predictions, average_views, predict
+from benchmark.predictions import (
+    EVALUATION_SPLITS,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
+from benchmark.score import average_views, predict
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_row, write_dataset
 
@@ -232,8 +238,8 @@ def test_a_score_says_how_many_clips_had_a_skeleton(tmp_path, tiny):
     splits = score.score_predictions(predictions).splits
     assert (splits["test_known"].skeletons, splits["test_new"].skeletons) == (1.0, 0.75)
     assert splits["val_new"].skeletons is None
-    score.write_predictions(tmp_path / "predictions.parquet", predictions)
-    again = score.read_predictions(tmp_path / "predictions.parquet")
+    write_predictions(tmp_path / "predictions.parquet", predictions)
+    again = read_predictions(tmp_path / "predictions.parquet")
     np.testing.assert_array_equal(again.skeletons, predictions.skeletons)
     pictures = ClipDataset(data, EVALUATION_SPLITS, ["rgb"], tiny(), train=False)
     without = predict(Brightness(), pictures, tiny(), device=CPU)
@@ -243,7 +249,7 @@ def test_a_score_says_how_many_clips_had_a_skeleton(tmp_path, tiny):
 
 def test_predictions_can_be_scored_again_from_the_file(dataset, tmp_path):
     predictions = predictions_of(dataset)
-    score.write_predictions(tmp_path / "predictions.parquet", predictions)
+    write_predictions(tmp_path / "predictions.parquet", predictions)
     table = pq.read_table(tmp_path / "predictions.parquet")
     assert table.num_rows == len(dataset.clips)
     np.testing.assert_array_equal(np.array(table["scores"].to_pylist()), predictions.scores)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.embedded.evaluate import Judged, KnownClip, read_clips, report
+from benchmark.embedded.evaluate import Judged, KnownClip, Score, read_clips, report
 from benchmark.embedded.model import DEMONSTRATIONS, WEIGHTS, EmbeddedModel, log_prior
 from benchmark.embedded.train import Recipe, train
 from musclemap_data.catalog import load_activities
@@ -15,6 +15,7 @@ from musclemap_data.extract.person import join
 from musclemap_data.files import file_sha256
 from musclemap_data.sample.motions import EXERCISES
 from musclemap_data.sample.sequences import draw_sequences
+from tests.bench.bench_embedded import excess
 
 ACTIVITIES = ("squat", "jumping_jack", "push_up")
 
@@ -154,3 +155,18 @@ def test_clips_are_read_by_name_or_alias_and_a_folder_without_a_list_is_a_messag
     assert clips[0].path == tmp_path / "a.mp4"
     with pytest.raises(UserError, match=r"needs a clips\.csv"):
         read_clips([tmp_path / "nowhere"])
+
+
+def test_the_excess_over_chance_is_the_mean_over_folds_with_an_interval_over_activities():
+    table, rng = load_activities(), np.random.default_rng(0)
+    folds = [
+        ["squat", "lunge", "push_up", "bicep_curl", "crunch"] * 2,
+        ["plank", "pull_up", "deadlift", "jumping_jack"] * 3,
+    ]
+    truth = [np.array([table[name].muscles for name in names], float) for names in folds]
+    mean, ends = excess(truth, folds)
+    scores = [Score.of(said, names) for said, names in zip(truth, folds, strict=True)]
+    assert mean == pytest.approx(np.mean([1 - score.chance.mean for score in scores]))
+    guesses = [rng.random(said.shape) for said in truth]
+    guessed, ends = excess(guesses, folds)
+    assert ends is not None and ends[0] < guessed < ends[1] and ends[0] < 0 < mean

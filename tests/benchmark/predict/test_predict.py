@@ -19,9 +19,9 @@ from benchmark.predict import runs
 from benchmark.predict.runs import TrainedRun, load_run
 from benchmark.predict.summary import describe_prediction, format_prediction, is_undecided
 from benchmark.predict.video import predict_video
+from benchmark.predictions import read_predictions
 from benchmark.record import RunRecord, choose_run, read_record
 from benchmark.run import Run
-from benchmark.score import read_predictions
 from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_muscles

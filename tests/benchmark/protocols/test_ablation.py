@@ -11,6 +11,7 @@ import pytest
 
 from benchmark.clips import Clip
 from benchmark.compare import compare_runs
+from benchmark.predictions import Predictions
 from benchmark.protocols.ablation import (
     ABLATIONS,
     COLUMNS,
@@ -22,7 +23,6 @@ from benchmark.protocols.ablation import (
     over_seeds,
     run_ablation,
 )
-from benchmark.score import Predictions
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import make_record, make_row, make_split, write_dataset
 

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from benchmark import metrics
 from benchmark.clips import Clip, read_clips
+from benchmark.predictions import Predictions
 from benchmark.record import read_record
 from benchmark.report import analysis, plots
 from benchmark.report.figures import read_material, write_figures
 from benchmark.report.page import SECTIONS, format_report, write_report
 from benchmark.report.pictures import clip_strips
 from benchmark.run import Run
-from benchmark.score import Predictions
 from benchmark.settings import Settings
 from cli import app
 from musclemap_data.catalog import load_activities
