@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.commands import app as page
-from benchmark.commands import benchmark, models, predict, quickstart, report, results
+from benchmark.commands import benchmark, models, predict, quickstart, report, results, share
 from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
 from musclemap_data.commands import upgrade as upgrade_verb
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR, what_is_kept
@@ -85,7 +85,7 @@ def musclemap(
 
 for verbs in (
     quickstart, predict, movement, page, doctor, download, extract, upgrade_verb, status, look,
-    labels, benchmark, results, report, models,
+    share, labels, benchmark, results, report, models,
 ):  # fmt: skip
     app.add_typer(verbs.app)
 

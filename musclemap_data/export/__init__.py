@@ -14,9 +14,10 @@ from musclemap_data.export.card import card_text
 from musclemap_data.export.contents import read_contents
 from musclemap_data.export.datasets_folder import place_shards, write_croissant, write_hf_readme
 from musclemap_data.export.openmmlab import write_mmaction2, write_skeletons
+from musclemap_data.export.webdataset import write_webdataset
 from musclemap_data.files import write_text
 
-FORMATS = ("hf", "croissant", "mmaction2", "pyskl", "card")
+FORMATS = ("hf", "croissant", "webdataset", "mmaction2", "pyskl", "card")
 RECORD = "export.json"
 """Written into every export; a folder that has it may be overwritten, no other."""
 
@@ -33,8 +34,9 @@ def export_dataset(
     """Write a data set in one or more formats into one folder.
 
     ``hf`` (README.md, data/), ``croissant`` (croissant.json, data/) and ``card``
-    (DATASET_CARD.md) lie side by side; ``mmaction2`` and ``pyskl`` have a folder each when there
-    are more formats than one. The folder is written under another name, then renamed.
+    (DATASET_CARD.md) lie side by side; ``webdataset``, ``mmaction2`` and ``pyskl`` have a folder
+    each when there are more formats than one. The folder is written under another name, then
+    renamed.
 
     Args:
         data_dir: a finished data set.
@@ -60,14 +62,15 @@ def export_dataset(
     contents = read_contents(data_dir)
     links = bool({"hf", "croissant"} & set(formats))
     skeletons = [name for name in ("mmaction2", "pyskl") if name in formats]
-    on_total(contents.shard_count * (links + bool(skeletons)))
+    tars = "webdataset" in formats
+    on_total(contents.shard_count * (links + tars + bool(skeletons)))
     target = out.resolve()
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     report = []
     try:
         draft.mkdir(parents=True)
         folders = {}
-        for name in skeletons:
+        for name in skeletons + ["webdataset"] * tars:
             folders[name] = draft / name if len(formats) > 1 else draft
             folders[name].mkdir(exist_ok=True)
         if links:
@@ -82,10 +85,16 @@ def export_dataset(
         if "card" in formats:
             write_text(draft / "DATASET_CARD.md", card_text(contents))
             report.append("DATASET_CARD.md")
+        if tars:
+            report.append(
+                f"webdataset: {write_webdataset(contents, folders['webdataset'], on_shard)}"
+            )
         if "mmaction2" in formats:
             report.append(f"mmaction2: {write_mmaction2(contents, folders['mmaction2'])}")
         if skeletons:
-            report.append(write_skeletons(contents, list(folders.values()), on_shard))
+            report.append(
+                write_skeletons(contents, [folders[name] for name in skeletons], on_shard)
+            )
         record = {"musclemap": version("musclemap"), "formats": list(formats)}
         write_text(draft / RECORD, json.dumps(record, indent=2) + "\n")
         _move_into_place(draft, target)

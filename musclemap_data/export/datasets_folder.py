@@ -10,13 +10,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from musclemap_data.catalog import load_muscles
 from musclemap_data.export.card import DESCRIPTION, card_text, fill_template
 from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.modality import Column
-from musclemap_data.rows import columns
+from musclemap_data.rows import columns, file_schema
 
 APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
 _OF_MAKERS = "each on the terms of its maker and site, see the data set card"
@@ -56,9 +58,19 @@ def write_hf_readme(contents: Contents, out: Path) -> None:
         synthetic=contents.synthetic,
         size=size,
         splits=contents.shards,
+        features=[_feature(field) for field in file_schema()],
         card=card_text(contents),
     )
     write_text(out / "README.md", text)
+
+
+def _feature(field: pa.Field) -> dict[str, str]:
+    """A column as ``datasets`` declares it: ``dtype: string``, or ``list: image`` of pictures."""
+    is_list = hasattr(field.type, "value_type")
+    inner = str(field.type.value_type if is_list else field.type)
+    names = {"float": "float32", "double": "float64", "binary": "image", "large_binary": "image"}
+    form = "list" if is_list else "dtype"
+    return {"name": field.name, "form": form, "kind": names.get(inner, inner)}
 
 
 def write_croissant(contents: Contents, out: Path) -> None:

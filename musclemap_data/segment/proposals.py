@@ -70,6 +70,7 @@ class Proposal:
 
     @property
     def seconds(self) -> float:
+        """How long the proposed clip lasts."""
         return self.end - self.start
 
 

@@ -63,6 +63,7 @@ PURPOSE = {
     "musclemap_data.extract": "clips to shards",
     "musclemap_data.ffmpeg": "one list of arguments",
     "musclemap_data.files": "write, then rename",
+    "musclemap_data.hub": "push and pull",
     "musclemap_data.importers": "other data sets",
     "musclemap_data.labels": "grades and evidence",
     "musclemap_data.launch": "where the command begins",
