@@ -61,6 +61,8 @@ CLIPS_PER_SHARD = 64
 OF_THE_CLIP = ("cut", "source")
 """Names in a row's provenance that are no modalities."""
 LEDGER_UPLOADED_EVERY_S = 600
+INFO_WRITTEN_EVERY_S = 60
+"""``dataset.json`` names every shard: written with each, it would cost the square of these."""
 
 
 @dataclass
@@ -250,6 +252,7 @@ class _Build:
         self.timings: dict[str, dict[str, float]] = {}
         self.damaged_frames: dict[str, int] = {}
         self.ledger_uploaded = time.monotonic()
+        self.info_written = float("-inf")  # with the first shard at once
         earlier = read_dataset_info(data_dir) if (data_dir / "dataset.json").exists() else {}
         self.shard_hashes: dict[str, dict[str, object]] = earlier.get("shards", {})
         same_cut = earlier.get("cut") == asdict(wish.settings.cut)
@@ -319,7 +322,8 @@ class _Build:
         kept = shard.present | {k: row for k, row in shard.stale.items() if k not in fresh}
         clip_ids = sorted([*kept, *fresh])
         changed = bool(clip_ids) and (bool(fresh) or not shard.as_is)
-        if (changed or not clip_ids) and path.name in self.shard_hashes:
+        replaced = (changed or not clip_ids) and path.name in self.shard_hashes
+        if replaced:
             del self.shard_hashes[path.name]
             self._write_info()  # a crash must not leave the old hash beside the new shard
         if not clip_ids:
@@ -340,7 +344,8 @@ class _Build:
             (self.data_dir / "work" / f"{clip_id}.arrow").unlink(missing_ok=True)
             self.timings.pop(clip_id, None)
             self.damaged_frames.pop(clip_id, None)
-        if changed:
+        late = time.monotonic() - self.info_written > INFO_WRITTEN_EVERY_S
+        if replaced or (changed and late):
             self._write_info()
             self._upload()
 
@@ -350,7 +355,7 @@ class _Build:
         return all(row == ("built", number) for number, row in enumerate(rows))
 
     def _upload(self) -> None:
-        """For a remote data set: the shard at once, the ledger, which grows, now and then."""
+        """For a remote data set: the shards of the last minute; the ledger less often, it grows."""
         now = time.monotonic()
         with_ledger = now - self.ledger_uploaded > LEDGER_UPLOADED_EVERY_S
         self.ledger_uploaded = now if with_ledger else self.ledger_uploaded
@@ -392,6 +397,7 @@ class _Build:
         self._write_info()
 
     def _write_info(self) -> None:
+        self.info_written = time.monotonic()
         counts = self.ledger.split_counts()
         splits = {
             split: dict(zip(("planned", "built"), counts.get(split, (0, 0)), strict=True))

@@ -20,13 +20,14 @@ import simplejpeg
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import FailureClass, UserError
+from musclemap_data.extract import build
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.extract.clip import make_job, run_job
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities import flow
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
-from musclemap_data.shards import Shard, iterate_rows, read_dataset_info
+from musclemap_data.shards import Shard, iterate_rows, read_dataset_info, write_dataset_info
 from tests.conftest import read_frames, write_video
 
 FAST = ("rgb", "rgb-diff", "flow")
@@ -102,6 +103,34 @@ def test_a_second_run_has_nothing_to_do(built):
     report = extract_modalities(folder / "data", modalities=FAST)
     assert (report.built, report.present) == (0, 5)
     assert shard_bytes(folder / "data") == before
+
+
+@pytest.mark.slow
+def test_the_list_of_shards_is_not_written_with_each_of_them(built, tmp_path, monkeypatch):
+    """It grows with the data set: a million clips would spend hours on it."""
+    folder, clips = built
+    written = []
+
+    def counted(data, info):
+        written.append(len(info["shards"]))
+        write_dataset_info(data, info)
+
+    monkeypatch.setattr(build, "write_dataset_info", counted)
+    download_videos(clips, folder, tmp_path / "other")
+    extract_modalities(tmp_path / "other", modalities=["rgb"], workers=1, clips_per_shard=1)
+    every = sorted(shard_bytes(tmp_path / "other"))
+    assert len(every) == 5
+    assert written == [1, 5]
+    for entry in read_dataset_info(tmp_path / "other")["shards"].values():
+        assert entry["rows"] == 1
+
+    # A run that was killed in between left shards that are not listed yet.
+    info = read_dataset_info(tmp_path / "other")
+    hashes = dict(info["shards"])
+    del info["shards"][every[2]]
+    write_dataset_info(tmp_path / "other", info)
+    extract_modalities(tmp_path / "other", modalities=["rgb"], clips_per_shard=1)
+    assert read_dataset_info(tmp_path / "other")["shards"] == hashes
 
 
 @pytest.mark.slow
