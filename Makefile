@@ -7,7 +7,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 	-c constraints.txt -c constraints-mmpose.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format docs bench bench-flow bench-extract bench-memory bench-large \
+.PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format docs docker bench bench-flow bench-extract bench-memory bench-large \
 	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
@@ -68,6 +68,9 @@ lint: install  ## ruff and mypy
 docs: install  ## the documentation site in site/, with warnings as errors
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs . site
 	@echo "open site/index.html"
+
+docker:  ## the container for CPUs, where docker is there (docs/container.md)
+	docker build -t musclemap .
 
 format: install  ## let ruff rewrite
 	$(BIN)/ruff format .

@@ -20,7 +20,7 @@ from musclemap_data.export.bare import without_pictures
 from musclemap_data.export.contents import read_contents
 from musclemap_data.export.datasets_folder import place_shards, write_croissant, write_hf_readme
 from musclemap_data.files import file_sha256, working_folder, write_text
-from musclemap_data.shards import check_version, dataset_info_text, read_dataset_info
+from musclemap_data.shards import dataset_info_text, read_dataset_info
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -167,7 +167,6 @@ def pull_dataset(address: HubAddress, data_dir: Path) -> int:
     if not (draft / "dataset.json").is_file():
         raise UserError(f"hf://{address.repo} has no dataset.json: it is not from `musclemap push`")
     info = read_dataset_info(draft)
-    check_version(draft / "dataset.json", info.get("format_version"))
     found = {}
     for path in sorted((draft / "data").glob("*.parquet")):
         if match := _SHARD.fullmatch(path.relative_to(draft).as_posix()):
@@ -217,8 +216,8 @@ def _network_errors() -> tuple[type[Exception], ...]:
     try:
         import httpx
     except ImportError:
-        return (OSError,)
-    return (OSError, httpx.HTTPError)
+        return (ConnectionError, TimeoutError)
+    return (ConnectionError, TimeoutError, httpx.HTTPError)
 
 
 def _first_line(error: Any) -> str:

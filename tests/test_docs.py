@@ -36,6 +36,8 @@ OTHER_OPTIONS = {
     "annotations": {"--check", "--extract"},
     "mypy": {"--strict"},
     "uv": {"--index"},
+    "docker": {"--build-arg", "--gpus", "--rm"},
+    "ffmpeg": {"--enable-gpl", "--enable-version3"},
     "tests.bench": {"--seconds", "--long-s"},
 }
 

