@@ -7,6 +7,7 @@ import json
 import subprocess
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -202,14 +203,26 @@ def test_a_video_that_nobody_wants_any_more_is_stopped_and_leaves_nothing(serve,
 
 
 @pytest.mark.slow
-def test_a_picture_is_refused_in_words(serve, chromium_page, tmp_path):
+def test_a_sound_a_picture_and_an_empty_room_get_their_sentence(serve, chromium_page, tmp_path):
     page, log = chromium_page
     address = serve(make_judge(EmbeddedModel.load(), workers=1))
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16_000))
+    picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8)).to_image()
+    picture.save(tmp_path / "picture.png")
+    write_video(tmp_path / "empty room.mp4", seconds=1)
     page.goto(f"http://{address}/")
-    sound = tmp_path / "sound.mp4"
-    sound.write_bytes(b"not a video")
-    page.set_input_files("#file", sound)
-    expect(page.locator("#problem")).to_contain_text("sound.mp4", timeout=60_000)
+    for name, sentence in (
+        ("sound.wav", "Give the path of a video"),
+        ("picture.png", "Give the path of a video"),
+        ("empty room.mp4", "a person was found in 0% of the frames"),
+    ):
+        page.set_input_files("#file", tmp_path / name)
+        problem = page.locator("#problem", has_text=name)
+        expect(problem).to_contain_text(sentence, timeout=60_000)
     assert not log
 
 
