@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from benchmark.commands import app as page
 from benchmark.commands import benchmark, models, predict, quickstart, report, results, share
 from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
+from musclemap_data.commands import review as review_verb
 from musclemap_data.commands import upgrade as upgrade_verb
 from musclemap_data.commands.shared import EXIT_INTERRUPTED, EXIT_USER_ERROR, what_is_kept
 from musclemap_data.errors import DISK_ERRORS, UserError
@@ -84,8 +85,8 @@ def musclemap(
 
 
 for verbs in (
-    quickstart, predict, movement, page, doctor, download, extract, upgrade_verb, status, look,
-    share, labels, benchmark, results, report, models,
+    quickstart, predict, movement, page, doctor, download, review_verb, extract, upgrade_verb,
+    status, look, share, labels, benchmark, results, report, models,
 ):  # fmt: skip
     app.add_typer(verbs.app)
 

@@ -357,17 +357,20 @@ def agreement(a: Labels, b: Labels, regions: Sequence[Muscle] | None = None) -> 
     )
 
 
-def cohen_kappa(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float | None:
-    """Cohen's kappa of two raters who say yes or no (Cohen 1960).
+def cohen_kappa(
+    a: npt.NDArray[np.bool_ | np.str_], b: npt.NDArray[np.bool_ | np.str_]
+) -> float | None:
+    """Cohen's kappa of two raters who say yes or no, or choose one of several names (Cohen 1960).
 
     Args:
-        a, b: bool ``[items]``.
+        a, b: bool or text ``[items]``, at least one.
 
     Returns:
         At most 1; None if both gave everything one and the same answer, so that none is by chance.
     """
-    expected = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
-    if expected == 1:
+    answers = np.unique(np.concatenate([a, b]))
+    expected = sum((a == answer).mean() * (b == answer).mean() for answer in answers)
+    if len(answers) == 1:
         return None
     return float(((a == b).mean() - expected) / (1 - expected))
 

@@ -15,7 +15,10 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -79,6 +82,17 @@ def _is_own_host(header: str, names: set[str]) -> bool:
     except ValueError:
         return name in names
     return True
+
+
+def check_own_page(request: Request) -> None:
+    """Refuse what another site's page sends: its Origin is not the host that is asked.
+
+    Raises:
+        HTTPException: 403.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise HTTPException(403, "only this server's own page may send anything")
 
 
 def error_answer(status: int, message: str) -> Response:

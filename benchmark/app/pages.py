@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from benchmark.app.jobs import Job, Jobs
 from musclemap_data.browse.app import STATIC as SHARED_STATIC
 from musclemap_data.errors import UserError
-from musclemap_data.local_web import error_answer, guarded
+from musclemap_data.local_web import check_own_page, error_answer, guarded
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -43,7 +43,7 @@ class _Answers:
         return JSONResponse({"most_bytes": self.most_bytes})
 
     async def upload(self, request: Request) -> Response:
-        _check_own_page(request)
+        check_own_page(request)
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self.most_bytes:
             raise HTTPException(413, self._too_large())
@@ -75,7 +75,7 @@ class _Answers:
         return JSONResponse(self._find(request).facts())
 
     def remove(self, request: Request) -> Response:
-        _check_own_page(request)
+        check_own_page(request)
         self.jobs.remove(self._find(request))
         return JSONResponse({})
 
@@ -119,13 +119,6 @@ def create_app(jobs: Jobs, most_bytes: int, *, host_names: tuple[str, ...] = ())
         ClientDisconnect: lambda _, error: error_answer(400, "the upload was broken off"),
     }
     return guarded(Starlette(routes=routes, exception_handlers=handlers), host_names)
-
-
-def _check_own_page(request: Request) -> None:
-    """Refuse what another site's page sends: its Origin is not the host that is asked."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(403, "only this server's own page may send videos")
 
 
 def _name(header: str) -> str:

@@ -116,17 +116,19 @@ class _Answers:
             return _cached(_NO_PICTURE.encode(), "image/svg+xml")
         return _cached(image, "image/jpeg")
 
-    def body_map(self, request: Request) -> Response:
-        text = request.query_params.get("values", "")
-        if not re.fullmatch(r"[01](\.\d{1,4})?(,[01](\.\d{1,4})?){19}", text):
-            raise HTTPException(400, "values must be 20 numbers from 0 to 1")
-        name = request.query_params.get("name", "")
-        if not re.fullmatch(r"[a-z]{1,20}", name):
-            raise HTTPException(400, "name must be 1 to 20 small letters")
-        try:
-            return _cached(_body_map(text, name).encode(), "image/svg+xml")
-        except ValueError as error:
-            raise HTTPException(400, str(error)) from error
+
+def body_map(request: Request) -> Response:
+    """The drawing of 20 values, ``values``, with ids that begin with ``name``."""
+    text = request.query_params.get("values", "")
+    if not re.fullmatch(r"[01](\.\d{1,4})?(,[01](\.\d{1,4})?){19}", text):
+        raise HTTPException(400, "values must be 20 numbers from 0 to 1")
+    name = request.query_params.get("name", "")
+    if not re.fullmatch(r"[a-z]{1,20}", name):
+        raise HTTPException(400, "name must be 1 to 20 small letters")
+    try:
+        return _cached(_body_map(text, name).encode(), "image/svg+xml")
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error
 
 
 def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
@@ -149,7 +151,7 @@ def create_app(data_dir: Path, *, host_names: tuple[str, ...] = ()) -> ASGIApp:
         Route("/api/clips/{clip_id}/thumbnail", answers.thumbnail),
         Route("/api/clips/{clip_id}/skeleton", answers.skeleton),
         Route("/api/clips/{clip_id}/{column}/{number:int}", answers.frame),
-        Route("/api/body-map", answers.body_map),
+        Route("/api/body-map", body_map),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Callable[..., Response]] = {
