@@ -13,6 +13,8 @@ from typer.core import TyperGroup
 
 from benchmark.commands import app as page
 from benchmark.commands import benchmark, models, predict, quickstart, report, results, share
+from musclemap_data.commands import collect as collect_verb
+from musclemap_data.commands import coverage as coverage_verb
 from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
 from musclemap_data.commands import review as review_verb
 from musclemap_data.commands import upgrade as upgrade_verb
@@ -85,8 +87,8 @@ def musclemap(
 
 
 for verbs in (
-    quickstart, predict, movement, page, doctor, download, review_verb, extract, upgrade_verb,
-    status, look, share, labels, benchmark, results, report, models,
+    quickstart, predict, movement, page, doctor, collect_verb, download, review_verb, extract,
+    upgrade_verb, status, coverage_verb, look, share, labels, benchmark, results, report, models,
 ):  # fmt: skip
     app.add_typer(verbs.app)
 

@@ -63,6 +63,51 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def append_lines(path: Path, lines: str, *, header: str) -> int:
+    """Append whole lines to a text file; when this returns they outlast a power cut.
+
+    A half line that a killed program left at the end is taken off first, see ``whole_lines``.
+
+    Args:
+        path: the file, which is made if need be; its folder must exist.
+        lines: each with its end of line.
+        header: what a new file begins with.
+
+    Returns:
+        Bytes of the file.
+    """
+    with path.open("ab+") as file:
+        whole = file.seek(0, os.SEEK_END)
+        while whole:
+            begin = max(0, whole - 4096)
+            file.seek(begin)
+            end = file.read(whole - begin).rfind(b"\n")
+            whole = begin + end + 1
+            if end >= 0:
+                break
+        file.truncate(whole)
+        file.seek(0, os.SEEK_END)
+        file.write(((header if whole == 0 else "") + lines).encode())
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell()
+
+
+def whole_lines(path: Path) -> str:
+    """The text of a file (UTF-8) without a last line that has no end: a killed program left it.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+        return content[: content.rfind(b"\n") + 1].decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:

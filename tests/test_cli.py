@@ -28,9 +28,12 @@ VERBS = get_group(app).commands
 WORDS = {
     f"{verb} {word}".strip(): command
     for verb, group in VERBS.items()
-    for word, command in getattr(group, "commands", {"": group}).items()
+    for word, command in {
+        **({} if group.no_args_is_help else {"": group}),
+        **getattr(group, "commands", {}),
+    }.items()
 }
-"""Every verb and every word below a group of verbs (``labels show``)."""
+"""Every verb that does something, and every word below a group of verbs (``labels show``)."""
 
 
 def musclemap(*words: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None):

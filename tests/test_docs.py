@@ -65,11 +65,16 @@ def code_in(document: Path) -> str:
 
 @cache
 def options() -> dict[str, set[str]]:
-    """The options of every verb."""
+    """The options of every verb, with those of the words below a group of verbs."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     return {
-        verb: {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+        verb: {
+            name
+            for word in (command, *getattr(command, "commands", {}).values())
+            for each in word.params
+            for name in (*each.opts, *each.secondary_opts)
+        }
         | {"--help"}
         for verb, command in group.commands.items()
     }

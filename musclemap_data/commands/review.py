@@ -26,7 +26,6 @@ from musclemap_data.commands.shared import (
 
 if TYPE_CHECKING:
     from musclemap_data.catalog import Activity
-    from musclemap_data.review.decisions import Decision
     from musclemap_data.review.material import Material
     from musclemap_data.review.opinions import Conflict, ReviewAgreement
 
@@ -207,9 +206,9 @@ def manifest(
 ) -> None:
     """Write the manifest that follows from the decisions.
 
-    Of proposals: the accepted clips, each in the split of its video. With --built: the plan of the
-    data set without the rejected clips, and with the new labels and borders; what nobody flagged
-    stays, and the next build makes anew only what changed.
+    It is the plan of the data set and the accepted clips, each in the split of its video. With
+    --built: the plan without the rejected clips, and with the new labels and borders; what nobody
+    flagged stays, and the next build makes anew only what changed.
 
     Exit code 0: written. 1: written, but clips on which reviewers differ are left out.
     """
@@ -222,15 +221,15 @@ def manifest(
     path = decisions or _decisions_path(data, built)
     if not path.is_file():
         raise UserError(f"there are no decisions in {path}. Make some first: `musclemap review`.")
-    read: list[Decision] = read_decisions(path)
-    rows = planned(data) if built or (data / "ledger.sqlite").exists() else []
     follow = corrected_clips if built else accepted_clips
     out.parent.mkdir(parents=True, exist_ok=True)
     outcome = follow(
-        _material(data, built), read, _activities(data), out.parent, planned=rows, trust=trust
-    )
-    if not outcome.clips:
-        raise UserError(f"{path}: nothing is accepted yet, so there is nothing to write")
+        _material(data, built), read_decisions(path), _activities(data), out.parent,
+        plan=planned(data), trust=trust,
+    )  # fmt: skip
+    if not (outcome.changed or built):
+        _print_conflicts(outcome.conflicts)
+        raise UserError(f"{path}: nothing is accepted, so there is nothing to write")
     write_manifest(out, outcome.clips)
     if as_json:
         _echo_json(
@@ -246,8 +245,13 @@ def manifest(
         for reason, count in outcome.left_out.items():
             typer.echo(f"left out, {reason}: {count}", err=True)
         _print_conflicts(outcome.conflicts)
-        waiting = "never flagged" if built else "not decided yet"
-        typer.echo(f"{len(outcome.clips)} clips in {out}; {outcome.undecided} {waiting}")
+        if built:
+            said = f"{outcome.changed} changed, {outcome.undecided} never flagged"
+        else:
+            before = len(outcome.clips) - outcome.changed
+            said = f"{outcome.changed} accepted and {before} of the plan before"
+            said += f"; {outcome.undecided} proposals wait for a decision"
+        typer.echo(f"{len(outcome.clips)} clips in {out}: {said}")
         option = "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
         typer.echo(f"Next: musclemap download --manifest {shlex.quote(str(out))}{option}", err=True)
     if outcome.conflicts:

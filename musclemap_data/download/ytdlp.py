@@ -14,7 +14,8 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,7 @@ def _fetch(
         if got > settings.max_bytes:
             raise StageError("download", FailureClass.TOO_LARGE, f"{got / 1e6:.1f} MB or more")
 
-    options = _options(settings, cookies)
+    options = session_options(settings, cookies)
     options["progress_hooks"] = [check_size]
     # The format is in the name: another one must not continue the same file.
     template = str(folder / partial_name(video_id, url)).replace("%", "%%")
@@ -254,9 +255,18 @@ def _estimate(url: str, settings: DownloadSettings, cookies: str | None) -> int 
             size = part.get("filesize") or part.get("filesize_approx")
             sizes.append(size or ask(session, part))
 
-    _extract(url, settings, _options(settings, cookies), download=False, then=note_size)
+    _extract(url, settings, session_options(settings, cookies), download=False, then=note_size)
     known = [size for size in sizes if size is not None]
     return int(sum(known)) if known and len(known) == len(sizes) else None
+
+
+def describe_video(url: str, settings: DownloadSettings, cookies: str | None) -> dict[str, Any]:
+    """What yt-dlp knows of one video; nothing is fetched.
+
+    Raises:
+        StageError: stage ``download``; also where the url leads to no single video.
+    """
+    return _extract(url, settings, session_options(settings, cookies), download=False)
 
 
 def _extract(
@@ -268,23 +278,34 @@ def _extract(
     then: Callable[[Any, Mapping[str, Any]], None] = lambda session, info: None,
 ) -> dict[str, Any]:
     """yt-dlp's facts of one video; its errors become ``StageError``."""
+    with asking(options, settings) as session:
+        info = session.extract_info(url, download=False)
+        if info is None or info.get("_type") == "playlist" or "entries" in info:
+            raise StageError(
+                "download", FailureClass.NOT_A_VIDEO, "the url is a playlist or a page of links"
+            )
+        status = str(info.get("live_status") or "")
+        if status in _LIVE:  # it would be recorded until somebody ends it
+            raise StageError("download", FailureClass.LIVE, f"the video {_LIVE[status]}")
+        if download:
+            info = session.process_ie_result(info, download=True)
+        then(session, info)
+        return dict(info)
+
+
+@contextmanager
+def asking(options: dict[str, Any], settings: DownloadSettings) -> Iterator[Any]:
+    """A session of yt-dlp with these options, of ``session_options``.
+
+    Raises:
+        StageError: stage ``download``, for every error of yt-dlp.
+    """
     import yt_dlp
 
     messages: _Messages = options["logger"]
     try:
         with yt_dlp.YoutubeDL(options) as session:
-            info = session.extract_info(url, download=False)
-            if info is None or info.get("_type") == "playlist" or "entries" in info:
-                raise StageError(
-                    "download", FailureClass.NOT_A_VIDEO, "the url is a playlist or a page of links"
-                )
-            status = str(info.get("live_status") or "")
-            if status in _LIVE:  # it would be recorded until somebody ends it
-                raise StageError("download", FailureClass.LIVE, f"the video {_LIVE[status]}")
-            if download:
-                info = session.process_ie_result(info, download=True)
-            then(session, info)
-            return dict(info)
+            yield session
     except yt_dlp.utils.YoutubeDLError as error:
         reason = messages.errors[-1] if messages.errors else str(error)
         failure_class, wait_s = classify(error, reason), retry_after_s(error)
@@ -330,7 +351,8 @@ def _js_runtimes() -> dict[str, dict[str, Any]]:
     return {"deno": {"path": _deno()}, "node": {}}
 
 
-def _options(settings: DownloadSettings, cookies: str | None) -> dict[str, Any]:
+def session_options(settings: DownloadSettings, cookies: str | None) -> dict[str, Any]:
+    """yt-dlp's options for one video: what the settings ask for, and nothing on the disk."""
     from musclemap_data.ffmpeg import ffmpeg_binary
 
     return {

@@ -160,6 +160,7 @@ class _Answers:
                 "start_s": stretch.start_s, "end_s": stretch.end_s, "activity": stretch.activity,
                 "suggested": stretch.suggested, "repetitions": stretch.repetitions,
                 "hold": stretch.hold, "reasons": stretch.reasons, "left_out": stretch.left_out,
+                "borders": stretch.borders,
             },
             "video": None if video is None else {
                 "there": there, "url": video.url, "title": video.title,

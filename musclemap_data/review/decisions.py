@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from musclemap_data.errors import UserError
-from musclemap_data.files import write_text
+from musclemap_data.files import append_lines, whole_lines, write_text
 
 
 class Kind(StrEnum):
@@ -145,29 +144,8 @@ class DecisionFile:
             if last is not None and _moment(decision) <= last:
                 later = (last + timedelta(microseconds=1)).isoformat(timespec="microseconds")
                 decision = replace(decision, time=later)
-            with self.path.open("ab+") as file:
-                _drop_half_line(file)
-                begins = file.tell() == 0
-                lines = [*([COLUMNS] if begins else []), decision.cells()]
-                file.write(_csv(lines).encode())
-                file.flush()
-                os.fsync(file.fileno())
-                self._size = file.tell()
+            self._size = append_lines(self.path, _csv([decision.cells()]), header=_csv([COLUMNS]))
             self._decisions.append(decision)
-
-
-def _drop_half_line(file: io.BufferedRandom) -> None:
-    """Cut a file after its last whole line, and go to its end."""
-    whole = file.seek(0, os.SEEK_END)
-    while whole:
-        begin = max(0, whole - 4096)
-        file.seek(begin)
-        end = file.read(whole - begin).rfind(b"\n")
-        whole = begin + end + 1
-        if end >= 0:
-            break
-    file.truncate(whole)
-    file.seek(0, os.SEEK_END)
 
 
 def _csv(lines: Iterable[Sequence[str]]) -> str:
@@ -188,13 +166,7 @@ def read_decisions(path: Path) -> list[Decision]:
     Raises:
         UserError: there is no such file or it is not one of decisions; every mistake with its line.
     """
-    try:
-        content = Path(path).read_bytes()
-        text = content[: content.rfind(b"\n") + 1].decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    text = whole_lines(Path(path))
     reader = csv.reader(io.StringIO(text, newline=""))
     found: list[Decision] = []
     problems: list[str] = []

@@ -9,11 +9,10 @@ from musclemap_data.errors import UserError
 from musclemap_data.ledger import ClipRow, Ledger
 from musclemap_data.manifest import is_remote
 from musclemap_data.review.opinions import Stretch
-from musclemap_data.segment.proposals import read_proposals
+from musclemap_data.segment.proposals import PROPOSALS_FILE, read_proposals
 
-PROPOSALS = Path("segment") / "proposals.csv"
 DECISIONS = Path("review") / "decisions.csv"
-"""Where proposals and decisions lie in a data directory."""
+"""Where decisions on proposals lie in a data directory."""
 FLAGS = Path("review") / "built.csv"
 """Where the decisions on built clips lie: their ids are other ones than those of proposals."""
 
@@ -43,13 +42,21 @@ class Material:
     videos: dict[str, Video]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a data set: its clips, and the whole videos in which clips are looked for."""
+
+    clips: list[ClipRow]
+    whole: list[ClipRow]
+
+
 def proposed(data_dir: Path) -> Material:
     """The proposals in a data directory.
 
     Raises:
         UserError: there are none, or their file is malformed.
     """
-    path = data_dir / PROPOSALS
+    path = data_dir / PROPOSALS_FILE
     if not path.is_file():
         raise UserError(
             f"There are no proposals in {data_dir}. Make some first: `musclemap segment`."
@@ -60,21 +67,16 @@ def proposed(data_dir: Path) -> Material:
         stretches.append(
             Stretch(
                 each.proposal, each.video_id, each.start, each.end, each.activity, each.suggested,
-                each.repetitions, each.hold, each.confidence, each.reasons, each.left_out,
+                each.repetitions or None, each.hold, each.confidence, "; ".join(each.reasons),
+                each.left_out, each.borders,
             )
         )  # fmt: skip
         if each.video_id not in videos:
-            file = _find(each.video, data_dir)
+            file = data_dir / each.video
             videos[each.video_id] = Video(file, str(file.resolve()))
     if len({stretch.clip for stretch in stretches}) < len(stretches):
         raise UserError(f"{path}: a proposal's id is used twice. Make them anew.")
     return Material(stretches, videos)
-
-
-def _find(name: str, data_dir: Path) -> Path:
-    """A path of the proposals: absolute, inside the data directory, or from where one is."""
-    inside = data_dir / name
-    return inside if inside.exists() else Path(name)
 
 
 def built(data_dir: Path) -> Material:
@@ -83,24 +85,24 @@ def built(data_dir: Path) -> Material:
     Raises:
         UserError: there is no ledger.
     """
+    with Ledger(data_dir, read_only=True) as ledger:
+        clips = ledger.clips()
     return Material(
         [
             Stretch(clip.clip_id, clip.video.video_id, clip.start_s, clip.end_s, clip.activity)
-            for clip in planned(data_dir)
+            for clip in clips
             if clip.shard_row is not None
         ],
         _ledger_videos(data_dir),
     )
 
 
-def planned(data_dir: Path) -> list[ClipRow]:
-    """All clips of a data set's plan.
-
-    Raises:
-        UserError: there is no ledger.
-    """
+def planned(data_dir: Path) -> Plan:
+    """The plan of a data set; an empty one where nothing was downloaded."""
+    if not (data_dir / "ledger.sqlite").exists():
+        return Plan([], [])
     with Ledger(data_dir, read_only=True) as ledger:
-        return ledger.clips()
+        return Plan(ledger.clips(), ledger.demonstrations())
 
 
 def _ledger_videos(data_dir: Path) -> dict[str, Video]:

@@ -41,6 +41,7 @@ class Stretch:
         confidence: 0 to 1, None where nobody said.
         reasons: why it was proposed, or doubted.
         left_out: why it was not proposed; empty for a proposal.
+        borders: where repetitions begin and end, seconds.
     """
 
     clip: str
@@ -54,6 +55,7 @@ class Stretch:
     confidence: float | None = None
     reasons: str = ""
     left_out: str = ""
+    borders: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

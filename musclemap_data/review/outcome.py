@@ -11,9 +11,9 @@ from pathlib import Path
 from musclemap_data.catalog import NEW_SPLITS, Activity
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import ClipRow
-from musclemap_data.manifest import Clip, is_remote, partition
+from musclemap_data.manifest import DEMONSTRATION, SEGMENT, Clip, is_remote, partition
 from musclemap_data.review.decisions import Decision
-from musclemap_data.review.material import Material, Video
+from musclemap_data.review.material import Material, Plan, Video
 from musclemap_data.review.opinions import (
     Conflict,
     Opinion,
@@ -28,21 +28,22 @@ from musclemap_data.splits import held_out, partition_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """What follows from the decisions.
+    """What follows from decisions.
 
     Attributes:
-        clips: of the manifest, by video and time.
+        clips: of the manifest.
         left_out: why accepted or built clips are not in it -> how many.
         conflicts: between reviewers; what they are about is not in it.
         undecided: stretches that wait for a decision (of a built data set: nobody flagged them).
-        changed: of a built data set, clips with another label or other borders.
+        changed: clips that follow from decisions: accepted ones, or built ones with another label
+            or other borders.
     """
 
     clips: list[Clip]
     left_out: dict[str, int]
     conflicts: list[Conflict]
-    undecided: int = 0
-    changed: int = 0
+    undecided: int
+    changed: int
 
 
 def accepted_clips(
@@ -51,12 +52,13 @@ def accepted_clips(
     activities: Mapping[str, Activity],
     folder: Path,
     *,
-    planned: Sequence[ClipRow] = (),
+    plan: Plan,
     trust: str | None = None,
 ) -> Outcome:
-    """The clips that were accepted, each with its split.
+    """The data set's plan with the clips that were accepted, each in the split of its video.
 
-    A video lies on the side of the plan that has it, else on the side of its id, see ``splits``. A
+    What an earlier manifest took over of these proposals is replaced; all else in the plan stays. A
+    video lies on the side that it has in the plan, else on the side of its id, see ``splits``. A
     new activity has no place in a video of the train side: such a clip is left out.
 
     Args:
@@ -64,38 +66,45 @@ def accepted_clips(
         decisions: of one reviewer or several.
         activities: the activity table.
         folder: where the manifest will lie; local videos must be inside it.
-        planned: the clips of the data set's plan: they say which activities are new, and on which
-            side a video lies.
+        plan: of the data set.
         trust: initials of the reviewer who is right where two differ.
 
     Raises:
         UserError: a local video is outside ``folder``, or there is no such reviewer.
     """
     found = opinions(carry_over(decisions, material.stretches))
-    pieces, disputed = _agreed(found, trust)
-    sides = _Sides(activities, planned)
+    pieces, disputed = agreed(found, trust)
+    sides = Sides(activities, plan)
     left_out: Counter[str] = Counter()
-    clips = []
-    for proposal in pieces.values():
-        for piece in proposal:
-            video = material.videos.get(piece.video_id)
-            split = sides.split(piece.video_id, piece.activity)
-            if video is None:
-                left_out["its video is no longer in the data directory"] += 1
-            elif piece.activity not in activities:
-                left_out["its label is not in the activity table"] += 1
-            elif split is None:
-                left_out["a new activity in a video of the train side"] += 1
-            else:
-                clips.append(
-                    Clip(piece.clip, piece.video_id, _url(video, folder), piece.start_s,
-                         piece.end_s, piece.activity, split)
-                )  # fmt: skip
-    clips = _on_one_side(clips, left_out)
-    clips.sort(key=lambda clip: (clip.video_id, clip.start_s, clip.clip_id))
+    accepted = []
+    for piece in [piece for proposal in pieces.values() for piece in proposal]:
+        video = material.videos.get(piece.video_id)
+        split = sides.split(piece.video_id, piece.activity)
+        if video is None:
+            left_out["its video is no longer in the data directory"] += 1
+        elif piece.activity not in activities:
+            left_out["its label is not in the activity table"] += 1
+        elif split is None:
+            left_out["a new activity in a video of the train side"] += 1
+        else:
+            accepted.append(
+                Clip(piece.clip, piece.video_id, _url(video, folder), piece.start_s,
+                     piece.end_s, piece.activity, split)
+            )  # fmt: skip
+    reviewed = {stretch.clip for stretch in material.stretches} | {clip for _, clip in found}
+    stays = [
+        _planned_clip(row, material, folder, tier)
+        for tier, rows in ((SEGMENT, plan.clips), (DEMONSTRATION, plan.whole))
+        for row in rows
+        if row.clip_id not in reviewed
+    ]
+    new = _on_one_side(accepted, stays, left_out)
     names = set(pieces) | {conflict.proposal for conflict in disputed}
     waiting = [each for each in material.stretches if each.clip not in names and not each.left_out]
-    return Outcome(clips, dict(left_out), disputed, undecided=len(waiting))
+    return Outcome(
+        stays + sorted(new, key=lambda clip: (clip.video_id, clip.start_s)),
+        dict(left_out), disputed, changed=len(new), undecided=len(waiting),
+    )  # fmt: skip
 
 
 def corrected_clips(
@@ -104,7 +113,7 @@ def corrected_clips(
     activities: Mapping[str, Activity],
     folder: Path,
     *,
-    planned: Sequence[ClipRow],
+    plan: Plan,
     trust: str | None = None,
 ) -> Outcome:
     """The plan of a built data set without the clips that were rejected, and with new labels.
@@ -113,48 +122,49 @@ def corrected_clips(
 
     Args, Raises: as ``accepted_clips``.
     """
-    found = opinions(carry_over(decisions, material.stretches))
-    pieces, disputed = _agreed(found, trust)
-    sides = _Sides(activities, planned)
-    left_out: Counter[str] = Counter()
+    pieces, disputed = agreed(opinions(carry_over(decisions, material.stretches)), trust)
+    sides = Sides(activities, plan)
     leaves = {conflict.proposal for conflict in disputed}
-    left_out["reviewers differ"] = len(leaves)
-    clips: list[Clip] = []
-    changed = 0
-    for row in planned:
-        video = material.videos[row.video.video_id]
-        was = Clip(
-            row.clip_id, row.video.video_id, _url(video, folder), row.start_s, row.end_s,
-            row.activity, row.split,
-        )  # fmt: skip
+    left_out = Counter({"reviewers differ": len(leaves)})
+    stays = [_planned_clip(row, material, folder, DEMONSTRATION) for row in plan.whole]
+    changed: list[Clip] = []
+    for row in plan.clips:
+        was = _planned_clip(row, material, folder, SEGMENT)
         if row.clip_id in leaves:
             continue
         if row.clip_id not in pieces:
-            clips.append(was)
+            stays.append(was)
             continue
         left_out["rejected"] += not pieces[row.clip_id]
         for piece in pieces[row.clip_id]:
-            split = row.split
-            if piece.activity != row.activity:
-                moved = sides.split(piece.video_id, piece.activity)
-                if moved is None or piece.activity not in activities:
-                    left_out["a new activity in a video of the train side"] += 1
-                    continue
-                split = moved
+            same = piece.activity == row.activity
+            split = row.split if same else sides.split(piece.video_id, piece.activity)
+            if split is None or piece.activity not in activities:
+                left_out["a new activity in a video of the train side"] += 1
+                continue
             now = replace(
                 was, clip_id=piece.clip, start_s=piece.start_s, end_s=piece.end_s,
                 activity=piece.activity, split=split,
             )  # fmt: skip
-            changed += now != was
-            clips.append(now)
-    clips = _on_one_side(clips, left_out)
+            (stays if now == was else changed).append(now)
+    changed = _on_one_side(changed, stays, left_out)
+    decided_on = set(pieces) | leaves
     return Outcome(
-        clips, dict(+left_out), disputed, changed=changed,
-        undecided=sum(row.clip_id not in pieces and row.clip_id not in leaves for row in planned),
+        sorted(stays + changed, key=lambda clip: (clip.video_id, clip.start_s)),
+        dict(+left_out), disputed, changed=len(changed),
+        undecided=sum(stretch.clip not in decided_on for stretch in material.stretches),
     )  # fmt: skip
 
 
-def _agreed(found: Opinions, trust: str | None) -> tuple[dict[str, list[Opinion]], list[Conflict]]:
+def _planned_clip(row: ClipRow, material: Material, folder: Path, tier: str) -> Clip:
+    """A row of the plan as a line of a manifest in a folder."""
+    return Clip(
+        row.clip_id, row.video.video_id, _url(material.videos[row.video.video_id], folder),
+        row.start_s, row.end_s, row.activity, row.split, tier,
+    )  # fmt: skip
+
+
+def agreed(found: Opinions, trust: str | None) -> tuple[dict[str, list[Opinion]], list[Conflict]]:
     """(proposal -> its accepted pieces, where nobody contradicts; the conflicts that are left)."""
     said = decided(found)
     reviewers = {reviewer for reviewer, _ in said}
@@ -169,16 +179,17 @@ def _agreed(found: Opinions, trust: str | None) -> tuple[dict[str, list[Opinion]
     return {key[1]: said[key] for key in ordered if key[1] not in names}, disputed
 
 
-class _Sides:
+class Sides:
     """On which side a video lies, and which split a clip of it has."""
 
-    def __init__(self, activities: Mapping[str, Activity], planned: Sequence[ClipRow]) -> None:
-        self._video = {row.video.video_id: partition(row.split) for row in planned}
-        for row in planned:  # its known clips say it, whatever new activities it shows
+    def __init__(self, activities: Mapping[str, Activity], plan: Plan) -> None:
+        rows = [*plan.whole, *plan.clips]
+        self._video = {row.video.video_id: partition(row.split) for row in rows}
+        for row in rows:  # its known clips say it, whatever new activities it shows
             if row.split not in NEW_SPLITS:
                 self._video[row.video.video_id] = partition(row.split)
         self._new = {slug: activity.new for slug, activity in activities.items()}
-        self._new |= {row.activity: row.split in NEW_SPLITS for row in planned}
+        self._new |= {row.activity: row.split in NEW_SPLITS for row in rows}
         self._scored = held_out(videos=True)
 
     def split(self, video_id: str, activity: str) -> str | None:
@@ -189,10 +200,12 @@ class _Sides:
         return None if side == "train" else f"{self._scored.get(activity) or side}_new"
 
 
-def _on_one_side(clips: Sequence[Clip], left_out: Counter[str]) -> list[Clip]:
-    """Without clips of new activities whose video has clips of another side."""
+def _on_one_side(
+    clips: Sequence[Clip], others: Sequence[Clip], left_out: Counter[str]
+) -> list[Clip]:
+    """The clips without those of new activities whose video has clips of another side."""
     sides: dict[str, set[str]] = {}
-    for clip in clips:
+    for clip in (*clips, *others):
         sides.setdefault(clip.video_id, set()).add(partition(clip.split))
     kept = [
         clip for clip in clips if len(sides[clip.video_id]) == 1 or clip.split not in NEW_SPLITS

@@ -146,7 +146,14 @@ export class Screen {
             return handle;
           })
         : [];
-      on.replaceChildren(...others, span(on, this.start, this.end, "this"), ...borders, on.head);
+      const repetitions = on === this.near
+        ? this.clip.proposed.borders.filter((at) => at > on.from && at < on.to).map((at) => {
+            const tick = el("i", { className: "repetition" });
+            tick.style.left = `${share(on, at)}%`;
+            return tick;
+          })
+        : [];
+      on.replaceChildren(...others, span(on, this.start, this.end, "this"), ...repetitions, ...borders, on.head);
     }
     this.tell();
   }

@@ -292,8 +292,8 @@ def test_what_is_no_extractor_argument_is_refused(text):
 
 def test_extractor_arguments_reach_nothing_else_of_yt_dlp():
     texts = ("youtube:exec=touch /tmp/x;config_location=/tmp/x", "exec:before_dl=touch")
-    plain = ytdlp._options(DownloadSettings(), None)
-    given = ytdlp._options(DownloadSettings(extractor_args=texts), None)
+    plain = ytdlp.session_options(DownloadSettings(), None)
+    given = ytdlp.session_options(DownloadSettings(extractor_args=texts), None)
     made_anew = {"logger", "retry_sleep_functions"}
     differ = {name for name in given if given[name] != plain.get(name)}
     assert given.keys() == plain.keys()

@@ -12,11 +12,14 @@ LABELS = ("squat", "push_up", "lunge", "plank", "crunch")
 SECONDS, FPS = 9.0, 10
 
 
-def write_proposed(data: Path, videos: int, each: int = 4, *, files: bool = True) -> list[str]:
+def write_proposed(
+    data: Path, videos: int, each: int = 4, *, files: bool = True, label: str = ""
+) -> list[str]:
     """Videos and ``each`` proposals of two seconds in every one; gives the proposals' ids.
 
     Args:
         files: write the videos; without, they are only named.
+        label: of all proposals; else they change.
     """
     rows = []
     first = data / "videos" / "v0000.mp4"
@@ -33,13 +36,11 @@ def write_proposed(data: Path, videos: int, each: int = 4, *, files: bool = True
                 proposal=f"{name}_{place}",
                 start=2.0 * place + 0.5,
                 end=2.0 * place + 2.0,
-                activity=LABELS[(number + place) % 5],
-                suggested="",
+                activity=label or LABELS[(number + place) % 5],
                 repetitions=2.0,
-                hold=False,
                 confidence=0.5 + 0.1 * place,
-                reasons="a period of 0.9 s",
-                left_out="",
+                reasons=("a period of 0.9 s", "one person"),
+                borders=tuple(2.0 * place + at for at in (0.5, 1.2, 2.0)),
             )
             for place in range(each)
         ]

@@ -326,9 +326,7 @@ def test_a_border_is_dragged_with_a_pointer(data, serve_queue, chromium_page):
 
 
 @pytest.mark.slow
-def test_two_thousand_videos_open_in_two_seconds_and_the_page_stays_small(
-    tmp_path, chromium_page
-):
+def test_two_thousand_videos_open_in_two_seconds_and_the_page_stays_small(tmp_path, chromium_page):
     page, log = chromium_page
     ids = write_proposed(tmp_path, 2000, each=5, files=False)
     with running(tmp_path) as (process, address):

@@ -1,0 +1,1 @@
+"""Candidates for new clips: videos of channels, playlists, searches and folders of one's own."""
