@@ -124,6 +124,7 @@ real-clips: install  ## the three commands on real clips, if ../shared has them
 images: install  ## the pictures of the README, from the quickstart's data
 	$(BIN)/python -m tests.bench.draw_modalities data/quickstart/data docs/images/modalities.jpg
 	$(BIN)/python -m tests.bench.draw_browse data/quickstart/data docs/images/browse.jpg
+	$(BIN)/python -m tests.bench.draw_review data/quickstart/data docs/images/review.jpg docs/images/coverage.jpg
 
 motions-sheet: install  ## stick figures of every motion of the sample, to look at (data/motions)
 	$(BIN)/python -m tests.bench.motions_sheet data/motions

@@ -121,10 +121,16 @@ def read_manifest(path: Path, activities: Mapping[str, Activity]) -> list[Clip]:
     return [clip for clip in clips if clip is not None]
 
 
-def bundled_manifests() -> tuple[Path, Path]:
-    """The lists of the project: segments of videos, and whole demonstrations. Together one list."""
+def bundled_manifests() -> tuple[Path, ...]:
+    """The lists of the project, together one list.
+
+    Segments of videos, whole demonstrations, and what the community added, once that is anything.
+    """
     folder = annotations_dir() / "videos"
-    return folder / "default.csv", folder / "demonstrations.csv"
+    community = folder / "community.csv"
+    offered = community.read_text(encoding="utf-8").count("\n") > 1
+    lists = folder / "default.csv", folder / "demonstrations.csv"
+    return (*lists, community) if offered else lists
 
 
 def select_clips(

@@ -33,7 +33,7 @@ DOCUMENTS = [
 OTHER_OPTIONS = {
     "ray": {"--head", "--address"},
     "torchrun": {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"},
-    "annotations": {"--check", "--extract"},
+    "annotations": {"--check", "--extract", "--add", "--by", "--licence"},
     "mypy": {"--strict"},
     "uv": {"--index"},
     "docker": {"--build-arg", "--gpus", "--rm"},

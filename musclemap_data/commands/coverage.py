@@ -54,8 +54,8 @@ def coverage(
     found = count_coverage([clip for path in paths for clip in read_manifest(path, table)],
                            data, table)  # fmt: skip
     if html is not None:
-        named = ", ".join(str(path) for path in manifest or ()) or "the bundled list"
-        write_page(found, html, f"{named[:1].upper()}{named[1:]}, and the data set in {data}")
+        lists = " and ".join(path.name for path in manifest or ()) or "the bundled list"
+        write_page(found, html, f"Of {lists}, and the data set {data.resolve().name!r}")
         typer.echo(f"written to {html}", err=True)
     if as_json:
         typer.echo(json.dumps(_facts(found), indent=2))

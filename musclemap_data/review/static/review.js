@@ -19,6 +19,7 @@ let clip = null; // as the server last told it
 let label = ""; // as it stands here
 let settling = 0;
 let writing = Promise.resolve(); // decisions are sent one after the other
+let deciding = false;
 let asked = 0;
 
 const screen = new Screen(() => {
@@ -194,14 +195,16 @@ async function decided(answer, text) {
 }
 
 async function decide(body, text, next) {
-  if (!clip) return;
+  if (!clip || deciding) return; // a key that comes twice decides once
   const id = clip.clip;
+  deciding = true;
   flushBorders();
   await then(async () => {
     const answer = await post("/api/decisions", { clip: id, ...body });
     await decided(answer, text);
     await show(next(answer));
   });
+  deciding = false;
 }
 
 /** Like `go`, for what is itself waited for by later decisions. */
