@@ -260,7 +260,7 @@ def _estimate(url: str, settings: DownloadSettings, cookies: str | None) -> int 
     return int(sum(known)) if known and len(known) == len(sizes) else None
 
 
-def describe_video(url: str, settings: DownloadSettings, cookies: str | None) -> dict[str, Any]:
+def describe_video(url: str, settings: DownloadSettings, cookies: str | None) -> Mapping[str, Any]:
     """What yt-dlp knows of one video; nothing is fetched.
 
     Raises:
@@ -294,7 +294,7 @@ def _extract(
 
 
 @contextmanager
-def asking(options: dict[str, Any], settings: DownloadSettings) -> Iterator[Any]:
+def asking(options: Mapping[str, Any], settings: DownloadSettings) -> Iterator[Any]:
     """A session of yt-dlp with these options, of ``session_options``.
 
     Raises:
@@ -304,7 +304,7 @@ def asking(options: dict[str, Any], settings: DownloadSettings) -> Iterator[Any]
 
     messages: _Messages = options["logger"]
     try:
-        with yt_dlp.YoutubeDL(options) as session:
+        with yt_dlp.YoutubeDL(dict(options)) as session:
             yield session
     except yt_dlp.utils.YoutubeDLError as error:
         reason = messages.errors[-1] if messages.errors else str(error)
