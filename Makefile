@@ -125,6 +125,7 @@ images: install  ## the pictures of the README, from the quickstart's data
 	$(BIN)/python -m tests.bench.draw_modalities data/quickstart/data docs/images/modalities.jpg
 	$(BIN)/python -m tests.bench.draw_browse data/quickstart/data docs/images/browse.jpg
 	$(BIN)/python -m tests.bench.draw_review data/quickstart/data docs/images/review.jpg docs/images/coverage.jpg
+	$(BIN)/python -m tests.bench.draw_prediction data/quickstart docs/images/prediction.jpg
 
 motions-sheet: install  ## stick figures of every motion of the sample, to look at (data/motions)
 	$(BIN)/python -m tests.bench.motions_sheet data/motions
