@@ -8,7 +8,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format docs docker bench bench-flow bench-extract bench-memory bench-large \
-	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
+	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-segment bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -104,6 +104,9 @@ bench-loader: install  ## shards against a folder of mp4 files
 
 bench-model: install  ## our MViTv2 and TransM3E against torchvision
 	$(BIN)/python -m tests.bench.bench_model
+
+bench-segment: install  ## clips proposed in composed videos against the truth (half an hour, kept)
+	$(BIN)/python -m tests.bench.bench_segment data/bench-segment
 
 bench-movement: install  ## repetitions against 42 hand-counted real clips, if ../shared has them
 	$(BIN)/python -m tests.bench.bench_movement

@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.commands import app as page
-from benchmark.commands import benchmark, models, predict, quickstart, report, results, share
+from benchmark.commands import benchmark, models, predict, quickstart, report, results, segment
+from benchmark.commands import share as share_verb
 from musclemap_data.commands import collect as collect_verb
 from musclemap_data.commands import coverage as coverage_verb
 from musclemap_data.commands import doctor, download, extract, labels, look, movement, status
@@ -87,8 +88,9 @@ def musclemap(
 
 
 for verbs in (
-    quickstart, predict, movement, page, doctor, collect_verb, download, review_verb, extract,
-    upgrade_verb, status, coverage_verb, look, share, labels, benchmark, results, report, models,
+    quickstart, predict, movement, page, doctor, collect_verb, download, segment, review_verb,
+    extract, upgrade_verb, status, coverage_verb, look, share_verb, labels, benchmark, results,
+    report, models,
 ):  # fmt: skip
     app.add_typer(verbs.app)
 

@@ -17,7 +17,9 @@ DEFAULT_DATA = Path("data/musclemap")
 EXIT_SOME_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-RESUMED = ("download", "retry", "extract-modalities", "review", "benchmark", "quickstart")
+RESUMED = (
+    "download", "retry", "segment", "extract-modalities", "review", "benchmark", "quickstart",
+)  # fmt: skip
 """Verbs that go on where they were stopped; the others take seconds or minutes and start over."""
 MOST_LINES = 10
 """Of a list that may have thousands of lines, so many are printed; then how many more there are."""

@@ -42,17 +42,22 @@ def follow(
     video: Video,
     work: Path,
     *,
+    between_s: Sequence[float] = (),
+    settings: ExtractionSettings | None = None,
     workers: int | None = None,
     on_total: Callable[[int], None] | None = None,
     on_piece: Callable[[], None] | None = None,
 ) -> FollowedVideo:
     """Follow the exercising person through a video, with the default pose model.
 
-    Of a video longer than ``LONG_S`` at most ``LONG_FPS`` frames a second are looked at.
+    Of a video longer than ``LONG_S`` at most ``LONG_FPS`` frames a second are looked at, unless
+    ``settings`` say otherwise.
 
     Args:
         video: from ``read_video``.
         work: an empty folder.
+        between_s: seconds at which the person is followed anew, ascending: where the shot changes.
+        settings: how the pieces are cut and the pose is made.
         workers: processes; one a core if not given.
         on_total: called once with the number of pieces.
         on_piece: called as each piece ends.
@@ -60,14 +65,15 @@ def follow(
     Raises:
         UserError: the video cannot be read, or hardly any frame shows a person.
     """
-    long = video.seconds > LONG_S
-    settings = ExtractionSettings(cut=CutSettings(max_fps=LONG_FPS)) if long else None
+    if settings is None and video.seconds > LONG_S:
+        settings = ExtractionSettings(cut=CutSettings(max_fps=LONG_FPS))
     pieces = extract_windows(
         video,
         work,
         (),
         window_s=PIECE_S,
         step_s=PIECE_S,
+        between_s=between_s,
         workers=workers,
         settings=settings,
         on_total=on_total,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -188,12 +189,16 @@ def plan_windows(
 
 
 def _on_the_clock(
-    video: Video, window_s: float, step_s: float
+    video: Video, window_s: float, step_s: float, between_s: Sequence[float] = ()
 ) -> Iterator[tuple[float, float | None]]:
     """The planned windows, from where the picture begins."""
     begin_s = round(max(0.0, video.begin_s), 6)
-    for start_s, end_s in plan_windows(video.seconds, window_s, step_s):
-        yield start_s + begin_s, None if end_s is None else end_s + begin_s
+    parts = [begin_s, *(round(each, 6) for each in between_s), begin_s + video.seconds]
+    for first_s, last_s in pairwise(parts):
+        for start_s, end_s in plan_windows(last_s - first_s, window_s, step_s):
+            if end_s is None and last_s < parts[-1]:
+                end_s = last_s - first_s
+            yield start_s + first_s, None if end_s is None else end_s + first_s
 
 
 def extract_windows(
@@ -203,6 +208,7 @@ def extract_windows(
     *,
     window_s: float,
     step_s: float,
+    between_s: Sequence[float] = (),
     workers: int | None = None,
     settings: ExtractionSettings | None = None,
     on_total: Callable[[int], None] | None = None,
@@ -215,6 +221,8 @@ def extract_windows(
         data_dir: an empty folder; what is written there is larger than the video.
         modalities: of ``MODALITIES``; the skeleton is always made too.
         window_s, step_s: see :func:`plan_windows`.
+        between_s: seconds of the video at which a window ends and the next begins, ascending;
+            windows are planned between them.
         workers: processes; one a core if not given.
         settings: how modalities are made.
         on_total: called once with the number of windows.
@@ -248,7 +256,7 @@ def extract_windows(
             made,
             settings,
         )
-        for number, times in enumerate(_on_the_clock(video, window_s, step_s))
+        for number, times in enumerate(_on_the_clock(video, window_s, step_s, between_s))
     ]
     if on_total:
         on_total(len(jobs))

@@ -1,0 +1,128 @@
+"""The verb `segment`: from whole videos to proposed clips."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from musclemap_data.commands.shared import (
+    BUILD,
+    DEFAULT_DATA,
+    MOST_LINES,
+    AsJson,
+    Data,
+    Processes,
+    examples,
+    progress,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from musclemap_data.segment.run import SegmentReport
+    from musclemap_data.segment.video import Recogniser
+
+app = typer.Typer()
+
+
+@app.command(
+    rich_help_panel=BUILD,
+    epilog=examples(
+        "`musclemap segment` (the demonstrations that `download --tier demonstration` fetched)",
+        "`musclemap segment workouts/ --data data/mine` (a folder of your own videos)",
+        "`musclemap segment --manifest proposed.csv` (then `download --manifest proposed.csv`)",
+    ),
+)
+def segment(
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[VIDEO]...",
+            help="Videos, or folders of them. Default: the data set's demonstrations.",
+        ),
+    ] = None,
+    data: Data = DEFAULT_DATA,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest", "-m", help="Also write the sure proposals as a manifest to build from."
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="How sure a proposal in the manifest must be.")
+    ] = 0.6,
+    model: Annotated[
+        bool, typer.Option(help="Ask the embedded model which exercise each stretch shows.")
+    ] = True,
+    again: Annotated[bool, typer.Option("--again", help="Also what was segmented before.")] = False,
+    workers: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find clips in whole videos: where one exercise is repeated or held, and how sure that is.
+
+    Writes `DATA/segment/proposals.csv`: every part of every video, with what was left out and why.
+    """
+    from musclemap_data.segment.run import (
+        segment_sources,
+        sources_of_data,
+        sources_of_files,
+        write_proposed_manifest,
+    )
+
+    sources = sources_of_files(videos) if videos else sources_of_data(data)
+    with progress("video", "segment", quiet=as_json) as bar:
+        report = segment_sources(
+            sources, data, embedded_recogniser() if model else None, again=again, workers=workers,
+            on_total=bar.reset, on_video=lambda name, clips: bar.update(),
+        )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps([asdict(proposal) for proposal in report.proposals], indent=2))
+    else:
+        _print_report(report)
+    if manifest is not None:
+        count = write_proposed_manifest(
+            manifest, report.proposals, None if videos else data, least=min_confidence
+        )
+        typer.echo(f"{count} clips in {manifest}", err=True)
+    option = "" if data == DEFAULT_DATA else f" --data {data}"
+    after = f"download --manifest {manifest}" if manifest else "review"
+    typer.echo(f"Next: musclemap {after}{option}", err=True)
+
+
+def embedded_recogniser() -> Recogniser:
+    """The embedded model as ``segment`` asks it; it is silent where it does not know."""
+    from benchmark.embedded.model import KNOWN_FROM, EmbeddedModel
+
+    model = EmbeddedModel.load()
+
+    def recognise(
+        skeleton: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]
+    ) -> Mapping[str, float]:
+        said = model.recognise(skeleton, times_s)
+        overall = dict(zip(said.activities, said.overall.tolist(), strict=True))
+        return overall if max(overall.values()) >= KNOWN_FROM else {}
+
+    return recognise
+
+
+def _print_report(report: SegmentReport) -> None:
+    proposed = report.proposed
+    seconds = sum(p.seconds for p in report.proposals)
+    kept = sum(p.seconds for p in proposed)
+    typer.echo(
+        f"{report.made} videos segmented, {report.present} were before; {len(proposed)} clips "
+        f"proposed, {kept:.0f} of {seconds:.0f} s"
+    )
+    left_out: Counter[str] = Counter()
+    for p in report.proposals:
+        if p.left_out:
+            left_out[p.left_out] += p.seconds  # type: ignore[assignment]
+    for reason, lost in left_out.most_common(MOST_LINES):
+        typer.echo(f"{lost:8.0f} s left out: {reason}")

@@ -1,0 +1,214 @@
+"""Many videos to proposals: of a downloaded data set, or of files; and the manifest they make."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from musclemap_data.catalog import DEFAULT_TABLE, load_table
+from musclemap_data.errors import UserError
+from musclemap_data.files import replacing
+from musclemap_data.ledger import ClipRow, Ledger
+from musclemap_data.manifest import Clip, partition, write_manifest
+from musclemap_data.segment.proposals import (
+    PROPOSALS_FILE,
+    Proposal,
+    read_proposals,
+    write_proposals,
+)
+from musclemap_data.segment.video import Recogniser, Source, segment_video
+from musclemap_data.splits import held_out, split_of
+
+VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
+MIN_CONFIDENCE = 0.6
+"""Proposals of less are not in the manifest; a person decides of them in ``review``."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass
+class SegmentReport:
+    """What a run did.
+
+    Attributes:
+        made: videos segmented by this run.
+        present: videos that were segmented before.
+        proposals: of all videos, in their order.
+    """
+
+    made: int = 0
+    present: int = 0
+    proposals: list[Proposal] = field(default_factory=list)
+
+    @property
+    def proposed(self) -> list[Proposal]:
+        return [p for p in self.proposals if not p.left_out]
+
+
+def sources_of_data(data: Path) -> list[Source]:
+    """The downloaded demonstrations of a data set.
+
+    Raises:
+        UserError: there is no ledger, or no demonstration in it is downloaded.
+    """
+    with Ledger(data, read_only=True) as ledger:
+        rows = ledger.demonstrations()
+    found = [
+        Source(data / row.video.file, row.video.file, row.video.video_id, row.clip_id,
+               row.activity, row.start_s, row.end_s)
+        for row in rows if row.video.file and (data / row.video.file).is_file()
+    ]  # fmt: skip
+    if not found:
+        raise UserError(
+            f"no whole video is downloaded in {data}. Run `musclemap download --tier "
+            "demonstration`, or name videos of your own."
+        )
+    return found
+
+
+def sources_of_files(paths: Iterable[Path]) -> list[Source]:
+    """Videos named one by one, and those in folders, at any depth.
+
+    Raises:
+        UserError: there is no such file or folder, or no video in it.
+    """
+    found: dict[str, Source] = {}
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"there is no file or folder {path}")
+        inside = sorted(
+            file for file in path.rglob("*") if file.suffix.lower() in VIDEO_ENDINGS
+        ) if path.is_dir() else [path]  # fmt: skip
+        for file in inside:
+            stem = name = (_UNSAFE.sub("_", file.stem).lstrip(".") or "video")[:60]
+            number = 1
+            while name in found:
+                number += 1
+                name = f"{stem}_{number}"
+            found[name] = Source(file, str(file.resolve()), name, name)
+    if not found:
+        raise UserError(f"there is no video in {', '.join(map(str, paths)) or 'nothing'}")
+    return list(found.values())
+
+
+def segment_sources(
+    sources: Sequence[Source],
+    folder: Path,
+    recognise: Recogniser | None = None,
+    *,
+    again: bool = False,
+    workers: int | None = None,
+    on_total: Callable[[int], None] | None = None,
+    on_video: Callable[[str, int], None] | None = None,
+) -> SegmentReport:
+    """Segment videos, and write the proposals of all of them as ``segment/proposals.csv``.
+
+    Each video has a file of its own in ``segment/videos``, written when it is done: a run that was
+    stopped goes on with the next video. A video newer than its file is segmented again.
+
+    Args:
+        sources: the videos.
+        folder: where ``segment/`` is made: the data set's folder.
+        recognise: see ``segment_video``, like ``workers``.
+        again: segment also what is there.
+        on_total: called once with the number of videos to segment.
+        on_video: called with name and number of proposed clips as each video ends.
+    """
+    report = SegmentReport()
+    files = {s.name: folder / "segment" / "videos" / f"{s.name}.csv" for s in sources}
+    todo = [s for s in sources if again or not _is_done(files[s.name], s.path)]
+    report.present = len(sources) - len(todo)
+    if on_total:
+        on_total(len(todo))
+    try:
+        for source in todo:
+            proposals = segment_video(source, recognise, workers=workers)
+            write_proposals(files[source.name], proposals)
+            report.made += 1
+            if on_video:
+                on_video(source.name, sum(not p.left_out for p in proposals))
+    finally:
+        done = [path for path in files.values() if path.exists()]
+        report.proposals = [p for path in done for p in read_proposals(path)]
+        write_proposals(folder / PROPOSALS_FILE, report.proposals)
+    return report
+
+
+def _is_done(made: Path, video: Path) -> bool:
+    return made.exists() and made.stat().st_mtime >= video.stat().st_mtime
+
+
+def write_proposed_manifest(
+    path: Path,
+    proposals: Iterable[Proposal],
+    data: Path | None,
+    *,
+    least: float = MIN_CONFIDENCE,
+    activities: str = DEFAULT_TABLE,
+) -> int:
+    """A manifest of the proposals that need no second look, for ``download`` and extraction.
+
+    Left out are those of less confidence, those whose activity a model contradicts, and those
+    without an activity.
+
+    Args:
+        path: the manifest; local videos must lie in its folder or below.
+        proposals: of one run.
+        data: the data set that the videos are of; None for files.
+        least: confidence.
+        activities: the label table of files; a data set's ledger has its own.
+
+    Returns:
+        How many clips it has.
+
+    Raises:
+        UserError: no proposal can be taken, or a video lies elsewhere.
+    """
+    rows: Mapping[str, ClipRow] = {}
+    if data is not None:
+        with Ledger(data, read_only=True) as ledger:
+            rows = {row.video.video_id: row for row in ledger.demonstrations()}
+            activities = ledger.activity_table()
+    table = load_table(activities)
+    clips = list(_clips(path, proposals, rows, least))
+    unknown = {clip.activity for clip in clips} - set(table)
+    if unknown:
+        raise UserError(f"not in the label table: {', '.join(sorted(unknown))}")
+    if not clips:
+        raise UserError(
+            f"no proposal has a confidence of {least:g} and an activity: {path} is not written"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        write_manifest(temporary, clips)
+    return len(clips)
+
+
+def _clips(
+    path: Path, proposals: Iterable[Proposal], rows: Mapping[str, ClipRow], least: float
+) -> Iterator[Clip]:
+    new = held_out(videos=True)
+    sides: dict[str, str] = {}
+    for p in proposals:
+        activity = p.activity or p.suggested
+        if p.left_out or p.confidence < least or not activity or (p.activity and p.suggested):
+            continue
+        row = rows.get(p.video_id)
+        split = split_of(p.video_id, new=activity in new, side=new.get(activity))
+        if split is None or partition(sides.setdefault(p.video_id, split)) != partition(split):
+            continue
+        local = Path(row.video.local_path or "") if row else Path(p.video)
+        url = row.video.url if row and not row.video.local_path else _within(local, path.parent)
+        yield Clip(p.proposal, p.video_id, url, p.start, p.end, activity, split)
+
+
+def _within(video: Path, folder: Path) -> str:
+    relative = os.path.relpath(video.resolve(), folder.resolve())
+    if relative.startswith(".."):
+        raise UserError(
+            f"{video} is not below {folder}, where the manifest is: give --manifest a place in "
+            "or above the folder of the videos"
+        )
+    return Path(relative).as_posix()
