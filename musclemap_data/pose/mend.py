@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,11 @@ IN_VIEW_SCORE = 0.3
 """A joint with a lower score is not in view."""
 SIDES_MARGIN = 0.06
 """Of the body's size and for each pair of joints: the other sides must be so much nearer."""
+LEAST_WIDTH, LEAST_APART = 0.03, 0.05
+"""Shoulders or hips tell which way they face where left and right lie so far apart across the
+trunk, and at all, of the body's size: in a side view they do not."""
+LONGEST_SIDE_VIEW = 15
+"""Between two frames whose sides are exchanged, so many that do not tell are exchanged, too."""
 
 
 def mend_skeleton(
@@ -38,7 +45,7 @@ def mend_skeleton(
     """
     result = joints.copy()
     for start, stop in shots:
-        result[start:stop] = keep_sides(result[start:stop])
+        result[start:stop] = face_one_way(keep_sides(result[start:stop]))
     result[too_little_in_view(result, size)] = (np.nan, np.nan, 0)
     return result if smoothing is None else smooth_skeleton(result, smoothing, shots)
 
@@ -100,8 +107,69 @@ def keep_sides(joints: Skeleton) -> Skeleton:
     changes = changed_sides(joints[frames[:-1]], joints[frames[1:]])
     exchanged = np.concatenate([np.zeros((1, 2), bool), np.cumsum(changes, axis=0) % 2 == 1])
     exchanged ^= exchanged.mean(axis=0) > 0.5
+    _exchange(result, frames, exchanged)
+    return result
+
+
+def facing(
+    xy: npt.NDArray[np.floating], size: float | npt.NDArray[np.floating]
+) -> npt.NDArray[np.int64]:
+    """Which way the shoulders and the hips face, int64 [n, 2]: 1, -1, or 0 where they do not tell.
+
+    A spine does not turn so far that the two differ: then the sides of arms or legs are exchanged.
+
+    Args:
+        xy: [n, 17, 2].
+        size: of the body, in the unit of ``xy``.
+    """
+    trunk = xy[:, 11:13].mean(axis=1) - xy[:, 5:7].mean(axis=1)
+    length = np.maximum(np.hypot(trunk[:, 0], trunk[:, 1]), 1e-3 * size)
+    ways = []
+    for left, right in ((5, 6), (11, 12)):
+        apart = xy[:, left] - xy[:, right]
+        across = (apart[:, 0] * trunk[:, 1] - apart[:, 1] * trunk[:, 0]) / length
+        tells = np.abs(across) > LEAST_WIDTH * size
+        tells &= np.hypot(apart[:, 0], apart[:, 1]) > LEAST_APART * size
+        ways.append(np.where(tells, np.sign(across), 0).astype(np.int64))
+    return np.stack(ways, axis=1)
+
+
+def face_one_way(joints: Skeleton) -> Skeleton:
+    """Exchange the sides of arms or legs where shoulders and hips face opposite ways.
+
+    The frames of the shot in which the two agree say which of them is wrong.
+
+    Args:
+        joints: as for :func:`keep_sides`.
+
+    Returns:
+        A new array of the same shape.
+    """
+    result = joints.copy()
+    frames = np.flatnonzero(np.isfinite(joints[..., :2]).all(axis=(1, 2)))
+    if not len(frames):
+        return result
+    xy = joints[frames, :, :2]
+    extent = xy.max(axis=1) - xy.min(axis=1)
+    size = max(1.0, float(np.median(np.hypot(extent[:, 0], extent[:, 1]))))
+    faces = facing(xy, size)
+    both = faces.prod(axis=1)
+    way = np.sign(faces[both > 0, 0].sum())
+    exchanged = (both < 0)[:, None] & (faces != way) & (way != 0)
+    for part in (0, 1):
+        known = np.flatnonzero(both != 0)
+        for before, after in itertools.pairwise(known):
+            if exchanged[before, part] and exchanged[after, part]:
+                exchanged[before:after, part] |= after - before <= LONGEST_SIDE_VIEW
+    _exchange(result, frames, exchanged)
+    return result
+
+
+def _exchange(
+    joints: Skeleton, frames: npt.NDArray[np.int64], exchanged: npt.NDArray[np.bool_]
+) -> None:
+    """Exchange left and right of the arms, the legs or both (bool [n, 2]) in n frames, in place."""
     for part, group in enumerate(((1, 2, 3, 4, *ARMS), LEGS)):
         turned = frames[exchanged[:, part]]
         mirrored = [joint + 1 if joint % 2 else joint - 1 for joint in group]
-        result[turned[:, None], group] = joints[turned[:, None], mirrored]
-    return result
+        joints[turned[:, None], group] = joints[turned[:, None], mirrored]

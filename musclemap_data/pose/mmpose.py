@@ -32,7 +32,7 @@ from musclemap_data.skeleton import JOINTS
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-VERSION = "2"  # of this runner: raise it when the numbers it gives change
+VERSION = "3"  # of this runner: raise it when the numbers it gives change
 
 # Modules that mmpose imports as it is loaded, for models that are no top-down ones: what it takes
 # from each. mmdet does not install today, and mmcv-lite has no compiled operations.

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from musclemap_data.pose.follow import FollowSettings, find_shots
-from musclemap_data.pose.mend import changed_sides
+from musclemap_data.pose.mend import changed_sides, facing
 
 Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-GOOD_FROM = 0.75
+GOOD_FROM = 0.65
 """A skeleton of this quality or more is good."""
 BAD_BELOW = 0.4
 """A skeleton of less is bad; what lies between is doubtful."""
@@ -92,6 +92,7 @@ MEASURES: dict[str, Measure] = {
     "limbs": Measure("limbs change their length", 0.145, 0.3),
     "trunk": Measure("the trunk is too short", 0.755, 0.86),
     "sides": Measure("left and right change places", 0.02, 0.1),
+    "twisted": Measure("shoulders and hips face opposite ways", 0.1, 0.25),
     "colours": Measure("the joints slide over the picture", 26.0, 40.0),
     "elsewhere": Measure("what moves lies elsewhere", 0.5, 0.9),
 }
@@ -306,6 +307,7 @@ def _measure(parts: list[_Part]) -> dict[str, float]:
         "trembling": _mean(_length(bend)),
         "limbs": _mean_of_shots(_spread, limbs, shot[found]),
         "trunk": 1 - float(np.median(trunk)),
+        "twisted": _mean(facing(here, 1.0).prod(axis=1) < 0),
         "sides": _mean(changed_sides(xy[:-1][follows[1:]], xy[1:][follows[1:]]).any(axis=1)),
         "colours": _mean_of_shots(_off_colour, colour[found][:, _BODY], shot[found]),
         "elsewhere": 1 - float(np.median(within)) if enough else float("nan"),

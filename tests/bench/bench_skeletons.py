@@ -7,6 +7,11 @@ For the stability the same frames are given six times, each time with another fi
 from shoulders to ankles that two such runs give for the same frame are compared, in pixels of a
 picture whose short side is 256. A clip holds where, for every pair of runs, the median difference
 is below 3 px and under 10% of the frames are off by more than 20 px (their median joint).
+
+Then the quality is held against an eye: ``skeleton_verdicts.csv`` has 112 windows of 3.2 s whose
+skeletons were looked at before their quality was known. How many of the bad ones (partly or wholly
+wrong) are flagged, that is not called good, and how many of the good ones? docs/pose.md says how
+the two samples were drawn: on the first the values were set, on the second they were tested.
 """
 
 from __future__ import annotations
@@ -15,11 +20,12 @@ import argparse
 import csv
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import binomtest
 
 from musclemap_data.errors import StageError
 from musclemap_data.extract.cut import cut_clip
@@ -29,25 +35,29 @@ from musclemap_data.pose.backends import estimate_skeleton
 from musclemap_data.pose.quality import QualityMeter, SkeletonClass, SkeletonQuality, say_notes
 
 STARTS = (0, 3, 7, 12, 17, 23)
+BY_EYE = {"bad": ("partly", "wrong"), "wholly wrong": ("wrong",), "good": ("good",)}
+VERDICTS = Path(__file__).with_name("skeleton_verdicts.csv")
 SECONDS = 3.2  # of each clip, its last ones: some videos open with a title card
 LARGEST_MEDIAN_PX, FAR_PX, LARGEST_FAR_SHARE = 3.0, 20.0, 0.1
 
 
-def list_videos(folders: list[Path], count: int) -> list[tuple[Path, float]]:
-    """Videos and their lengths in seconds, evenly taken from the tables of some folders."""
+def list_videos(folders: list[Path], count: int | None = None) -> list[tuple[Path, float]]:
+    """Videos and their lengths in seconds, all or ``count`` evenly taken from some tables."""
     found = []
     for folder in folders:
         with (folder / "clips.csv").open(newline="") as file:
             found += [(folder / row["file"], float(row["seconds"])) for row in csv.DictReader(file)]
+    if count is None:
+        return found
     chosen = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
     return [found[number] for number in chosen]
 
 
-def read_frames(video: Path, seconds: float) -> np.ndarray:
-    """The last frames of a video as a clip of the data set has them, uint8 [T, H, W, 3]."""
+def read_frames(video: Path, start_s: float, end_s: float | None = None) -> np.ndarray:
+    """A part of a video as a clip of the data set has it, uint8 [T, H, W, 3]."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        cut_clip(video, clip, max(0.0, seconds - SECONDS), None, CutSettings())
+        cut_clip(video, clip, start_s, end_s, CutSettings())
         return np.stack([frame.copy() for frame in iterate_frames(clip)])
 
 
@@ -81,6 +91,31 @@ def stability(frames: np.ndarray) -> tuple[float, float]:
     return max(medians), max(far)
 
 
+def against_the_eye(folders: list[Path]) -> None:
+    """Print how many of the bad and of the good skeletons are flagged, with 95% intervals."""
+    videos = {video.name: (video, seconds) for video, seconds in list_videos(folders)}
+    flagged = defaultdict[tuple[str, str], list[bool]](list)
+    with VERDICTS.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["file"] in videos]
+    for row in rows:
+        video, seconds = videos[row["file"]]
+        start_s = float(row["first_s"])
+        _, quality, *_ = judge(read_frames(video, start_s, min(start_s + SECONDS, seconds)))
+        found = quality.label is not SkeletonClass.GOOD
+        flagged[row["sample"], row["verdict"]].append(found)
+        if found == (row["verdict"] == "good"):
+            print(f"{video.stem:28s} {row['verdict']} by eye: {quality.sentence()}", flush=True)
+    for sample in sorted({row["sample"] for row in rows}):
+        for name, verdicts in BY_EYE.items():
+            of_name = [each for verdict in verdicts for each in flagged[sample, verdict]]
+            if of_name:
+                ends = binomtest(sum(of_name), len(of_name)).proportion_ci(method="wilson")
+                print(
+                    f"sample {sample}, {len(of_name)} {name} by eye: flagged {sum(of_name)}, "
+                    f"{np.mean(of_name):.0%} ({ends.low:.0%} to {ends.high:.0%})"
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", help="with clips.csv (file, seconds)")
@@ -93,7 +128,7 @@ def main() -> None:
     times, unstable = [], []
     for number, (video, seconds) in enumerate(videos):
         try:
-            frames = read_frames(video, seconds)
+            frames = read_frames(video, max(0.0, seconds - SECONDS))
         except StageError as error:
             print(f"{video.stem:28s} {error}")
             continue
@@ -116,6 +151,7 @@ def main() -> None:
     print(f"good and yet moved by another start: {', '.join(unstable) or 'none'}")
     pose_ms, quality_ms = np.median(times, axis=0)
     print(f"CPU, median of the clips: pose {pose_ms:.1f} ms a frame, quality {quality_ms:.2f} ms")
+    against_the_eye(arguments.folders)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from musclemap_data.pose.mend import (
     ARMS,
     LEGS,
     changed_sides,
+    face_one_way,
+    facing,
     keep_sides,
     mend_skeleton,
     too_little_in_view,
@@ -31,6 +33,30 @@ def test_sides_that_change_for_less_than_half_of_a_shot_are_set_right(joints, fr
     wrong = exchanged(skeleton, frames, joints)
     assert changed_sides(wrong[:-1], wrong[1:]).any()
     np.testing.assert_array_equal(keep_sides(wrong), skeleton)
+
+
+@pytest.mark.parametrize("joints", [(1, 2, 3, 4, *ARMS), LEGS])
+@pytest.mark.parametrize("frames", [list(range(13)), [3, 20], list(range(17, 30))])
+def test_shoulders_and_hips_that_face_opposite_ways_are_set_right(joints, frames):
+    skeleton = walking_skeleton(30)
+    wrong = exchanged(skeleton, frames, joints)
+    assert np.flatnonzero(facing(wrong, 256).prod(axis=1) < 0).tolist() == frames
+    np.testing.assert_array_equal(face_one_way(wrong), skeleton)
+
+
+def test_frames_from_the_side_between_exchanged_ones_are_exchanged_too():
+    skeleton = walking_skeleton(60)
+    for start in (10, 40):
+        skeleton[start : start + 3, 11:13, 0] = 128  # hips as from the side tell nothing
+    wrong = exchanged(skeleton, list(range(5, 20)), LEGS)
+    np.testing.assert_array_equal(face_one_way(wrong), skeleton)
+
+
+def test_without_a_frame_that_agrees_nothing_is_exchanged():
+    wrong = exchanged(walking_skeleton(20), list(range(20)), LEGS)
+    np.testing.assert_array_equal(face_one_way(wrong), wrong)
+    nobody = np.full((3, 17, 3), np.nan, np.float32)
+    np.testing.assert_array_equal(face_one_way(nobody), nobody)
 
 
 def test_legs_that_cross_do_not_change_sides():

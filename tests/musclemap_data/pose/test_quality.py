@@ -71,6 +71,8 @@ def wrong(kind: str) -> np.ndarray:
     elif kind == "sides":
         for frame in range(0, COUNT, 3):
             skeleton[frame, 5:] = skeleton[frame][[6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]]
+    elif kind == "twisted":
+        skeleton[30:, 11:] = skeleton[30:][:, [12, 11, 14, 13, 16, 15]]
     elif kind == "colours":
         skeleton[:, :, 0] += 40 * np.sin(np.arange(COUNT) / 9)[:, None]
     elif kind == "elsewhere":
