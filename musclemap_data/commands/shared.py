@@ -18,7 +18,8 @@ EXIT_SOME_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 RESUMED = (
-    "download", "retry", "segment", "extract-modalities", "review", "benchmark", "quickstart",
+    "collect", "download", "retry", "segment", "review", "extract-modalities", "benchmark",
+    "quickstart",
 )  # fmt: skip
 """Verbs that go on where they were stopped; the others take seconds or minutes and start over."""
 MOST_LINES = 10
