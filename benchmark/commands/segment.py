@@ -21,11 +21,13 @@ from musclemap_data.commands.shared import (
     examples,
     progress,
 )
+from musclemap_data.segment.proposals import MIN_CONFIDENCE, PROPOSALS_FILE, write_proposals
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from musclemap_data.segment.proposals import Proposal
     from musclemap_data.segment.run import SegmentReport
     from musclemap_data.segment.video import Recogniser
 
@@ -38,6 +40,7 @@ app = typer.Typer()
         "`musclemap segment` (the demonstrations that `download --tier demonstration` fetched)",
         "`musclemap segment workouts/ --data data/mine` (a folder of your own videos)",
         "`musclemap segment --manifest proposed.csv` (then `download --manifest proposed.csv`)",
+        "`musclemap segment --filter copies --dry-run` (which clips are copies of others?)",
     ),
 )
 def segment(
@@ -57,11 +60,22 @@ def segment(
     ] = None,
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help="How sure a proposal in the manifest must be.")
-    ] = 0.6,
+    ] = MIN_CONFIDENCE,
     model: Annotated[
         bool, typer.Option(help="Ask the embedded model which exercise each stretch shows.")
     ] = True,
     again: Annotated[bool, typer.Option("--again", help="Also what was segmented before.")] = False,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            help="copies: leave out clips that show a surer one again, also mirrored or cropped. "
+            "bars: record black bars. Can be repeated.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what --filter would change, with pictures.")
+    ] = False,
     workers: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,6 +96,8 @@ def segment(
             sources, data, embedded_recogniser() if model else None, again=again, workers=workers,
             on_total=bar.reset, on_video=lambda name, clips: bar.update(),
         )  # fmt: skip
+    if filters:
+        report.proposals = _filter(filters, report.proposals, data, dry_run)
     if as_json:
         typer.echo(json.dumps([asdict(proposal) for proposal in report.proposals], indent=2))
     else:
@@ -94,6 +110,35 @@ def segment(
     option = "" if data == DEFAULT_DATA else f" --data {data}"
     after = f"download --manifest {manifest}" if manifest else "review"
     typer.echo(f"Next: musclemap {after}{option}", err=True)
+
+
+def _filter(
+    names: list[str], proposals: list[Proposal], data: Path, dry_run: bool
+) -> list[Proposal]:
+    """Apply filters to what is proposed, and write a sheet of pictures for each."""
+    from musclemap_data.errors import UserError
+    from musclemap_data.segment.filters import FILTERS, apply_findings, read_pictures, write_sheet
+
+    if unknown := [name for name in names if name not in FILTERS]:
+        raise UserError(f"filter {unknown[0]!r}: choose from {', '.join(FILTERS)}")
+    changed = {p.proposal: p for p in proposals}
+    for name in dict.fromkeys(names):
+        left = [p for p in changed.values() if not p.left_out]
+        pictures = [read_pictures(data / p.video, p) for p in left]
+        findings = FILTERS[name](left, pictures)
+        sheet = data / "segment" / f"filter_{name}.png"
+        if findings:
+            write_sheet(sheet, left, pictures, findings)
+        typer.echo(
+            f"{name}: {len(findings)} of {len(left)} clips{f', see {sheet}' * bool(findings)}"
+        )
+        for finding in findings[:MOST_LINES]:
+            typer.echo(f"  {left[finding.index].proposal}: {finding.says}", err=True)
+        changed |= {p.proposal: p for p in apply_findings(left, findings)}
+    if dry_run:
+        return proposals
+    write_proposals(data / PROPOSALS_FILE, changed.values())
+    return list(changed.values())
 
 
 def embedded_recogniser() -> Recogniser:

@@ -33,6 +33,8 @@ COLUMNS = (
     "borders",
 )
 BETWEEN = "; "
+MIN_CONFIDENCE = 0.6
+"""Proposals of less are in no manifest until a person decided on them in ``review``."""
 
 
 @dataclass(frozen=True)

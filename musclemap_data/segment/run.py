@@ -14,6 +14,7 @@ from musclemap_data.files import replacing
 from musclemap_data.ledger import ClipRow, Ledger
 from musclemap_data.manifest import Clip, partition, write_manifest
 from musclemap_data.segment.proposals import (
+    MIN_CONFIDENCE,
     PROPOSALS_FILE,
     Proposal,
     read_proposals,
@@ -23,8 +24,6 @@ from musclemap_data.segment.video import Recogniser, Source, segment_video
 from musclemap_data.splits import held_out, split_of
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
-MIN_CONFIDENCE = 0.6
-"""Proposals of less are not in the manifest; a person decides of them in ``review``."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 

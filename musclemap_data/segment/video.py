@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -108,13 +109,16 @@ def propose(
     fps = 1 / float(np.median(np.diff(times_s)))
     end_s = min(source.end_s or np.inf, times_s[-1] + 1 / fps)
     bounds = sorted({source.start_s, end_s, *(c for c in cuts_s if source.start_s < c < end_s)})
-    edges = np.searchsorted(times_s, np.array(bounds) - 1e-6).tolist()
+    # A piece of the course begins at the frame nearest to its cut.
+    edges = np.searchsorted(times_s, np.array(bounds) - 0.5 / fps - 1e-6).tolist()
     shots = [(a, b) for a, b in pairwise(edges) if b > a]
     posed = bool(source.activity) and is_pose(source.activity)
     proposals = []
     for stretch in find_stretches(skeleton, fps, shots, posed=posed):
-        start = float(times_s[stretch.first])
-        end = float(times_s[stretch.stop - 1]) + 1 / fps
+        # No clip reaches over a cut, not by a part of a frame.
+        shot = bisect_right(edges, stretch.first) - 1
+        start = max(float(times_s[stretch.first]), bounds[shot])
+        end = min(float(times_s[stretch.stop - 1]) + 1 / fps, bounds[shot + 1])
         part = slice(stretch.first, stretch.stop)
         said: Mapping[str, float] = {}
         if recognise is not None and not stretch.left_out:

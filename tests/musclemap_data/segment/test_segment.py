@@ -152,6 +152,15 @@ def test_only_the_seconds_that_the_list_gives_are_looked_at():
     assert rows[0].start >= 4.0 - 1e-6 and rows[-1].end <= 10.0 + 1e-6
 
 
+def test_no_clip_reaches_over_a_cut_that_lies_between_two_frames():
+    course = np.concatenate([squats(3, 6), squats(3, 6)])
+    cut = 6.03
+    rows = propose(SOURCE, course, np.arange(len(course)) / FPS, [cut])
+    assert len([row for row in rows if not row.left_out]) == 2
+    assert all(row.end <= cut or row.start >= cut for row in rows)
+    assert {row.end for row in rows} & {cut} and {row.start for row in rows} & {cut}
+
+
 def test_which_activities_are_poses():
     assert is_pose("plank") and is_pose("wall_sit") and not is_pose("squat") and not is_pose("")
 
