@@ -158,7 +158,7 @@ def test_no_clip_reaches_over_a_cut_that_lies_between_two_frames():
     rows = propose(SOURCE, course, np.arange(len(course)) / FPS, [cut])
     assert len([row for row in rows if not row.left_out]) == 2
     assert all(row.end <= cut or row.start >= cut for row in rows)
-    assert {row.end for row in rows} & {cut} and {row.start for row in rows} & {cut}
+    assert cut in {row.start for row in rows}
 
 
 def test_which_activities_are_poses():
