@@ -63,7 +63,9 @@ def review(
     by: Annotated[
         str | None,
         typer.Option(
-            envvar="MUSCLEMAP_REVIEWER", metavar="INITIALS", help="Who decides: your initials."
+            envvar="MUSCLEMAP_REVIEWER",
+            metavar="INITIALS",
+            help="Who decides: your initials. Default: the name you are logged in with.",
         ),
     ] = None,
     built: Built = False,
@@ -89,7 +91,8 @@ def review(
     from musclemap_data.review.decisions import REVIEWER, DecisionFile
     from musclemap_data.review.queue import Queue
 
-    if by is None or not REVIEWER.fullmatch(by):
+    by = _login() if by is None else by
+    if not REVIEWER.fullmatch(by):
         raise UserError("say who decides: --by and 1 to 20 letters or digits, such as --by ab")
     material = _material(data, built)
     file = DecisionFile(decisions or _decisions_path(data, built))
@@ -99,7 +102,7 @@ def review(
 
     def on_ready(address: str) -> None:
         typer.echo(f"{counts['open']} clips to look at, at {address} (Ctrl-C ends it)")
-        typer.echo(f"decisions go to {file.path}", err=True)
+        typer.echo(f"decisions go to {file.path}, as those of {by} (--by)", err=True)
 
     serve(
         lambda names: create_app(queue, name, built=built, host_names=names),
@@ -256,6 +259,17 @@ def manifest(
         typer.echo(f"Next: musclemap download --manifest {shlex.quote(str(out))}{option}", err=True)
     if outcome.conflicts:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _login() -> str:
+    """The name that one is logged in with, as initials; empty where there is none."""
+    import getpass
+    import re
+
+    try:
+        return re.sub(r"[^A-Za-z0-9_-]", "", getpass.getuser())[:20]
+    except (OSError, KeyError):  # a container's user may have no name
+        return ""
 
 
 def _material(data: Path, built: bool) -> Material:

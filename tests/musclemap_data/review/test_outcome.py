@@ -195,8 +195,23 @@ def test_merge_and_agreement_tell_what_two_people_said(tmp_path):
     assert done.exit_code == 2 and "decisions of ab only" in done.output
 
 
-def test_a_review_without_initials_or_proposals_says_what_to_do(tmp_path):
-    done = CliRunner().invoke(app, ["review", "--data", str(tmp_path)])
-    assert done.exit_code == 2 and "--by" in done.output
+def test_a_review_without_a_name_or_proposals_says_what_to_do(tmp_path, monkeypatch):
+    done = CliRunner().invoke(app, ["review", "--data", str(tmp_path), "--by", "a b"])
+    assert done.exit_code == 2 and "say who decides: --by" in done.output
     done = CliRunner().invoke(app, ["review", "--data", str(tmp_path), "--by", "ab"])
     assert done.exit_code == 2 and "musclemap segment" in done.output
+
+
+def test_who_is_logged_in_decides_unless_told_otherwise(tmp_path, monkeypatch):
+    write_proposed(tmp_path, 1, files=False)
+    seen = []
+    monkeypatch.setattr("getpass.getuser", lambda: "Ann.Other@home")
+    monkeypatch.setattr(
+        "musclemap_data.local_web.serve",
+        lambda make_app, *_, on_ready, **__: (on_ready("http://x/"), seen.append(make_app(()))),
+    )
+    done = CliRunner().invoke(app, ["review", "--data", str(tmp_path), "--no-open"])
+    assert done.exit_code == 0 and len(seen) == 1
+    assert "4 clips to look at, at http://x/" in done.stdout
+    assert "as those of AnnOtherhome (--by)" in done.stderr
+    assert f"Next: musclemap review manifest --data {tmp_path} --out reviewed.csv" in done.stderr
