@@ -43,6 +43,7 @@ class SegmentReport:
 
     @property
     def proposed(self) -> list[Proposal]:
+        """The clips that are proposed; the others say why they were left out."""
         return [p for p in self.proposals if not p.left_out]
 
 
