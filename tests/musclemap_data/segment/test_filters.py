@@ -56,6 +56,7 @@ def clips(videos: list[Path]) -> list[Proposal]:
     ]
 
 
+@pytest.mark.slow
 def test_copies_smaller_mirrored_and_cropped_are_left_out_and_another_video_is_not(videos):
     proposals = clips(videos)
     pictures = [read_pictures(video, p) for video, p in zip(videos, proposals, strict=True)]
@@ -68,6 +69,7 @@ def test_copies_smaller_mirrored_and_cropped_are_left_out_and_another_video_is_n
     assert [bool(p.left_out) for p in after] == [False, True, True, True, True, False]
 
 
+@pytest.mark.slow
 def test_black_bars_are_recorded_and_leave_nothing_out(videos, tmp_path):
     proposals = clips(videos)
     pictures = [read_pictures(video, p) for video, p in zip(videos, proposals, strict=True)]
