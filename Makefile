@@ -105,8 +105,9 @@ bench-loader: install  ## shards against a folder of mp4 files
 bench-model: install  ## our MViTv2 and TransM3E against torchvision
 	$(BIN)/python -m tests.bench.bench_model
 
-bench-segment: install  ## clips proposed in composed videos against the truth (half an hour, kept)
+bench-segment: quickstart  ## clips proposed in composed videos against the truth (half an hour, kept)
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment
+	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --sample data/quickstart/sample
 
 bench-movement: install  ## repetitions against 42 hand-counted real clips, if ../shared has them
 	$(BIN)/python -m tests.bench.bench_movement

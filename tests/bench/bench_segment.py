@@ -8,7 +8,8 @@ seconds as it is, half are played forwards, backwards and forwards, as a set of 
 
 The pose of each clip is computed once and put together as the video would be. A person is followed
 anew in each shot, so the course is the same where the cuts are found. ``--real`` writes so many of
-the videos as files too, and goes the whole way on them. CACHE keeps the poses.
+the videos as files too, and goes the whole way on them. CACHE keeps the poses. ``--sample`` is the
+folder that ``musclemap quickstart`` renders: its videos show exercises 0.2 s apart in one shot.
 
 ``hand_borders.csv`` has turns of movements, marked by eye on contact sheets of five frames a
 second. The clips are not part of the project; without them nothing can be measured.
@@ -31,13 +32,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.commands.segment import embedded_recogniser
+from musclemap_data.catalog import load_activities
 from musclemap_data.errors import UserError
 from musclemap_data.extract.person import follow
 from musclemap_data.extract.windows import read_video
 from musclemap_data.ffmpeg import ffmpeg_binary
+from musclemap_data.manifest import read_manifest
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
 from musclemap_data.segment.proposals import Proposal
-from musclemap_data.segment.video import MAX_FPS, Source, propose, segment_video
+from musclemap_data.segment.video import MAX_FPS, Recogniser, Source, propose, segment_video
 from tests.conftest import REPOSITORY
 
 FOLDERS = [REPOSITORY.parent / "shared" / name for name in ("real_clips", "real_clips_more")]
@@ -203,6 +206,26 @@ def score(
     return total
 
 
+def score_sample(folder: Path, recognise: Recogniser) -> Score:
+    """Proposals in the videos of the synthetic sample against its exact manifest."""
+    clips, total = read_manifest(folder / "manifest.csv", load_activities()), Score()
+    for name in sorted({clip.video_id for clip in clips}):
+        path = folder / "videos" / f"{name}.mp4"
+        made = segment_video(Source(path, path.name, name, name), recognise)
+        spans = [(p.start, p.end) for p in made if not p.left_out]
+        exercises = [(c.start_s, c.end_s or 0.0) for c in clips if c.video_id == name]
+        total.proposed_s += sum(end - start for start, end in spans)
+        total.outside_s += sum(end - start for start, end in spans)
+        for one in exercises:
+            inside = sum(max(0.0, min(one[1], b) - max(one[0], a)) for a, b in spans)
+            total.outside_s -= inside
+            total.covered_s += inside
+            total.true_s += one[1] - one[0]
+            total.true += 1
+            total.found += max((overlap(one, span) for span in spans), default=0.0) >= 0.7
+    return total
+
+
 def split_at(spans: list[tuple[float, float]], cuts: list[float]) -> list[tuple[float, float]]:
     """Spans that were joined over a cut, divided there again."""
     out = []
@@ -270,7 +293,11 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=40)
     parser.add_argument("--real", type=int, default=3)
     parser.add_argument("--cached-only", action="store_true", help="no pose that is not there")
+    parser.add_argument("--sample", type=Path, help="the folder `sample` of a quickstart")
     arguments = parser.parse_args()
+    if arguments.sample:
+        print_score("the synthetic sample", score_sample(arguments.sample, embedded_recogniser()))
+        return
     arguments.cache.mkdir(parents=True, exist_ok=True)
     paths = sorted(path for folder in FOLDERS for path in folder.glob("*.mp4"))
     if arguments.cached_only:
