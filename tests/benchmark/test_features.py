@@ -70,11 +70,12 @@ def test_a_probe_learns_on_them_without_reading_a_shard(
         choose_run(tmp_path / "chosen")
 
 
-def test_without_features_a_probe_is_left_out_and_says_what_to_do(
-    encoded, dataset_dir, tiny, tmp_path
+@pytest.mark.parametrize("name", ["probe", "zero-shot"])
+def test_without_features_a_head_is_left_out_and_says_what_to_do(
+    name, encoded, dataset_dir, tiny, tmp_path
 ):
     with pytest.raises(MissingModality, match="musclemap features"):
-        compare_models(dataset_dir, ["probe"], tiny(epochs=0), runs_dir=tmp_path / "none")
+        compare_models(dataset_dir, [name], tiny(epochs=0), runs_dir=tmp_path / "none")
     assert not (tmp_path / "none").exists()
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="cannot be read as features"):

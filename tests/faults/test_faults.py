@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from musclemap_data.files import lock_data_dir
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, write_manifest
 from musclemap_data.modalities.settings import CutSettings
+from musclemap_data.rows import schema
 from musclemap_data.shards import iterate_rows
 from tests.conftest import REPOSITORY, write_video
 from tests.faults.kill import Attempt, command, run_session, shard_bytes
@@ -107,10 +109,8 @@ def test_a_clock_that_was_set_back_changes_nothing(calm, tmp_path, monkeypatch):
     data = tmp_path / "data"
     assert run("download", calm, data).returncode == 0
     monkeypatch.setattr("musclemap_data.ledger._now", lambda: "1970-01-01T00:00:00+00:00")
-    clips = [
-        Clip(**{name: row[name] for name in Clip.__dataclass_fields__})
-        for _, _, row in iterate_rows(calm / "data", list(Clip.__dataclass_fields__))
-    ]
+    of_rows = [field.name for field in fields(Clip) if field.name in schema().names]
+    clips = [Clip(**row) for _, _, row in iterate_rows(calm / "data", of_rows)]
     download_videos(clips, calm, data)
     with Ledger(data, read_only=True) as ledger:
         assert {video.state for video in ledger.videos()} == {"downloaded"}

@@ -256,9 +256,12 @@ def test_a_shard_that_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_a_long_clip_is_staged_and_written_without_holding_it():
-    """200 MB of pictures on their way from spool to shard: the same memory as 40 MB."""
-    peaks = [peak_mb_of_writing(pictures) for pictures in (400, 2000)]
-    assert peaks[1] - peaks[0] < 60
+    """600 MB of pictures from spool to shard: no more memory than 40 MB, but for a few row parts.
+
+    pyarrow 26 keeps pages for a while (33 to 88 MB more, for 200 MB as for 600 MB).
+    """
+    peaks = [peak_mb_of_writing(pictures) for pictures in (400, 6000)]
+    assert peaks[1] - peaks[0] < 150
 
 
 def peak_mb_of_writing(pictures: int) -> float:

@@ -1,6 +1,7 @@
 """The skeleton models and the constant ones: masking, shapes, learning."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -205,9 +206,11 @@ def test_label_prior_learns_the_frequencies_and_saves_them():
         model.fit_labels(torch.zeros(3, 7))
 
 
-def test_every_model_names_what_it_reads():
+def test_every_model_names_what_it_reads(tmp_path):
+    (tmp_path / "texts.csv").write_text("squat,1,0\nplank,0,1\n")
+    settings = replace(TINY, texts=str(tmp_path / "texts.csv"))
     for name, build in MODELS.items():
-        modalities = build(TINY).modalities
+        modalities = build(settings).modalities
         assert set(modalities) <= {"rgb", "rgb_diff", "flow", "skeleton", "features"}, name
 
 
