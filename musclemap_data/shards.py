@@ -186,7 +186,16 @@ class Shard:
             raise
         there = self._file.schema_arrow.names
         self._later = [f for f in schema() if f.nullable and f.name not in there]
-        self._starts = [*self._first_rows(), self._file.metadata.num_rows]
+        try:
+            self._starts = [*self._first_rows(), self._file.metadata.num_rows]
+        except (IndexError, AttributeError) as error:
+            self._file.close()
+            raise UserError(
+                f"{self.path} says that it is a shard of format {self.version}, but does not tell "
+                f"where its clips begin (column {PART.name!r} with its statistics). Another "
+                "program wrote it anew: take the original, or delete it and run `musclemap "
+                "extract-modalities` to rebuild it."
+            ) from error
 
     def _first_rows(self) -> Iterable[int]:
         """The row of the file, and so the row group, in which each clip begins."""

@@ -209,6 +209,19 @@ def test_what_is_filtered_away_is_not_read(tmp_path):
     assert kept == [1]
 
 
+@pytest.mark.parametrize("without", ["part", "statistics"])
+def test_a_shard_that_another_program_wrote_anew_is_refused(without, tmp_path):
+    path = tmp_path / "s.parquet"
+    write_shard(path, [row("a")])
+    table = pq.read_table(path)
+    if without == "part":
+        pq.write_table(table.drop_columns(["part"]), path)
+    else:
+        pq.write_table(table, path, write_statistics=False)
+    with pytest.raises(UserError, match="does not tell where its clips begin"):
+        Shard(path)
+
+
 def test_a_still_is_in_the_middle(tmp_path):
     path = tmp_path / "s.parquet"
     write_shard(path, [row("a", frames=5), long_row(700), row("c", rgb=None)])
