@@ -22,7 +22,7 @@ from musclemap_data.catalog import annotations_dir, load_activities, read_table
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
 from musclemap_data.manifest import COLUMNS, SEGMENT, Clip, bundled_manifests, read_manifest
-from musclemap_data.splits import Side, held_out, split_of
+from musclemap_data.splits import Side, held_out, split_among
 
 COMMUNITY_COLUMNS = (*COLUMNS, "source", "licence")
 COMMUNITY_LIST = annotations_dir() / "videos" / "community.csv"
@@ -71,7 +71,7 @@ def _of_line(row: Mapping[str, str], clip: Clip, new: Mapping[str, Side | None])
         found.append("write https://www.youtube.com/watch?v=ID, with the ID as video_id")
     if clip.end_s is None or not SHORTEST_S <= clip.end_s - clip.start_s <= LONGEST_S:
         found.append(f"a clip has {SHORTEST_S:g} to {LONGEST_S:g} s, with its end")
-    wanted = split_of(clip.video_id, new=clip.activity in new, side=new.get(clip.activity))
+    wanted = split_among(clip.video_id, clip.activity, new)
     if clip.split != wanted:
         found.append(f"the split of this video is {wanted or 'none: leave it out'}")
     return found
@@ -126,7 +126,7 @@ def add_clips(path: Path, reviewed: Path, by: str, licence: str, bundled: Sequen
     ]
     new = held_out(videos=True)
     for clip in added:
-        split = split_of(clip.video_id, new=clip.activity in new, side=new.get(clip.activity))
+        split = split_among(clip.video_id, clip.activity, new)
         if split is None:
             continue  # a new activity in a video of the train side has no place
         placed = replace(clip, split=split)

@@ -24,7 +24,7 @@ from pathlib import Path
 from musclemap_data.catalog import annotations_dir, read_table
 from musclemap_data.errors import UserError
 from musclemap_data.manifest import DEMONSTRATION, SEGMENT
-from musclemap_data.splits import Side, held_out, split_of
+from musclemap_data.splits import Side, held_out, split_among
 
 SEGMENT_COLUMNS = (
     "source",
@@ -195,7 +195,7 @@ def place(
     left_out: Counter[str] = Counter()
     placed: list[tuple[Segment, str]] = []
     for s in segments:
-        split = split_of(s.video_id, new=s.activity in new, side=new.get(s.activity))
+        split = split_among(s.video_id, s.activity, new)
         if split is None:
             left_out["new activity in a video of the train side"] += 1
         else:

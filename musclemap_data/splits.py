@@ -80,10 +80,19 @@ def split_of(video_key: str, *, new: bool, side: Side | None = None) -> str | No
         ``test_new`` for a new one, and None for a new activity in a video of the train side:
         such a clip belongs to no split.
     """
-    partition = partition_of(video_key)
+    return split_on(partition_of(video_key), new=new, side=side)
+
+
+def split_on(partition: str, *, new: bool, side: Side | None = None) -> str | None:
+    """As :func:`split_of`, for a video whose partition (``train``, ``val``, ``test``) is known."""
     if partition == "train":
         return None if new else "train"
     return f"{side or partition}_new" if new else f"{partition}_known"
+
+
+def split_among(video_key: str, activity: str, new: Mapping[str, Side | None]) -> str | None:
+    """As :func:`split_of`, for an activity among the new ones of :func:`held_out` or not."""
+    return split_of(video_key, new=activity in new, side=new.get(activity))
 
 
 @cache

@@ -22,7 +22,7 @@ from musclemap_data.extract.source import probe
 from musclemap_data.importers.action_sets import safe_id
 from musclemap_data.importers.original import VIDEO_ENDINGS
 from musclemap_data.ledger import Rest
-from musclemap_data.splits import held_out, split_of
+from musclemap_data.splits import held_out, split_among
 
 SEARCH = "https://www.youtube.com/results?search_query="
 """Words are looked up on YouTube's page of results, whose addresses yt-dlp lists as it does a
@@ -255,9 +255,8 @@ class _Book:
             same = f"the same video as {self._ids[video_id]}"
             self.leave_out(LeftOut(found.url, found.source, None, same))
             return
-        new = held_out(videos=True)
         slug = found.activity
-        split = split_of(video_id, new=slug in new, side=new.get(slug))
+        split = split_among(video_id, slug, held_out(videos=True))
         if split is None:
             self.leave_out(LeftOut(found.url, found.source, None, NO_PLACE))
             return

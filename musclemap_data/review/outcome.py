@@ -23,7 +23,7 @@ from musclemap_data.review.opinions import (
     decided,
     opinions,
 )
-from musclemap_data.splits import held_out, partition_of
+from musclemap_data.splits import held_out, partition_of, split_on
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,8 @@ class Sides:
     def split(self, video_id: str, activity: str) -> str | None:
         """The split; None for a new activity in a video of the train side."""
         side = self._video.get(video_id) or partition_of(video_id)
-        if not self._new.get(activity, False):
-            return "train" if side == "train" else f"{side}_known"
-        return None if side == "train" else f"{self._scored.get(activity) or side}_new"
+        new = self._new.get(activity, False)
+        return split_on(side, new=new, side=self._scored.get(activity))
 
 
 def _on_one_side(

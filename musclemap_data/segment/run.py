@@ -21,7 +21,7 @@ from musclemap_data.segment.proposals import (
     write_proposals,
 )
 from musclemap_data.segment.video import Recogniser, Source, segment_video
-from musclemap_data.splits import held_out, split_of
+from musclemap_data.splits import held_out, split_among
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -196,7 +196,7 @@ def _clips(
         if p.left_out or p.confidence < least or not activity or (p.activity and p.suggested):
             continue
         row = rows.get(p.video_id)
-        split = split_of(p.video_id, new=activity in new, side=new.get(activity))
+        split = split_among(p.video_id, activity, new)
         if split is None or partition(sides.setdefault(p.video_id, split)) != partition(split):
             continue
         local = Path(row.video.local_path or "") if row else Path(p.video)
