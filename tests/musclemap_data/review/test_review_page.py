@@ -9,18 +9,15 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Page, expect
 
 from musclemap_data.catalog import load_activities
-from musclemap_data.local_web import listen
 from musclemap_data.review.app import create_app
 from musclemap_data.review.decisions import DecisionFile, Kind, read_decisions
 from musclemap_data.review.material import proposed
@@ -28,6 +25,7 @@ from musclemap_data.review.opinions import State, decided, opinions
 from musclemap_data.review.queue import Queue
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.review.proposed import FPS, write_proposed
+from tests.serving import serving
 
 Serve = Callable[..., str]
 
@@ -37,25 +35,10 @@ def queue_of(data: Path, by: str = "ab", *, blind: bool = False) -> Queue:
     return Queue(proposed(data), file, by, load_activities(), blind=blind)
 
 
-@contextmanager
-def served(queue: Queue) -> Iterator[str]:
-    listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(queue, "mine"), log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
-
-
 @pytest.fixture
 def serve_queue() -> Iterator[Callable[[Queue], str]]:
     with ExitStack() as stack:
-        yield lambda queue: stack.enter_context(served(queue))
+        yield lambda queue: stack.enter_context(serving(create_app(queue, "mine")))
 
 
 @pytest.fixture
