@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from musclemap_data.commands.shared import (
     AsJson,
     Data,
     Processes,
+    data_option,
     examples,
     progress,
 )
@@ -107,9 +109,8 @@ def segment(
             manifest, report.proposals, None if videos else data, least=min_confidence
         )
         typer.echo(f"{count} clips in {manifest}", err=True)
-    option = "" if data == DEFAULT_DATA else f" --data {data}"
-    after = f"download --manifest {manifest}" if manifest else "review"
-    typer.echo(f"Next: musclemap {after}{option}", err=True)
+    after = f"download --manifest {shlex.quote(str(manifest))}" if manifest else "review"
+    typer.echo(f"Next: musclemap {after}{data_option(data)}", err=True)
 
 
 def _filter(

@@ -21,6 +21,7 @@ from musclemap_data.commands.shared import (
     Host,
     OpenPage,
     Port,
+    data_option,
     examples,
 )
 
@@ -113,9 +114,7 @@ def review(
         f"{counts['accepted']} accepted, {counts['rejected']} rejected, {counts['open']} to do",
         err=True,
     )
-    options = ("" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}") + (
-        " --built" if built else ""
-    )
+    options = data_option(data) + (" --built" if built else "")
     typer.echo(f"Next: musclemap review manifest{options} --out reviewed.csv", err=True)
 
 
@@ -255,8 +254,8 @@ def manifest(
             said = f"{outcome.changed} accepted and {before} of the plan before"
             said += f"; {outcome.undecided} proposals wait for a decision"
         typer.echo(f"{len(outcome.clips)} clips in {out}: {said}")
-        option = "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
-        typer.echo(f"Next: musclemap download --manifest {shlex.quote(str(out))}{option}", err=True)
+        where = f"{shlex.quote(str(out))}{data_option(data)}"
+        typer.echo(f"Next: musclemap download --manifest {where}", err=True)
     if outcome.conflicts:
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -132,9 +132,14 @@ def report_failures(failed: dict[str, Failure], what: str) -> None:
         typer.echo(f"  {len(of_kind)} {what} {kind}: {NEXT_STEP[kind]}", err=True)
 
 
+def data_option(data: Path) -> str:
+    """`` --data FOLDER`` for a command that is named, fit to be pasted; nothing by default."""
+    return "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
+
+
 def say_next(data: Path, summary: Summary) -> None:
     """Print the command that comes next for a data set; retries are named with their failures."""
-    option = "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
+    option = data_option(data)
     if summary.ready:
         command = f"musclemap extract-modalities{option} ({summary.ready} clips are ready)"
     elif summary.videos.get("planned"):
