@@ -21,6 +21,7 @@ from benchmark.models.activity import LabelTable
 from benchmark.settings import Settings
 from musclemap_data.catalog import load_activities, load_muscles
 from musclemap_data.errors import UserError
+from musclemap_data.files import replacing
 
 SCALE = 100.0
 """What a cosine is multiplied by before the softmax: where CLIP's own training ends (arXiv
@@ -105,7 +106,6 @@ def read_embeddings(path: Path) -> Mapping[str, npt.NDArray[np.float32]]:
 def write_embeddings(path: Path, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Write what :func:`read_embeddings` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(
-            [name, *map(repr, values.tolist())] for name, values in embeddings.items()
-        )
+    rows = ([name, *map(repr, values.tolist())] for name, values in embeddings.items())
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
