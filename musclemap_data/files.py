@@ -1,4 +1,5 @@
-"""Files that are whole or absent: write-then-rename, hashes, the cache folder, mapped files."""
+"""Files that are whole or absent: write-then-rename, hashes, the cache folder, mapped files; which
+files of a folder are videos."""
 
 from __future__ import annotations
 
@@ -17,6 +18,11 @@ import pyarrow as pa
 from musclemap_data.errors import UserError
 
 _DROP_EVERY_S = 0.02
+VIDEO_ENDINGS = (
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
+    ".mts", ".ogv", ".ts", ".webm", ".wmv",
+)  # fmt: skip
+"""Of a folder, only files with these endings are taken for videos."""
 LEFTOVERS = ".*.tmp*"
 """Glob of what a killed process may leave behind: the temporary names of ``replacing``."""
 
@@ -112,6 +118,22 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def videos_in(folder: Path, *, deep: bool = True) -> list[Path]:
+    """The videos in a folder by their endings, sorted; nothing hidden, and nothing in what is.
+
+    Args:
+        folder: where to look.
+        deep: also in the folders in it.
+    """
+    return sorted(
+        path
+        for path in (folder.rglob("*") if deep else folder.iterdir())
+        if path.suffix.lower() in VIDEO_ENDINGS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
 
 
 def cache_folder() -> Path:

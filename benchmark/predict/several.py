@@ -7,17 +7,15 @@ from pathlib import Path
 
 from benchmark.predict.video import PredictedVideo
 from musclemap_data.errors import UserError
+from musclemap_data.files import VIDEO_ENDINGS, videos_in
 
 DEFAULT_OUT = Path("predictions")
-VIDEO_ENDINGS = (
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
-    ".mts", ".ogv", ".ts", ".webm", ".wmv",
-)  # fmt: skip
-"""Of a folder, only files with these endings are taken. A file that is named is always tried."""
 
 
 def find_videos(given: Sequence[Path]) -> list[Path]:
     """The files that are meant, folders opened (not the folders in them), each once.
+
+    Of a folder only videos are taken. A file that is named is always tried.
 
     Raises:
         UserError: a folder holds no video.
@@ -26,11 +24,7 @@ def find_videos(given: Sequence[Path]) -> list[Path]:
     for path in given:
         inside = [path]
         if path.is_dir():
-            inside = sorted(
-                each
-                for each in path.iterdir()
-                if each.suffix.lower() in VIDEO_ENDINGS and not each.name.startswith(".")
-            )
+            inside = videos_in(path, deep=False)
             if not inside:
                 raise UserError(f"the folder {path} holds no video ({', '.join(VIDEO_ENDINGS)})")
         for each in inside:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,8 @@ from musclemap_data.download.process import OwnProcesses
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, StageError, UserError
 from musclemap_data.extract.source import probe
+from musclemap_data.files import VIDEO_ENDINGS, videos_in
 from musclemap_data.importers.action_sets import safe_id
-from musclemap_data.importers.original import VIDEO_ENDINGS
 from musclemap_data.ledger import Rest
 from musclemap_data.splits import held_out, split_among
 
@@ -166,20 +166,13 @@ def _divide(
                 f"{source!r} is no address (http...), and there is no such file or folder. For "
                 f'words to look up: --search "{source}"'
             )
-        videos = [path] if path.is_file() else sorted(_videos(path))
+        videos = [path] if path.is_file() else videos_in(path)
         if not videos:
             raise UserError(f"there is no video in {path} (looked for {', '.join(VIDEO_ENDINGS)})")
         for video in videos[:limit]:
             said = activity or _named(video.parent.name, activities)
             local.append(_Found(_relative(video, folder), source, said))
     return remote, local
-
-
-def _videos(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in VIDEO_ENDINGS and path.is_file() and not hidden:
-            yield path
 
 
 def _relative(video: Path, folder: Path) -> str:

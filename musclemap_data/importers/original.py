@@ -26,7 +26,7 @@ from musclemap_data.catalog import (
     normalise_name,
 )
 from musclemap_data.errors import UserError
-from musclemap_data.files import replacing
+from musclemap_data.files import replacing, videos_in
 from musclemap_data.importers.action_sets import safe_id
 from musclemap_data.importers.plain_pickle import read_plain_pickle
 from musclemap_data.importers.report import ImportReport, sorted_counts
@@ -47,7 +47,6 @@ REGION_COUNT = 20
 MOST_CLIPS = 1_000_000
 LONGEST_PATH = 4096
 PICKLE_ENDINGS = (".pkl", ".pickle", ".p", ".pk")
-VIDEO_ENDINGS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
 
 # Longer names first: "val_unseen" also holds "seen".
 _SPLIT_PATTERNS = (
@@ -285,8 +284,8 @@ def _videos_by_name(folder: Path) -> dict[tuple[str, str], list[Path]]:
     """(activity folder as a slug, file name) -> videos. Paths of the lists are never opened."""
     root = folder.resolve()
     videos = defaultdict(list)
-    for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in VIDEO_ENDINGS):
-        if path.is_file() and path.stat().st_size and path.resolve().is_relative_to(root):
+    for path in videos_in(root):
+        if path.stat().st_size and path.resolve().is_relative_to(root):
             videos[normalise_name(path.parent.name), path.name].append(path)
     return videos
 

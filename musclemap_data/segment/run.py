@@ -10,7 +10,7 @@ from pathlib import Path
 
 from musclemap_data.catalog import DEFAULT_TABLE, load_table
 from musclemap_data.errors import UserError
-from musclemap_data.files import replacing
+from musclemap_data.files import replacing, videos_in
 from musclemap_data.ledger import ClipRow, Ledger
 from musclemap_data.manifest import Clip, partition, write_manifest
 from musclemap_data.segment.proposals import (
@@ -23,7 +23,6 @@ from musclemap_data.segment.proposals import (
 from musclemap_data.segment.video import Recogniser, Source, segment_video
 from musclemap_data.splits import held_out, split_among
 
-VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -78,9 +77,7 @@ def sources_of_files(paths: Iterable[Path]) -> list[Source]:
     for path in paths:
         if not path.exists():
             raise UserError(f"there is no file or folder {path}")
-        inside = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in VIDEO_ENDINGS
-        ) if path.is_dir() else [path]  # fmt: skip
+        inside = videos_in(path) if path.is_dir() else [path]
         for file in inside:
             stem = name = (_UNSAFE.sub("_", file.stem).lstrip(".") or "video")[:60]
             number = 1
