@@ -37,7 +37,7 @@ class SkeletonMaker:
         found = estimate_skeleton(frames, settings.pose, **settings.pose_options)
         self.latest = found.skeleton
         self._parts.append(found.skeleton)
-        self._meter.add(frames, found.skeleton, found.people)
+        self._meter.add(frames, found.skeleton, found.people, found.contradicted)
         return ()
 
     def finish(self) -> Mapping[str, object]:

@@ -30,7 +30,7 @@ from musclemap_data.skeleton import JOINT_COUNT
 Floats = npt.NDArray[np.float32]
 Network = Callable[[Floats], dict[str, Floats]]
 
-VERSION = "3"  # of this runner: raise it when the numbers it gives change
+VERSION = "4"  # of this runner: raise it when the numbers it gives change
 DETECTOR_SIZE = 224
 LANDMARK_SIZE = 256
 HEATMAP_SIZE = 64
@@ -259,8 +259,8 @@ class BlazePose:
             if pose is not None:
                 skeleton[index] = pose.joints
         size = (frames.shape[1], frames.shape[2])
-        skeleton = mend_skeleton(skeleton, followed.shots, size, self.smoothing)
-        return Estimate(skeleton[:, None], followed.people)
+        mended = mend_skeleton(skeleton, followed.shots, size, self.smoothing)
+        return Estimate(mended.joints[:, None], followed.people, mended.contradicted)
 
     def provenance(self) -> Mapping[str, object]:
         """See ``musclemap_data.pose.PoseEstimator``."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.pose.estimator import PoseEstimator, check_frames
+from musclemap_data.pose.estimator import Estimate, PoseEstimator, check_frames
 from musclemap_data.pose.follow import FollowSettings, find_shots
 from musclemap_data.pose.mend import mend_skeleton
 from musclemap_data.pose.smoothing import SmoothingSettings
@@ -78,7 +78,7 @@ def skeleton_in_boxes(
     measure: BoxPose,
     smoothing: SmoothingSettings | None,
     batch: int,
-) -> Floats:
+) -> Estimate:
     """The skeleton of a clip from a model that looks into boxes.
 
     Args:
@@ -89,7 +89,7 @@ def skeleton_in_boxes(
         batch: frames in one call of ``measure``.
 
     Returns:
-        float32 [T, 1, 17, 3] as ``musclemap_data.pose.PoseEstimator`` has it.
+        The skeleton, float32 [T, 1, 17, 3], and how far its sides contradict each other.
 
     Raises:
         ValueError: not uint8 [T, H, W, 3].
@@ -98,7 +98,7 @@ def skeleton_in_boxes(
     skeleton = np.full((len(frames), JOINT_COUNT, 3), np.nan, np.float32)
     skeleton[..., 2] = 0
     if not len(frames):
-        return skeleton[:, None]
+        return Estimate(skeleton[:, None])
     boxes = find(frames)
     with np.errstate(invalid="ignore"):
         there = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1))
@@ -107,4 +107,5 @@ def skeleton_in_boxes(
         skeleton[some] = measure(frames[some], boxes[some])
     skeleton[..., 2] = np.clip(skeleton[..., 2], 0, 1)
     shots = find_shots(frames, FollowSettings().cut_correlation)
-    return mend_skeleton(skeleton, shots, (frames.shape[1], frames.shape[2]), smoothing)[:, None]
+    mended = mend_skeleton(skeleton, shots, (frames.shape[1], frames.shape[2]), smoothing)
+    return Estimate(mended.joints[:, None], contradicted=mended.contradicted)

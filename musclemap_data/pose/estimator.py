@@ -17,10 +17,13 @@ class Estimate:
     Attributes:
         skeleton: float32 [T, M, 17, 3], see ``PoseEstimator.__call__``.
         people: how many people there are, followed or not; 0 where that is not known.
+        contradicted: share of the frames in which the model took left for right, judged by the rest
+            of the shot: see ``musclemap_data.pose.mend.Mended``.
     """
 
     skeleton: npt.NDArray[np.float32]
     people: int = 0
+    contradicted: float = 0.0
 
 
 class PoseEstimator(Protocol):

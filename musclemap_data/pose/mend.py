@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,26 @@ SIDES_MARGIN = 0.06
 LEAST_WIDTH, LEAST_APART = 0.03, 0.05
 """Shoulders or hips tell which way they face where left and right lie so far apart across the
 trunk, and at all, of the body's size: in a side view they do not."""
-LONGEST_SIDE_VIEW = 15
-"""Between two frames whose sides are exchanged, so many that do not tell are exchanged, too."""
+SURE_STEP, MODEL_WEIGHT, TWIST_WEIGHT = 2.0, 0.02, 1.0
+"""What speaks for exchanged sides, in units of ``SIDES_MARGIN``: a step between frames counts up to
+so much, the model's own word so much in each frame, shoulders that face as the hips so much."""
+MOST_EXCHANGED = 0.25
+"""A shot in which more of the frames would be exchanged stays as the model gave it: which side is
+left then hangs on where the shot begins."""
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A skeleton fit to be stored.
+
+    Attributes:
+        joints: float32 [T, 17, 3]: x, y in pixels (NaN where nobody is), score.
+        contradicted: share of the frames with a person in which the model's left and right
+            contradict those of most of the shot, whether they were exchanged or not.
+    """
+
+    joints: Skeleton
+    contradicted: float
 
 
 def mend_skeleton(
@@ -31,7 +49,7 @@ def mend_skeleton(
     shots: list[tuple[int, int]],
     size: tuple[int, int],
     smoothing: SmoothingSettings | None,
-) -> Skeleton:
+) -> Mended:
     """Make one person's skeleton fit to be stored.
 
     Args:
@@ -39,15 +57,28 @@ def mend_skeleton(
         shots: half-open ranges of frames; nothing is carried across their borders.
         size: height and width of the picture, pixels.
         smoothing: of the joints over time; None for the raw estimates.
-
-    Returns:
-        A new array of the same shape.
     """
     result = joints.copy()
+    contradicted, even = 0, []
     for start, stop in shots:
-        result[start:stop] = face_one_way(keep_sides(result[start:stop]))
+        shot = joints[start:stop]
+        frames = np.flatnonzero(np.isfinite(shot[..., :2]).all(axis=(1, 2)))
+        if not len(frames):
+            continue
+        exchanged = contradicted_sides(shot[frames])
+        contradicted += int(exchanged.any(axis=1).sum())
+        borders = []
+        if exchanged.any(axis=1).mean() <= MOST_EXCHANGED:
+            _exchange(result[start:stop], frames, exchanged)
+        else:
+            changes = (exchanged[1:] != exchanged[:-1]).any(axis=1)
+            borders = [start + int(frame) for frame in frames[1:][changes]]
+        even += list(zip([start, *borders], [*borders, stop], strict=True))
+    there = int(np.isfinite(joints[..., :2]).all(axis=(1, 2)).sum())
     result[too_little_in_view(result, size)] = (np.nan, np.nan, 0)
-    return result if smoothing is None else smooth_skeleton(result, smoothing, shots)
+    if smoothing is not None:
+        result = smooth_skeleton(result, smoothing, even)
+    return Mended(result, contradicted / max(1, there))
 
 
 def too_little_in_view(joints: Skeleton, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -78,37 +109,31 @@ def changed_sides(
     Returns:
         bool [N, 2]: the arms, the legs.
     """
-    before, after = before[..., :2], after[..., :2]
-    extent = after.max(axis=1) - after.min(axis=1)
-    margin = SIDES_MARGIN * np.hypot(extent[:, 0], extent[:, 1])
-    changed = []
-    for group in (ARMS, LEGS):
-        same = np.linalg.norm(after[:, group] - before[:, group], axis=-1).sum(axis=1)
-        mirrored = [joint + 1 if joint % 2 else joint - 1 for joint in group]
-        other = np.linalg.norm(after[:, mirrored] - before[:, group], axis=-1).sum(axis=1)
-        changed.append(same - other > margin * len(group))
-    return np.stack(changed, axis=1)
+    extent = after[..., :2].max(axis=1) - after[..., :2].min(axis=1)
+    size = np.hypot(extent[:, 0], extent[:, 1])
+    changed: npt.NDArray[np.bool_] = _nearer(before, after) > SIDES_MARGIN * size[:, None]
+    return changed
 
 
-def keep_sides(joints: Skeleton) -> Skeleton:
-    """Keep left and right through a shot: what was seen in most of its frames holds for all.
+def _nearer(
+    before: npt.NDArray[np.floating], after: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """How much nearer a joint lies to the other side's than to its own in the last frame.
 
     Args:
-        joints: float32 [T, 17, 3] of one shot; NaN where nobody was found.
+        before, after: see ``changed_sides``.
 
     Returns:
-        A new array of the same shape, with the sides of arms, legs or both exchanged in the frames
-        that differ. The face goes with the arms.
+        [N, 2]: in the mean of the arms and of the legs, pixels.
     """
-    result = joints.copy()
-    frames = np.flatnonzero(np.isfinite(joints[..., :2]).all(axis=(1, 2)))
-    if len(frames) < 2:
-        return result
-    changes = changed_sides(joints[frames[:-1]], joints[frames[1:]])
-    exchanged = np.concatenate([np.zeros((1, 2), bool), np.cumsum(changes, axis=0) % 2 == 1])
-    exchanged ^= exchanged.mean(axis=0) > 0.5
-    _exchange(result, frames, exchanged)
-    return result
+    nearer = []
+    for group in (ARMS, LEGS):
+        mirrored = [joint + 1 if joint % 2 else joint - 1 for joint in group]
+        last, now = before[:, group, :2], after[:, group, :2]
+        same = np.linalg.norm(now - last, axis=-1).mean(axis=1)
+        other = np.linalg.norm(after[:, mirrored, :2] - last, axis=-1).mean(axis=1)
+        nearer.append(same - other)
+    return np.stack(nearer, axis=1)
 
 
 def facing(
@@ -134,35 +159,45 @@ def facing(
     return np.stack(ways, axis=1)
 
 
-def face_one_way(joints: Skeleton) -> Skeleton:
-    """Exchange the sides of arms or legs where shoulders and hips face opposite ways.
+def contradicted_sides(joints: Skeleton) -> npt.NDArray[np.bool_]:
+    """The frames in which left and right are the other way round than in most of a shot.
 
-    The frames of the shot in which the two agree say which of them is wrong.
+    Of all ways to exchange the sides of arms and legs, that in which joints move least from frame
+    to frame, shoulders and hips face one way, and most is as the model says: a shortest path
+    (Viterbi, "Error bounds for convolutional codes", 1967) through the four states of a frame. So
+    one step that does not tell, as in a side view, does not decide over the rest of the shot.
 
     Args:
-        joints: as for :func:`keep_sides`.
+        joints: float32 [n, 17, 3] of one shot, all of them frames with a person.
 
     Returns:
-        A new array of the same shape.
+        bool [n, 2]: the arms (with the face), the legs.
     """
-    result = joints.copy()
-    frames = np.flatnonzero(np.isfinite(joints[..., :2]).all(axis=(1, 2)))
-    if not len(frames):
-        return result
-    xy = joints[frames, :, :2]
+    count = len(joints)
+    xy = joints[..., :2].astype(np.float64)
     extent = xy.max(axis=1) - xy.min(axis=1)
     size = max(1.0, float(np.median(np.hypot(extent[:, 0], extent[:, 1]))))
-    faces = facing(xy, size)
-    both = faces.prod(axis=1)
-    way = np.sign(faces[both > 0, 0].sum())
-    exchanged = (both < 0)[:, None] & (faces != way) & (way != 0)
-    for part in (0, 1):
-        known = np.flatnonzero(both != 0)
-        for before, after in itertools.pairwise(known):
-            if exchanged[before, part] and exchanged[after, part]:
-                exchanged[before:after, part] |= after - before <= LONGEST_SIDE_VIEW
-    _exchange(result, frames, exchanged)
-    return result
+    evidence = np.clip(_nearer(xy[:-1], xy[1:]) / (SIDES_MARGIN * size), -SURE_STEP, SURE_STEP)
+    states = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    agree = facing(xy, size).prod(axis=1)[:, None]
+    one_sided = states[:, 0] != states[:, 1]
+    each = MODEL_WEIGHT * states.sum(axis=1) + TWIST_WEIGHT * np.where(
+        one_sided, agree > 0, agree < 0
+    )
+    turned = states[:, None] != states[None]  # [from, to, arms or legs]
+    cost, came_from = each[0], np.zeros((count, 4), np.int64)
+    for frame in range(1, count):
+        changed = evidence[frame - 1]
+        step = np.where(turned, np.maximum(-changed, 0), np.maximum(changed, 0)).sum(axis=2)
+        total = cost[:, None] + step
+        came_from[frame] = total.argmin(axis=0)
+        cost = total.min(axis=0) + each[frame]
+    path = np.zeros(count, np.int64)
+    path[-1] = cost.argmin()
+    for frame in range(count - 1, 0, -1):
+        path[frame - 1] = came_from[frame, path[frame]]
+    exchanged: npt.NDArray[np.bool_] = states[path] == 1
+    return exchanged
 
 
 def _exchange(

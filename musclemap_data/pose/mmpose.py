@@ -32,7 +32,7 @@ from musclemap_data.skeleton import JOINTS
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-VERSION = "3"  # of this runner: raise it when the numbers it gives change
+VERSION = "4"  # of this runner: raise it when the numbers it gives change
 
 # Modules that mmpose imports as it is loaded, for models that are no top-down ones: what it takes
 # from each. mmdet does not install today, and mmcv-lite has no compiled operations.
@@ -252,13 +252,13 @@ class MMPose:
 
     def __call__(self, frames: Frame) -> Floats:
         """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
-        return skeleton_in_boxes(
-            frames, self._find, self.measure, self.smoothing, batch=self.pose_batch
-        )
+        return self.estimate(frames).skeleton
 
     def estimate(self, frames: Frame) -> Estimate:
         """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
-        return Estimate(self(frames))
+        return skeleton_in_boxes(
+            frames, self._find, self.measure, self.smoothing, batch=self.pose_batch
+        )
 
     def measure(self, frames: Frame, boxes: Floats) -> Floats:
         """Joints of the person in each box, by mmpose's own test pipeline and decoder.

@@ -92,6 +92,7 @@ MEASURES: dict[str, Measure] = {
     "limbs": Measure("limbs change their length", 0.145, 0.3),
     "trunk": Measure("the trunk is too short", 0.755, 0.86),
     "sides": Measure("left and right change places", 0.02, 0.1),
+    "unsettled": Measure("the model takes left for right by turns", 0.1, 0.3),
     "twisted": Measure("shoulders and hips face opposite ways", 0.1, 0.25),
     "colours": Measure("the joints slide over the picture", 26.0, 40.0),
     "elsewhere": Measure("what moves lies elsewhere", 0.5, 0.9),
@@ -147,23 +148,33 @@ class QualityMeter:
 
     def __init__(self) -> None:
         self._parts: list[_Part] = []
+        self._contradicted = 0.0
         self._people = 0
 
-    def add(self, frames: Frames, skeleton: npt.NDArray[np.float32], people: int = 1) -> None:
+    def add(
+        self,
+        frames: Frames,
+        skeleton: npt.NDArray[np.float32],
+        people: int = 1,
+        contradicted: float = 0.0,
+    ) -> None:
         """Take the next window.
 
         Args:
             frames: uint8 [t, H, W, 3], RGB; nothing of it is kept.
             skeleton: float32 [t, M, 17, 3] of these frames; the first person is judged.
             people: how many there are in it.
+            contradicted: see ``musclemap_data.pose.estimator.Estimate``.
         """
         if len(frames):
-            self._parts.append(_look(frames, skeleton[:, 0].astype(np.float64)))
+            part = _look(frames, skeleton[:, 0].astype(np.float64))
+            self._parts.append(part)
+            self._contradicted += contradicted * np.isfinite(part.xy).all(axis=(1, 2)).sum()
         self._people = max(self._people, people)
 
     def finish(self) -> SkeletonQuality:
         """The quality of the clip; 0 where nobody was found."""
-        values = _measure(self._parts)
+        values = _measure(self._parts, self._contradicted)
         losses = {name: MEASURES[name].loss(value) for name, value in values.items()}
         faults = [name for name in sorted(losses, key=lambda n: -losses[n]) if losses[name] >= 0.1]
         quality = float(np.prod([1 - loss for loss in losses.values()])) if values else 0.0
@@ -276,11 +287,12 @@ def _silhouette(xy: Floats, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return mask > 0
 
 
-def _measure(parts: list[_Part]) -> dict[str, float]:
+def _measure(parts: list[_Part], contradicted: float) -> dict[str, float]:
     """The value of each of ``MEASURES``; nothing where a person is in fewer than three frames.
 
     Lengths are shares of the body's size: the median diagonal of the box around its joints, of each
     shot. What a limb's length and the colour under a joint usually are is of each shot, too.
+    ``contradicted`` is the number of frames with sides that the rest of the shot contradicts.
     """
     if not parts:
         return {}
@@ -307,6 +319,7 @@ def _measure(parts: list[_Part]) -> dict[str, float]:
         "trembling": _mean(_length(bend)),
         "limbs": _mean_of_shots(_spread, limbs, shot[found]),
         "trunk": 1 - float(np.median(trunk)),
+        "unsettled": contradicted / float(found.sum()),
         "twisted": _mean(facing(here, 1.0).prod(axis=1) < 0),
         "sides": _mean(changed_sides(xy[:-1][follows[1:]], xy[1:][follows[1:]]).any(axis=1)),
         "colours": _mean_of_shots(_off_colour, colour[found][:, _BODY], shot[found]),

@@ -23,7 +23,7 @@ from musclemap_data.skeleton import JOINT_COUNT
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-VERSION = "3"  # of this runner: raise it when the numbers it gives change
+VERSION = "4"  # of this runner: raise it when the numbers it gives change
 PADDING = 1.25  # mmpose GetBBoxCenterScale
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # of RGB, mmpose PoseDataPreprocessor
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -89,14 +89,14 @@ class RTMPose:
 
     def __call__(self, frames: Frame) -> Floats:
         """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
+        return self.estimate(frames).skeleton
+
+    def estimate(self, frames: Frame) -> Estimate:
+        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
         # One frame a call: official models with a fixed batch have a batch of one.
         return skeleton_in_boxes(
             frames, self._find, lambda f, b: self.measure(f[0], b[0])[None], self.smoothing, batch=1
         )
-
-    def estimate(self, frames: Frame) -> Estimate:
-        """The skeleton of a clip: see ``musclemap_data.pose.PoseEstimator``."""
-        return Estimate(self(frames))
 
     def measure(self, frame: Frame, box: Floats) -> Floats:
         """Joints of the person in a box.

@@ -1,9 +1,10 @@
 """Skeletons of real clips: how many are good, how far a start elsewhere moves them, what they cost.
 
     python -m tests.bench.bench_skeletons ../shared/real_clips ../shared/real_clips_more \
-        [--clips 120] [--stability 16]
+        [--clips 120] [--stability 30] [--also pull_up_01.mp4 ...] [--seed 613]
 
-For the stability the same frames are given six times, each time with another first one. The joints
+For the stability the same frames are given six times, each time with another first one: of the
+clips that ``--also`` names and of as many as ``--stability`` says, drawn by the seed. The joints
 from shoulders to ankles that two such runs give for the same frame are compared, in pixels of a
 picture whose short side is 256. A clip holds where, for every pair of runs, the median difference
 is below 3 px and under 10% of the frames are off by more than 20 px (their median joint).
@@ -67,7 +68,7 @@ def judge(frames: np.ndarray) -> tuple[np.ndarray, SkeletonQuality, float, float
     found = estimate_skeleton(frames)
     between = time.process_time()
     meter = QualityMeter()
-    meter.add(frames, found.skeleton, found.people)
+    meter.add(frames, found.skeleton, found.people, found.contradicted)
     quality = meter.finish()
     each = 1000 / len(frames)
     pose_ms, quality_ms = (between - began) * each, (time.process_time() - between) * each
@@ -120,13 +121,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", help="with clips.csv (file, seconds)")
     parser.add_argument("--clips", type=int, default=120, help="evenly taken from the tables")
-    parser.add_argument("--stability", type=int, default=16, help="clips started at six places")
+    parser.add_argument("--stability", type=int, default=30, help="clips started at six places")
+    parser.add_argument("--seed", type=int, default=613, help="of the draw for --stability")
+    parser.add_argument("--also", nargs="*", default=[], help="files started at six places, too")
+    parser.add_argument("--no-verdicts", action="store_true", help="leave out the verdicts")
     arguments = parser.parse_args()
-    videos = list_videos(arguments.folders, arguments.clips)
-    every = max(1, len(videos) // max(1, arguments.stability))
+    if arguments.clips:
+        classes_of(list_videos(arguments.folders, arguments.clips))
+    videos = sorted(list_videos(arguments.folders), key=lambda each: each[0].name)
+    other_starts(videos, arguments.stability, arguments.seed, arguments.also)
+    if not arguments.no_verdicts:
+        against_the_eye(arguments.folders)
+
+
+def classes_of(videos: list[tuple[Path, float]]) -> None:
+    """Print the quality of each clip, how many are of each class, and what pose and it cost."""
     classes, notes = Counter[SkeletonClass](), Counter[str]()
-    times, unstable = [], []
-    for number, (video, seconds) in enumerate(videos):
+    times = []
+    for video, seconds in videos:
         try:
             frames = read_frames(video, max(0.0, seconds - SECONDS))
         except StageError as error:
@@ -136,22 +148,45 @@ def main() -> None:
         classes[quality.label] += 1
         notes.update(quality.notes)
         times.append(spent)
-        line = f"{video.stem:28s} {quality.value:4.2f} {quality.label}{say_notes(quality.notes)}"
-        long_enough = len(frames) >= 2 * STARTS[-1]
-        if number % every == 0 and long_enough and number // every < arguments.stability:
-            median, far = stability(frames)
-            holds = median < LARGEST_MEDIAN_PX and far < LARGEST_FAR_SHARE
-            line += f"; starts: {median:.2f} px, {far:.0%} far off"
-            if not holds and quality.label is SkeletonClass.GOOD:
-                unstable.append(video.stem)
-        print(line, flush=True)
+        print(say_quality(video, quality), flush=True)
     total = sum(classes.values())
     print(", ".join(f"{each} {classes[each] / total:.1%}" for each in SkeletonClass), f"of {total}")
     print("notes: " + ", ".join(f"{name} {count}" for name, count in notes.most_common()))
-    print(f"good and yet moved by another start: {', '.join(unstable) or 'none'}")
     pose_ms, quality_ms = np.median(times, axis=0)
     print(f"CPU, median of the clips: pose {pose_ms:.1f} ms a frame, quality {quality_ms:.2f} ms")
-    against_the_eye(arguments.folders)
+
+
+def say_quality(video: Path, quality: SkeletonQuality) -> str:
+    return f"{video.stem:28s} {quality.value:4.2f} {quality.label}{say_notes(quality.notes)}"
+
+
+def other_starts(videos: list[tuple[Path, float]], count: int, seed: int, also: list[str]) -> None:
+    """Print how far another start moves the skeletons of some clips, drawn and named."""
+    by_name = {video.name: (video, seconds) for video, seconds in videos}
+    drawn = np.random.default_rng(seed).permutation(sorted(by_name)).tolist()
+    tried: list[tuple[bool, bool]] = []
+    medians = []
+    for name in dict.fromkeys([*also, *drawn]):
+        if len(tried) >= count + len(also):
+            break
+        video, seconds = by_name[name]
+        try:
+            frames = read_frames(video, max(0.0, seconds - SECONDS))
+        except StageError:
+            continue
+        if len(frames) < 2 * STARTS[-1]:
+            continue
+        _, quality, *_ = judge(frames)
+        median, far = stability(frames)
+        holds = median < LARGEST_MEDIAN_PX and far < LARGEST_FAR_SHARE
+        tried.append((quality.label is SkeletonClass.GOOD, holds))
+        medians.append(median)
+        said = f"starts: {median:.2f} px, {far:.0%} far off{'' if holds else ', MOVED'}"
+        print(f"{say_quality(video, quality)}; {said}", flush=True)
+    for good, name in ((True, "good"), (False, "flagged")):
+        of_name = [holds for is_good, holds in tried if is_good is good]
+        print(f"other starts, {len(of_name)} {name} clips: {sum(of_name)} hold")
+    print(f"median of the clips {np.median(medians):.2f} px" if medians else "no clip started anew")
 
 
 if __name__ == "__main__":

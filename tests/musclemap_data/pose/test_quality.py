@@ -22,12 +22,12 @@ from tests.musclemap_data.pose.walking import picture_of, walking_skeleton
 COUNT = 60
 
 
-def judge(frames: np.ndarray, skeleton: np.ndarray, windows: int = 1, people: int = 1):
+def judge(frames, skeleton, windows: int = 1, people: int = 1, contradicted: float = 0):
     meter = QualityMeter()
     for some, joints in zip(
         np.array_split(frames, windows), np.array_split(skeleton[:, None], windows), strict=True
     ):
-        meter.add(some, joints, people)
+        meter.add(some, joints, people, contradicted)
     return meter.finish()
 
 
@@ -82,7 +82,7 @@ def wrong(kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", list(MEASURES))
 def test_each_fault_is_named_and_costs_quality(frames, kind):
-    found = judge(frames, wrong(kind))
+    found = judge(frames, wrong(kind), contradicted=0.3 if kind == "unsettled" else 0)
     assert kind in found.notes
     assert found.value < GOOD_FROM
     assert MEASURES[kind].said in found.sentence()

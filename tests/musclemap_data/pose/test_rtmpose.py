@@ -136,7 +136,9 @@ def test_a_clip_gives_a_skeleton_and_frames_without_a_box_give_nobody(model, fra
     measure = RTMPose(weights=path, detector="frame").measure
     # One picture: in several, the sides of these random joints would be set right.
     same = np.repeat(frames[1:2], len(frames), axis=0)
-    skeleton = skeleton_in_boxes(same, some, lambda f, b: measure(f[0], b[0])[None], None, 1)
+    skeleton = skeleton_in_boxes(
+        same, some, lambda f, b: measure(f[0], b[0])[None], None, 1
+    ).skeleton
     assert skeleton.shape == (6, 1, 17, 3) and skeleton.dtype == np.float32
     for nobody in (2, 4):
         assert np.isnan(skeleton[nobody, ..., :2]).all() and not skeleton[nobody, ..., 2].any()
