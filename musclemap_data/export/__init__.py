@@ -13,11 +13,19 @@ from musclemap_data.errors import UserError
 from musclemap_data.export.card import card_text
 from musclemap_data.export.contents import read_contents
 from musclemap_data.export.datasets_folder import place_shards, write_croissant, write_hf_readme
+from musclemap_data.export.fiftyone import write_fiftyone
+from musclemap_data.export.lerobot import write_lerobot
 from musclemap_data.export.openmmlab import write_mmaction2, write_skeletons
 from musclemap_data.export.webdataset import write_webdataset
 from musclemap_data.files import write_text
 
-FORMATS = ("hf", "croissant", "webdataset", "mmaction2", "pyskl", "card")
+FORMATS = ("hf", "croissant", "webdataset", "fiftyone", "lerobot", "mmaction2", "pyskl", "card")
+FULL_PASSES = {
+    "webdataset": write_webdataset,
+    "fiftyone": write_fiftyone,
+    "lerobot": write_lerobot,
+}
+"""Formats that read every shard by themselves, each into a folder of its own."""
 RECORD = "export.json"
 """Written into every export; a folder that has it may be overwritten, no other."""
 
@@ -34,8 +42,8 @@ def export_dataset(
     """Write a data set in one or more formats into one folder.
 
     ``hf`` (README.md, data/), ``croissant`` (croissant.json, data/) and ``card``
-    (DATASET_CARD.md) lie side by side; ``webdataset``, ``mmaction2`` and ``pyskl`` have a folder
-    each when there are more formats than one. The folder is written under another name, then
+    (DATASET_CARD.md) lie side by side; each other format has a folder of its own when there are
+    more formats than one. The folder is written under another name, then
     renamed.
 
     Args:
@@ -62,15 +70,15 @@ def export_dataset(
     contents = read_contents(data_dir)
     links = bool({"hf", "croissant"} & set(formats))
     skeletons = [name for name in ("mmaction2", "pyskl") if name in formats]
-    tars = "webdataset" in formats
-    on_total(contents.shard_count * (links + tars + bool(skeletons)))
+    passes = [name for name in FULL_PASSES if name in formats]
+    on_total(contents.shard_count * (links + len(passes) + bool(skeletons)))
     target = out.resolve()
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     report = []
     try:
         draft.mkdir(parents=True)
         folders = {}
-        for name in skeletons + ["webdataset"] * tars:
+        for name in skeletons + passes:
             folders[name] = draft / name if len(formats) > 1 else draft
             folders[name].mkdir(exist_ok=True)
         if links:
@@ -85,10 +93,9 @@ def export_dataset(
         if "card" in formats:
             write_text(draft / "DATASET_CARD.md", card_text(contents))
             report.append("DATASET_CARD.md")
-        if tars:
-            report.append(
-                f"webdataset: {write_webdataset(contents, folders['webdataset'], on_shard)}"
-            )
+        for name in passes:
+            line = FULL_PASSES[name](contents, folders[name], on_shard)
+            report.append(f"{name}: {line}".replace(str(draft), str(out)))
         if "mmaction2" in formats:
             report.append(f"mmaction2: {write_mmaction2(contents, folders['mmaction2'])}")
         if skeletons:
