@@ -110,7 +110,11 @@ def load_rules(path: Path) -> dict[str, Grades]:
 
 
 def load_figures(path: Path) -> dict[str, Grades]:
-    """Read ``reference_figures.csv``: a figure says that a region is active, not how much."""
+    """Read ``reference_figures.csv``: a figure says that a region is active, not how much.
+
+    Raises:
+        UserError: a figure comes twice, has no region, or one that is not known.
+    """
     figures: dict[str, Grades] = {}
     for line, row in read_table(path, ("figure", "shown", "regions")):
         found = split_list(row["regions"])

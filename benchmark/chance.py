@@ -166,7 +166,7 @@ def _deals(activities: int, permutations: int, seed: int) -> npt.NDArray[np.int6
 
 
 def chance_level(values: npt.NDArray[np.float64]) -> ChanceLevel | None:
-    """The chance level of numbers whose first is the true one, the others permuted.
+    """The chance level of numbers [1 + draws] whose first is the true one, the others permuted.
 
     Returns:
         None where the true value is undefined, or there is nothing to permute.

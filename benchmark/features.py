@@ -52,7 +52,9 @@ def read_features(path: Path) -> Mapping[str, npt.NDArray[np.float32]]:
 
 
 def features_of(clips: Sequence[Clip], settings: Settings) -> Mapping[str, npt.NDArray[np.float32]]:
-    """:func:`read_features` of the setting ``features``, which has to have all of these clips.
+    """:func:`read_features` of the setting ``features``: clip id -> [features].
+
+    It has to have all of these clips.
 
     Raises:
         MissingModality: no features are set, or a clip has none.

@@ -75,6 +75,9 @@ def classification_loss(logits: Tensor, muscles: Tensor, loss: str = "bce") -> T
     """The named loss of ``logits`` against ``muscles``, both ``[batch, 20]``; see ``LOSSES``.
 
     Logits in 16 bits (autocast) are widened first: eight bits of mantissa would round the loss.
+
+    Raises:
+        ValueError: there is no such loss.
     """
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()

@@ -29,7 +29,7 @@ class Processes:
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of a tensor over all processes."""
+        """The sum of a tensor of any shape [...] over all processes."""
         if self.count > 1:
             torch.distributed.all_reduce(values)
         return values
@@ -97,7 +97,11 @@ def choose_device(name: str, processes: Processes | None = None) -> torch.device
 
 
 def prepare_torch(settings: Settings, device: torch.device) -> None:
-    """Set threads and determinism for this process."""
+    """Set threads and determinism for this process.
+
+    Raises:
+        UserError: fp16 on a CPU.
+    """
     if settings.precision == "fp16" and device.type == "cpu":
         raise UserError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
     if settings.threads:

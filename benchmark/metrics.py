@@ -77,7 +77,7 @@ def weighted_average_precision(
 
 
 def mean_over_regions(values: Floats) -> npt.NDArray[np.float64]:
-    """Mean of the defined values along the last axis; NaN where none is defined."""
+    """Mean of the defined values along the last axis [..., 20]; NaN where none is defined."""
     defined = np.isfinite(values)
     count = defined.sum(axis=-1)
     total = np.where(defined, values, 0.0).sum(axis=-1)

@@ -135,7 +135,7 @@ def compare_predictions(first: Predictions, second: Predictions) -> dict[str, Di
 
 
 def map_and_left_out(predictions: Predictions, split: str) -> tuple[float, npt.NDArray[np.float64]]:
-    """The mAP of a split, and without each of its groups in turn."""
+    """The mAP of a split from 0 to 1, and without each of its groups in turn, [groups]."""
     scores, labels = predictions.scores, predictions.labels
     value = metrics.mean_over_regions(metrics.average_precision(scores, labels))
     groups = interval_groups(split, predictions.clips)
@@ -149,6 +149,6 @@ def mean_average_precision(predictions: Predictions) -> float | None:
 
 
 def interval_groups(split: str, clips: Sequence[Clip]) -> npt.NDArray[np.object_]:
-    """What the intervals of a split leave out: activities where they are new, else videos."""
+    """What the intervals of a split leave out, [clips]: activities where new, else videos."""
     new = split.endswith("_new")
     return np.array([clip.activity if new else clip.video_id for clip in clips], dtype=object)

@@ -256,7 +256,11 @@ class Settings:
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Settings:
-        """A preset of ``presets.toml``, with single fields changed."""
+        """A preset of ``presets.toml``, with single fields changed.
+
+        Raises:
+            UserError: there is no such preset or field, or a value is out of its range.
+        """
         if name not in PRESETS:
             raise UserError(
                 f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}"
@@ -313,7 +317,11 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """From :meth:`to_json`'s text."""
+        """From :meth:`to_json`'s text.
+
+        Raises:
+            UserError: it is no JSON object of settings.
+        """
         values = json.loads(text)
         if not isinstance(values, dict):
             raise UserError(f"settings must be a JSON object, not {type(values).__name__}")

@@ -334,7 +334,11 @@ def shard_path(data_dir: Path, split: str, number: int) -> Path:
 
 
 def list_shards(data_dir: Path, split: str) -> list[Path]:
-    """The shards of one split, in order. A split without shards gives an empty list."""
+    """The shards of one split, in order. A split without shards gives an empty list.
+
+    Raises:
+        ValueError: there is no such split.
+    """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
     return sorted((Path(data_dir) / "shards").glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet"))

@@ -182,6 +182,44 @@ def test_every_public_name_says_what_it_is():
     assert not [name for name in missing if name.rpartition(".")[2] not in EXERCISES]
 
 
+def _functions(body: list[ast.stmt], inside: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield inside + node.name, node
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _functions(node.body, f"{inside}{node.name}.")
+
+
+def test_arrays_have_a_shape_and_errors_are_named():
+    """Of every public function that takes or gives an array, or raises an error of its own.
+
+    Verbs are left out: their docstring is their ``--help``, which gives exit codes. So are answers
+    of a web page (``HTTPException``).
+    """
+    shapeless, silent = [], []
+    for module, file in source_files().items():
+        for name, node in _functions(ast.parse(file.read_text(encoding="utf-8")).body):
+            said = ast.get_docstring(node) or ""
+            every = [each.annotation for each in (*node.args.args, *node.args.kwonlyargs)]
+            types = " ".join(ast.unparse(each) for each in (*every, node.returns) if each)
+            if re.search(r"NDArray|Tensor|\bPicture\b|\bArray\b", types) and not re.search(
+                r"\[[^\]]*\w[^\]]*\]|shape|scalar", said
+            ):
+                shapeless.append(f"{module}.{name}")
+            raised = {
+                ast.unparse(each.exc).partition("(")[0]
+                for each in ast.walk(node)
+                if isinstance(each, ast.Raise) and each.exc is not None
+            }
+            own = {each for each in raised if each.endswith(("Error", "Row", "Modality"))}
+            own -= {"AssertionError", "NotImplementedError"}
+            named = "Raises:" in said or any(each in said for each in own)
+            if own and not named and ".commands." not in module:
+                silent.append(f"{module}.{name}")
+    assert not shapeless
+    assert not silent
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_shows_the_code_as_it_is(tmp_path):
     """What ``make docs`` runs; a link within the site that leads nowhere is a warning."""

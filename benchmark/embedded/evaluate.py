@@ -60,7 +60,7 @@ class Judged:
         return Score.of(self.regions, [clip.activity for clip in self.clips])
 
     def places(self) -> npt.NDArray[np.intp]:
-        """Of each clip, how many activities are ahead of the right one."""
+        """Of each clip [clips], how many activities are ahead of the right one."""
         own = np.array([self.activities.index(clip.activity) for clip in self.clips])
         right = self.probabilities[np.arange(len(own)), own]
         return np.asarray((self.probabilities > right[:, None]).sum(axis=1))
@@ -158,7 +158,11 @@ def skeleton_of(
 def judge(
     model: EmbeddedModel, clips: Sequence[KnownClip], cache: Path | None = None
 ) -> tuple[Judged, list[str]]:
-    """Ask the model about clips; those that cannot be used come back as messages."""
+    """Ask the model about clips; those that cannot be used come back as messages.
+
+    Raises:
+        UserError: not one of them can be used.
+    """
     kept, probabilities, regions, refused = [], [], [], []
     for clip in clips:
         try:

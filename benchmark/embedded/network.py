@@ -133,7 +133,7 @@ class Block(nn.Module):
             self.shortcut = nn.Conv1d(inputs, width, 1, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features over time -> features over time: two convolutions and a shortcut."""
+        """Features over time, [batch, channels, T], to such: two convolutions and a shortcut."""
         y: Tensor = F.relu(self.first_norm(self.first(x)))
         y = self.second_norm(self.second(self.dropout(y)))
         return F.relu(y + self.shortcut(x))

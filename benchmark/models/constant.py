@@ -71,6 +71,9 @@ class ConstantScores(nn.Module):
 
         Frequencies are smoothed by half a clip each way, so that a region that is never or always
         active has a finite logit. Does nothing for the all-ones baseline.
+
+        Raises:
+            ValueError: ``muscles`` has another shape.
         """
         if not self.learns_labels:
             return

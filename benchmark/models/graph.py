@@ -67,6 +67,9 @@ def skeleton_features(skeleton: Tensor, streams: tuple[str, ...] = ("joint",)) -
 
     Returns:
         ``[batch * M, channels, frames, 17]``; the joint stream has x, y, score, the others x, y.
+
+    Raises:
+        ValueError: no stream, or one that is not known.
     """
     unknown = [stream for stream in streams if stream not in STREAM_CHANNELS]
     if unknown or not streams:
@@ -89,7 +92,7 @@ def skeleton_features(skeleton: Tensor, streams: tuple[str, ...] = ("joint",)) -
 
 
 def strided_mask(mask: Tensor, stride: int) -> Tensor:
-    """The mask after a temporal convolution of that stride: the frames the convolution centres on.
+    """The mask [batch, 1, T, 17] after a temporal convolution of that stride: its centres.
 
     A frame whose joint is absent stays absent, even if neighbouring frames saw it.
     """

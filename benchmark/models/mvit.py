@@ -137,7 +137,7 @@ class DropPath(nn.Module):
 
 
 def add_branch(shortcut: Tensor, branch: Tensor, scale: Tensor | None) -> Tensor:
-    """``shortcut + scale * branch``, ``scale`` as ``DropPath.scale`` gives it."""
+    """``shortcut + scale * branch`` [batch, ...], ``scale`` as ``DropPath.scale`` gives it."""
     if scale is None:
         return shortcut + branch
     return torch.addcmul(shortcut, branch, scale.view(-1, *[1] * (branch.ndim - 1)))
@@ -387,7 +387,10 @@ class MViT(nn.Module):
         return self.class_tokens.to(patches.dtype).repeat(len(video), 1, 1), patches
 
     def run_block(self, index: int, tokens: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Block ``index`` on tokens and patches, recomputed in the backward pass if asked for."""
+        """Block ``index`` on tokens and patches, both [batch, tokens, channels].
+
+        Recomputed in the backward pass if asked for.
+        """
         block = self.blocks[index]
         if self.checkpointing and self.training:
             out: tuple[Tensor, Tensor] = checkpoint(block, tokens, patches, use_reentrant=False)
@@ -477,7 +480,9 @@ _TORCHVISION_NAMES = {
 
 
 def from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's ``mvit_v2_s`` state dict under our names; the classification head is left out.
+    """torchvision's ``mvit_v2_s`` state dict under our names, shapes as they are.
+
+    The classification head is left out.
 
     Raises:
         UserError: the names are not those of torchvision's MViTv2.

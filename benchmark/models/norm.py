@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The sum of a tensor over all processes of the group; its gradient is summed likewise."""
+    """The sum of a tensor, any shape [...], over all processes; its gradient is summed likewise."""
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         summed: Tensor = torch.distributed.nn.functional.all_reduce(values.contiguous())
         return summed

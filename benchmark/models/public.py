@@ -136,7 +136,7 @@ _HEAD = re.compile(r"blocks\.\d+\.proj\..*|head\..*")
 
 
 def resnet_names(weights: Mapping[str, Tensor], two_paths: bool) -> Mapping[str, Tensor]:
-    """Weights of C2D, I3D, Slow or SlowFast under our names, the head left out.
+    """Weights of C2D, I3D, Slow or SlowFast under our names, shapes as they are, without the head.
 
     Weights that already have our names are given back as they are.
 
@@ -198,7 +198,7 @@ _MVIT_INNER = {
 
 
 def mvit_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """PySlowFast's MViTv2 under our names; the classification head is left out.
+    """PySlowFast's MViTv2 under our names, shapes as they are; the classification head is left out.
 
     Raises:
         UserError: a name is not of such a model.

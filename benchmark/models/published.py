@@ -191,7 +191,7 @@ def _side(size: Any, name: str) -> int | None:
 
 
 def embed_texts(folder: Path, texts: Mapping[str, str]) -> dict[str, npt.NDArray[np.float32]]:
-    """The embeddings of texts by a model that knows pictures and texts (CLIP, SigLIP).
+    """The embeddings [D] of texts by a model that knows pictures and texts (CLIP, SigLIP).
 
     Args:
         folder: as for :func:`load_encoder`, with the files of its tokenizer.

@@ -11,7 +11,9 @@ from musclemap_data.errors import UserError
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` or a PyTorch file (``weights_only``: no code is run).
+    """The tensors of a ``.safetensors`` or a PyTorch file, of any shapes.
+
+    ``weights_only`` is set, so no code in the file is run.
 
     Raises:
         UserError: no such file, or not a flat mapping from names to tensors.

@@ -88,7 +88,7 @@ def zero_shot(settings: Settings) -> ZeroShot:
 
 
 def read_embeddings(path: Path) -> Mapping[str, npt.NDArray[np.float32]]:
-    """A CSV file without a header: a name, then the numbers of its embedding.
+    """A CSV file without a header: a name, then the numbers of its embedding, [D] for all.
 
     Raises:
         UserError: it cannot be read, or rows differ in length.
@@ -104,7 +104,7 @@ def read_embeddings(path: Path) -> Mapping[str, npt.NDArray[np.float32]]:
 
 
 def write_embeddings(path: Path, embeddings: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    """Write what :func:`read_embeddings` reads."""
+    """Write embeddings, [D] each, as :func:`read_embeddings` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ([name, *map(repr, values.tolist())] for name, values in embeddings.items())
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -306,6 +306,8 @@ def region_lists(
     """A clip's regions: ``right``, ``missed`` and ``extra``, each (name, score), highest first.
 
     Args:
+        labels, scores: of the 20 regions, [20]; scores from 0 to 1.
+        threshold: a score from which on a region is called active.
         plain: call the regions as in a gym.
     """
     lists: dict[str, list[tuple[str, float]]] = {"right": [], "missed": [], "extra": []}

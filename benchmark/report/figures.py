@@ -170,7 +170,10 @@ def training_figure(material: Material) -> Figure:
 def shown_frames(
     explanation: Explanation,
 ) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.uint8]]]:
-    """A few places of the view, evenly spread, and the frames there under their heat."""
+    """A few places of the view, evenly spread, and the frames there under their heat.
+
+    Places are indices [N], frames uint8 [H, W, 3].
+    """
     from benchmark.report.explain import overlay
 
     count = len(explanation.frames)

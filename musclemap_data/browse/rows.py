@@ -34,7 +34,7 @@ class PictureCache:
         self._lock = threading.Lock()
 
     def pictures(self, clip: ListedClip, column: str) -> pa.Array | None:
-        """The JPEGs of one modality as an Arrow array; None where it was not extracted.
+        """The JPEGs of one modality, an Arrow array [T] of bytes; None where it was not extracted.
 
         Raises:
             MovedRow: the shard holds another clip at this place now.

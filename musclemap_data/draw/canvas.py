@@ -80,6 +80,6 @@ def to_picture(figure: Figure) -> Picture:
 
 
 def write_png(path: Path, picture: Picture) -> None:
-    """Write a picture as PNG (atomically)."""
+    """Write a picture, uint8 [H, W, 3], as PNG: whole, or not at all."""
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG", optimize=True)

@@ -26,6 +26,7 @@ def draw_text(
     """Write a line of text into a picture; what lies outside of it is left out.
 
     Args:
+        picture: uint8 [H, W, 3], written into.
         x, y: pixels; y is the baseline.
         size_px: size of the font.
         anchor: ``l``, ``m`` or ``r``: whether x is the text's left end, middle or right end.

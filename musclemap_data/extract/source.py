@@ -117,7 +117,7 @@ class Source:
         return self.width >= HD_WIDTH or self.height > HD_HEIGHT
 
     def seconds(self, ticks: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Time stamps in seconds of the one clock."""
+        """Time stamps [N] of the stream as float64 [N], seconds of the one clock."""
         return (np.asarray(ticks, np.float64) - float(self.zero)) * float(self.time_base)
 
     def ticks(self, seconds: float) -> float:

@@ -86,7 +86,7 @@ def write_staged(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def write_bytes(path: Path, data: npt.NDArray[np.uint8]) -> None:
-    """Write a staged row that was made on another machine, the same way."""
+    """Write a staged row that was made on another machine, uint8 [bytes], the same way."""
     with replacing(path, flush=True) as temporary:
         data.tofile(temporary)
 

@@ -59,7 +59,11 @@ def compute_flow(
 
 
 def gray_frames(frames_rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """BT.601 luma of uint8 RGB frames [T, H, W, 3] as uint8 [T, H, W]."""
+    """BT.601 luma of uint8 RGB frames [T, H, W, 3] as uint8 [T, H, W].
+
+    Raises:
+        ValueError: the frames have another type or shape.
+    """
     import cv2
 
     if frames_rgb.dtype != np.uint8 or frames_rgb.ndim != 4 or frames_rgb.shape[3] != 3:
@@ -86,7 +90,13 @@ def quantise(flow: npt.NDArray[np.float32], bound_px: float = BOUND_PX) -> npt.N
 def dequantise(
     values: npt.NDArray[np.uint8], bound_px: float = BOUND_PX
 ) -> npt.NDArray[np.float32]:
-    """uint8 values back to float32 pixels: the centre of each step, 127.5 being no motion."""
+    """uint8 values back to float32 pixels: the centre of each step, 127.5 being no motion.
+
+    Of any shape [...], which stays.
+
+    Raises:
+        ValueError: ``bound_px`` is not positive and finite.
+    """
     _check_bound(bound_px)
     return values.astype(np.float32) * np.float32(bound_px / 127.5) - np.float32(bound_px)
 
@@ -98,14 +108,22 @@ def clipped_share(flow: npt.NDArray[np.float32], bound_px: float = BOUND_PX) -> 
 
 
 def to_image(flow: npt.NDArray[np.float32], bound_px: float = BOUND_PX) -> npt.NDArray[np.uint8]:
-    """One flow field [H, W, 2] as the gray image that is stored: uint8 [2H, W], u over v."""
+    """One flow field [H, W, 2], pixels, as the gray image that is stored: uint8 [2H, W], u over v.
+
+    Raises:
+        ValueError: the field has another shape.
+    """
     if flow.ndim != 3 or flow.shape[2] != 2:
         raise ValueError(f"flow must be [H, W, 2]; got {list(flow.shape)}")
     return np.concatenate([quantise(flow[..., 0], bound_px), quantise(flow[..., 1], bound_px)])
 
 
 def from_image(image: npt.NDArray[np.uint8], bound_px: float = BOUND_PX) -> npt.NDArray[np.float32]:
-    """A stored uint8 image [2H, W] back to float32 [H, W, 2], pixels."""
+    """A stored uint8 image [2H, W] back to float32 [H, W, 2], pixels.
+
+    Raises:
+        ValueError: the image has another type or shape.
+    """
     if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] % 2:
         raise ValueError(
             f"a flow image must be uint8 [2H, W], u over v; got {image.dtype} {list(image.shape)}"

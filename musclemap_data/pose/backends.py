@@ -109,5 +109,8 @@ def compute_skeleton(
 def estimate_skeleton(
     frames: npt.NDArray[np.uint8], backend: str = "blazepose", **settings: Any
 ) -> Estimate:
-    """The skeleton of one clip and what else was seen: see :func:`compute_skeleton`."""
+    """The skeleton of one clip, uint8 [T, H, W, 3], and what else was seen.
+
+    As :func:`compute_skeleton`, also in what it raises.
+    """
     return estimator(backend, **settings).estimate(frames)

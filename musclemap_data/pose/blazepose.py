@@ -48,7 +48,7 @@ REGION_SCALE = 1.25  # RectTransformationCalculator.scale_x, scale_y
 
 
 def sigmoid(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Logistic function; clipped where float32 would overflow, beyond its resolution."""
+    """Logistic function of an array of any shape; clipped where float32 would overflow."""
     probability: npt.NDArray[Any] = 1 / (1 + np.exp(-np.clip(x, -80, 80)))
     return probability
 
@@ -69,7 +69,7 @@ def anchor_centres() -> Floats:
 
 
 def region_from_points(centre: npt.NDArray[Any], end: npt.NDArray[Any]) -> Roi:
-    """The square around a body, given its hip centre and a point on the circle around it.
+    """The square around a body, given its hip centre and a point on the circle around it ([2], px).
 
     AlignmentPointsRectsCalculator (the direction from centre to end is to point up, target angle
     90 degrees, and the box is twice their distance), then RectTransformationCalculator.

@@ -49,7 +49,7 @@ class PoseEstimator(Protocol):
         ...
 
     def estimate(self, frames: npt.NDArray[np.uint8]) -> Estimate:
-        """The same, and what else was seen."""
+        """The same of uint8 frames [T, H, W, 3], and what else was seen."""
         ...
 
     def provenance(self) -> Mapping[str, object]:

@@ -30,7 +30,10 @@ STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
 def padded_box(box: Floats, aspect: float) -> tuple[npt.NDArray[np.float64], float, float]:
-    """Centre, width and height of a box, padded and widened to width / height = ``aspect``."""
+    """Centre [2], width and height of a box, padded and widened to width / height = ``aspect``.
+
+    ``box`` is x0, y0, x1, y1 in pixels, [4].
+    """
     x0, y0, x1, y1 = (float(v) for v in box)
     width, height = (x1 - x0) * PADDING, (y1 - y0) * PADDING
     if width > height * aspect:

@@ -165,7 +165,11 @@ def _planned_clip(row: ClipRow, material: Material, folder: Path, tier: str) -> 
 
 
 def agreed(found: Opinions, trust: str | None) -> tuple[dict[str, list[Opinion]], list[Conflict]]:
-    """(proposal -> its accepted pieces, where nobody contradicts; the conflicts that are left)."""
+    """(proposal -> its accepted pieces, where nobody contradicts; the conflicts that are left).
+
+    Raises:
+        UserError: ``trust`` has decided nothing.
+    """
     said = decided(found)
     reviewers = {reviewer for reviewer, _ in said}
     if trust is not None and trust not in reviewers:

@@ -70,7 +70,17 @@ def dress(
     top: npt.NDArray[np.int64],
     material: npt.NDArray[np.int64],
 ) -> tuple[Array, Array, Array]:
-    """Chooses each body vertex's cloth, pushes cloth off the skin, and paints it."""
+    """Chooses each body vertex's cloth, pushes cloth off the skin, and paints it.
+
+    Args:
+        look: the person.
+        points: [V, 3] at rest, metres.
+        faces: [F, 3], indices of points.
+        top, material: [V], bone and material of each point.
+
+    Returns:
+        Points [V, 3], colours [V, 3] from 0 to 1, and how much each point shines [V].
+    """
     size, h = look.size, look.size.height
     j = rest_joints(size)
     names = np.array(BONES)[top]
@@ -155,7 +165,10 @@ def _pattern(
 
 
 def paint_head(look: Look, points: Array, material: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-    """Skin, hair and the features of the face that a person detector looks for."""
+    """Skin, hair and the features of the face that a person detector looks for.
+
+    Of points [V, 3] at rest, metres, with materials [V].
+    """
     h = look.size.height
     head = rest_joints(look.size)["head"]
     skin, hair = np.array(look.skin), np.array(look.hair)

@@ -118,7 +118,10 @@ def planted_palm(
 
 
 def symmetric(pelvis: Array, arm: Limb, leg: Limb, **others: Any) -> Pose:
-    """A pose with left and right alike; ``others`` are ``turn``, ``spine``, ``head`` and so on."""
+    """A pose with left and right alike, its pelvis [3] in metres.
+
+    ``others`` are ``turn``, ``spine``, ``head`` and so on.
+    """
     return Pose(pelvis, arm, arm.mirrored(), leg, leg.mirrored(), **others)
 
 

@@ -51,7 +51,10 @@ class Camera:
 def look_at(
     position: Array, target: Array, roll: float, focal_px: float, width: int, height: int
 ) -> Camera:
-    """A camera at ``position`` that looks at ``target`` (metres), turned by ``roll`` radians."""
+    """A camera at ``position`` [3] looking at ``target`` [3], metres, turned by ``roll`` radians.
+
+    Its picture has ``width`` times ``height`` pixels.
+    """
     forward = unit(target - position)
     right = unit(np.cross(forward, np.array([0.0, 1.0, 0.0])))
     down = np.cross(forward, right)

@@ -181,7 +181,7 @@ def euler(pitch: float, yaw: float, roll: float) -> Array:
 
 
 def unit(vector: Array) -> Array:
-    """The vector scaled to length 1."""
+    """The vector [N] scaled to length 1."""
     return vector / (np.sqrt(vector @ vector) + 1e-12)
 
 

@@ -15,7 +15,10 @@ from musclemap_data.sample.skeleton import Array
 
 @njit(cache=True)
 def distance_to(row: Array, x: float, y: float, z: float) -> float:
-    """Signed distance (exact for round cones, approximate when squashed) to one primitive."""
+    """Signed distance in metres of a point to one primitive, a row [11] of a ``Body``.
+
+    Exact for round cones, approximate when they are squashed.
+    """
     ax, ay, az, bx, by, bz = row[0], row[1], row[2], row[3], row[4], row[5]
     sx, sy, sz = row[8], row[9], row[10]
     cx, cy, cz = (ax + bx) / 2, (ay + by) / 2, (az + bz) / 2
@@ -171,7 +174,7 @@ def extract(rows: Array, step: float, blend: float) -> tuple[Array, npt.NDArray[
 
 
 def smooth(values: Array, faces: npt.NDArray[np.int32], rounds: int) -> Array:
-    """Averages every row with its neighbours in the mesh, ``rounds`` times."""
+    """Averages every row of values [V, N] with its neighbours in the mesh, ``rounds`` times."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     n = len(values)
     degree = np.bincount(ends[:, 0], minlength=n).astype(float)[:, None]

@@ -110,6 +110,9 @@ def linearise(
     """Warp I1 and its gradient by u0 = u: (rho_c, grad I1, 1 / |grad I1|^2), zero where unusable.
 
     rho(u) = rho_c + <grad I1, u>,  rho_c = I1(x + u0) - <grad I1(x + u0), u0> - I0(x)
+
+    ``image0`` is [pairs, 1, H, W], ``u`` [pairs, 2, H, W] in pixels; the three results are
+    [pairs, 1 or 2, H, W].
     """
     _, _, height, width = u.shape
     x = torch.arange(width, device=u.device) + u[:, 0]
@@ -134,7 +137,7 @@ def linearise(
 def iterate(
     u: Tensor, p: Tensor, rho_c: Tensor, gradient: Tensor, inverse: Tensor, schedule: Schedule
 ) -> tuple[Tensor, Tensor]:
-    """One step of u and of its dual variables p; the formulas stand in ``kernels.py``."""
+    """One step of u [pairs, 2, H, W] and of its dual variables p; formulas: ``kernels.py``."""
     l_t = schedule.lambda_ * schedule.theta
     tau_theta = schedule.tau / schedule.theta
     rho = rho_c + (gradient * u).sum(dim=1, keepdim=True)
