@@ -23,6 +23,8 @@ VIDEO_ENDINGS = (
     ".mts", ".ogv", ".ts", ".webm", ".wmv",
 )  # fmt: skip
 """Of a folder, only files with these endings are taken for videos."""
+_DROP_FROM_BYTES = 4 * 2**20
+"""A smaller file is not worth a thread."""
 LEFTOVERS = ".*.tmp*"
 """Glob of what a killed process may leave behind: the temporary names of ``replacing``."""
 
@@ -160,7 +162,8 @@ def mapped(file: int) -> Iterator[pa.Buffer]:
     Args:
         file: a file descriptor.
     """
-    if not os.fstat(file).st_size:
+    size = os.fstat(file).st_size
+    if not size:
         yield pa.py_buffer(b"")  # an empty file cannot be mapped
         return
     mapping = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
@@ -171,7 +174,7 @@ def mapped(file: int) -> Iterator[pa.Buffer]:
             mapping.madvise(mmap.MADV_DONTNEED)
 
     thread = threading.Thread(target=drop, daemon=True)
-    if hasattr(mmap, "MADV_DONTNEED"):
+    if size > _DROP_FROM_BYTES and hasattr(mmap, "MADV_DONTNEED"):
         thread.start()
     try:
         yield pa.py_buffer(mapping)

@@ -16,13 +16,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.manifest import DEMONSTRATION, Clip
 
 LEDGER_VERSION = 1
+VIDEOS_KEPT = 1000
+"""In memory, to be shared by their clips."""
+_IN_PLAN = "clips.state NOT IN ('withdrawn', 'whole')"
 LONGEST_REST_S = 24 * 3600
 """A host is left alone for a day at most, whatever it asked for and wherever the clock is set."""
 
@@ -179,6 +182,7 @@ class Ledger:
 
     def __init__(self, data_dir: Path, *, read_only: bool = False) -> None:
         self.path = Path(data_dir) / "ledger.sqlite"
+        self._counts: dict[str, tuple[int, int]] | None = None
         if read_only and not self.path.exists():
             raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
         try:
@@ -260,6 +264,7 @@ class Ledger:
             activity_table: where the labels of the clips come from, see ``load_table``.
         """
         now = _now()
+        self._counts = None
         with self._transaction():
             self._db.execute(
                 "INSERT INTO facts VALUES ('activity_table', ?) "
@@ -319,28 +324,22 @@ class Ledger:
         interrupted build ends with the same files as an undisturbed one.
         """
         with self._transaction():
-            rows = self._db.execute(
-                """SELECT clip_id, split FROM clips
-                WHERE shard_number IS NULL AND state NOT IN ('withdrawn', 'whole') AND video_id IN
-                (SELECT video_id FROM videos WHERE state = 'downloaded')
-                ORDER BY split, clip_id"""
-            ).fetchall()
-            first_free = {
-                row["split"]: row["first_free"]
-                for row in self._db.execute(
-                    "SELECT split, MAX(shard_number) + 1 AS first_free FROM clips "
-                    "WHERE shard_number IS NOT NULL GROUP BY split"
+            self._db.execute(
+                """WITH first_free AS (
+                    SELECT split, MAX(shard_number) + 1 AS number FROM clips
+                    WHERE shard_number IS NOT NULL GROUP BY split
+                ), placed AS (
+                    SELECT clip_id, split,
+                        ROW_NUMBER() OVER (PARTITION BY split ORDER BY clip_id) - 1 AS position
+                    FROM clips
+                    WHERE shard_number IS NULL AND state NOT IN ('withdrawn', 'whole')
+                    AND video_id IN (SELECT video_id FROM videos WHERE state = 'downloaded')
                 )
-            }
-            position: dict[str, int] = {}
-            for row in rows:
-                split = row["split"]
-                index = position.get(split, 0)
-                position[split] = index + 1
-                number = first_free.get(split, 0) + index // clips_per_shard
-                self._db.execute(
-                    "UPDATE clips SET shard_number = ? WHERE clip_id = ?", (number, row["clip_id"])
-                )
+                UPDATE clips SET shard_number = COALESCE(first_free.number, 0) + position / ?
+                FROM placed LEFT JOIN first_free USING (split)
+                WHERE clips.clip_id = placed.clip_id""",
+                (clips_per_shard,),
+            )
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -356,43 +355,80 @@ class Ledger:
 
     def clips(self) -> list[ClipRow]:
         """Clips in the plan, by split and place."""
-        return list(self._iterate_clips())
+        return list(self.iterate_clips())
+
+    def clips_of(self, split: str, shard_number: int) -> list[ClipRow]:
+        """Clips in the plan that belong to one shard, by id."""
+        return list(self._clips(f"{_IN_PLAN} AND split = ? AND shard_number = ?",
+                                (split, shard_number)))  # fmt: skip
 
     def demonstrations(self) -> list[ClipRow]:
         """Whole videos in the plan, whose clips ``segment`` proposes."""
-        return list(self._iterate_clips("state = 'whole'"))
+        return list(self._clips("clips.state = 'whole'"))
 
-    def _iterate_clips(
-        self, where: str = "state NOT IN ('withdrawn', 'whole')"
-    ) -> Iterator[ClipRow]:
-        videos = {video.video_id: video for video in self.videos()}
+    def iterate_clips(self) -> Iterator[ClipRow]:
+        """As ``clips``, one after the other: a plan of millions need not fit in memory."""
+        return self._clips(_IN_PLAN)
+
+    def _clips(self, where: str, values: tuple[object, ...] = ()) -> Iterator[ClipRow]:
         rows = self._db.execute(
-            f"""SELECT clip_id, video_id, start_s, end_s, activity, split, state, attempts,
-                shard_number, shard_row, timings, failure_class, failure_stage, failure_reason
-            FROM clips WHERE {where} ORDER BY split, shard_number, clip_id"""  # noqa: S608
+            f"""SELECT clip_id, start_s, end_s, clips.state, clips.attempts, shard_number,
+                shard_row, timings, clips.failure_class, clips.failure_stage, clips.failure_reason,
+                activity, split, video_id, url, local_path, videos.state, videos.attempts, file,
+                bytes, sha256, tool, duration_s, title, uploader, licence, videos.failure_class,
+                videos.failure_stage, videos.failure_reason
+            FROM clips JOIN videos USING (video_id)
+            WHERE {where} ORDER BY split, shard_number, clip_id""",  # noqa: S608
+            values,
         )
-        same: dict[str, Any] = {}  # a million clips have a few hundred of these names
-        for clip_id, video_id, start_s, end_s, *row in rows:
-            names = [same.setdefault(name, name) for name in row[:3]]
-            others = (*row[3:-3], _failure(*row[-3:]))
-            yield ClipRow(clip_id, videos[video_id], start_s, end_s, *names, *others)
+        same: dict[str, str] = {}  # a million clips have a few hundred of these names
+        videos: dict[str, VideoRow] = {}
+        for row in rows:
+            clip_id, start_s, end_s, *others = row[:8]
+            activity, split = (same.setdefault(name, name) for name in row[11:13])
+            video = videos.get(row[13])
+            if video is None:
+                if len(videos) == VIDEOS_KEPT:  # clips of one video mostly follow each other
+                    videos.clear()
+                video = VideoRow(*(*row[13:26], _failure(*row[26:])))
+                videos[video.video_id] = video
+            labels = (activity, split, *others, _failure(*row[8:11]))
+            yield ClipRow(*(clip_id, video, start_s, end_s, *labels))
+
+    def activities(self) -> set[str]:
+        """Activities of the clips in the plan."""
+        rows = self._db.execute(f"SELECT DISTINCT activity FROM clips WHERE {_IN_PLAN}")  # noqa: S608
+        return {row["activity"] for row in rows}
 
     def split_counts(self) -> dict[str, tuple[int, int]]:
-        """Split -> (clips in the plan, of these in a shard)."""
-        rows = self._db.execute(
-            """SELECT split, COUNT(*) AS planned, COUNT(shard_row) AS built FROM clips
-            WHERE state NOT IN ('withdrawn', 'whole') GROUP BY split"""
-        )
-        return {row["split"]: (row["planned"], row["built"]) for row in rows}
+        """Split -> (clips in the plan, of these in a shard).
+
+        They are counted once; what this object then changes is added.
+        """
+        if self._counts is None:
+            rows = self._db.execute(
+                f"""SELECT split, COUNT(*) AS planned, COUNT(shard_row) AS built FROM clips
+                WHERE {_IN_PLAN} GROUP BY split"""  # noqa: S608
+            )
+            self._counts = {row["split"]: (row["planned"], row["built"]) for row in rows}
+        return dict(self._counts)
+
+    def _count_built(self, split: str, more: int) -> None:
+        if self._counts is not None:
+            planned, built = self._counts.get(split, (0, 0))
+            self._counts[split] = planned, built + more
 
     def summary(self) -> Summary:
         """Counts of the plan: videos and clips by state, failed clips by class."""
-        videos = Counter[str](video.state for video in self.videos())
+        videos = self._db.execute(
+            """SELECT state, COUNT(*) FROM videos WHERE video_id IN
+            (SELECT video_id FROM clips WHERE state != 'withdrawn') GROUP BY state"""
+        )
         clips = Counter[str]()
         failed = Counter[FailureClass]()
         examples: dict[FailureClass, tuple[str, Failure]] = {}
         ready = 0
-        for clip in self._iterate_clips():
+        for clip in self.iterate_clips():
             example, failure = clip.clip_id, clip.failure
             if clip.video.failure and clip.shard_row is None:
                 example, failure = clip.video.video_id, clip.video.failure
@@ -405,7 +441,7 @@ class Ledger:
         failures = [FailedClips(failed[kind], *examples[kind]) for kind in by_count]
         whole = {clip.video.video_id for clip in self.demonstrations()
                  if clip.video.state == "downloaded"}  # fmt: skip
-        return Summary(dict(videos), dict(clips), failures, ready, len(whole))
+        return Summary(dict(videos.fetchall()), dict(clips), failures, ready, len(whole))
 
     def resting_hosts(self) -> dict[str, Rest]:
         """Hosts that asked for a pause that is not over, by name.
@@ -517,12 +553,17 @@ class Ledger:
     def clip_failed(self, clip_id: str, failure: Failure) -> None:
         """Record an attempt at a clip that failed; it is in no shard any more."""
         with self._transaction():
+            row = self._db.execute(
+                "SELECT split, shard_row FROM clips WHERE clip_id = ?", (clip_id,)
+            ).fetchone()
             self._db.execute(
                 """UPDATE clips SET state = 'failed', attempts = attempts + 1, shard_row = NULL,
                 failure_class = ?, failure_stage = ?, failure_reason = ?, updated_at = ?
                 WHERE clip_id = ?""",
                 (str(failure.failure_class), failure.stage, failure.reason, _now(), clip_id),
             )
+        if row and row["shard_row"] is not None:
+            self._count_built(row["split"], -1)
 
     def shard_written(
         self,
@@ -544,10 +585,11 @@ class Ledger:
             skeleton_quality: clip id -> quality of the skeleton in its row; none where it has none.
         """
         with self._transaction():
-            self._db.execute(
-                "UPDATE clips SET shard_row = NULL WHERE split = ? AND shard_number = ?",
+            before = self._db.execute(
+                "UPDATE clips SET shard_row = NULL "
+                "WHERE split = ? AND shard_number = ? AND shard_row IS NOT NULL",
                 (split, number),
-            )
+            ).rowcount
             for row, (clip_id, sha256) in enumerate(sources.items()):
                 spent = timings.get(clip_id)
                 self._db.execute(
@@ -562,6 +604,7 @@ class Ledger:
                     + (damaged_frames.get(clip_id), skeleton_quality.get(clip_id))
                     + (_now(), clip_id),
                 )
+        self._count_built(split, len(sources) - before)
 
 
 def _failure(kind: str | None, stage: str, reason: str) -> Failure | None:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,7 +37,7 @@ LONGEST_TIME_S = 10.0**6
 """Eleven days: where a clip may end at the latest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One clip to build: a labelled piece of one video.
 
@@ -111,11 +111,10 @@ def read_manifest(path: Path, activities: Mapping[str, Activity]) -> list[Clip]:
         ManifestError: with every mistake found, each with its line number.
     """
     path = Path(path)
-    rows = _read_rows(path)
-    if not rows:
-        raise ManifestError(path, ["the manifest has no rows"])
     checker = _Checker(path.parent, activities)
-    clips = [checker.check(line, values) for line, values in rows]
+    clips = [checker.check(line, values) for line, values in _read_rows(path)]
+    if not clips:
+        raise ManifestError(path, ["the manifest has no rows"])
     if checker.problems:
         raise ManifestError(path, [text for _, text in sorted(checker.problems)])
     return [clip for clip in clips if clip is not None]
@@ -195,7 +194,7 @@ def _number(seconds: float) -> str:
     return text if float(text) == seconds else repr(seconds)
 
 
-def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, column -> text) for each row; ManifestError if it is not a table like ours."""
     try:
         # A device or a pipe does not tell its size before it is read.
@@ -204,7 +203,8 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         if len(content) > _LONGEST_MANIFEST_BYTES:
             raise ManifestError(path, ["the manifest is larger than 512 MiB"])
         if path.suffix.lower() == ".parquet":
-            return _read_parquet(path, content)
+            yield from _read_parquet(path, content)
+            return
         text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ManifestError(path, ["there is no such file"]) from error
@@ -215,7 +215,6 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     if "\0" in text:
         raise ManifestError(path, ["not a text file: it holds NUL bytes"])
     reader = csv.reader(io.StringIO(text, newline=""))
-    rows: list[tuple[int, dict[str, str]]] = []
     problems: list[str] = []
     header: list[str] | None = None
     try:
@@ -232,15 +231,14 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                 )
                 continue
             values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-            rows.append((reader.line_num, values))
+            yield reader.line_num, values
     except csv.Error as error:
         problems.append(f"line {reader.line_num}: not CSV: {error}")
     if problems:
         raise ManifestError(path, problems)
-    return rows
 
 
-def _read_parquet(path: Path, content: bytes) -> list[tuple[int, dict[str, str]]]:
+def _read_parquet(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -257,15 +255,17 @@ def _read_parquet(path: Path, content: bytes) -> list[tuple[int, dict[str, str]]
             raise ManifestError(path, wrong_types)
         if file.metadata.num_rows > _MOST_ROWS:
             raise ManifestError(path, [f"the manifest has more than {_MOST_ROWS:,} rows"])
-        rows = [row for batch in file.iter_batches(10_000) for row in batch.to_pylist()]
+        number = 0  # row numbers stand in for line numbers; the first row is 1
+        for batch in file.iter_batches(10_000):
+            for row in batch.to_pylist():
+                number += 1
+                cells = {
+                    name: "" if value is None else str(value).strip() for name, value in row.items()
+                }
+                yield number, cells
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:_LONGEST_WORD]
         raise ManifestError(path, [f"not a Parquet file: {reason}"]) from error
-    # Row numbers stand in for line numbers; the first row is 1.
-    return [
-        (number, {name: "" if value is None else str(value).strip() for name, value in row.items()})
-        for number, row in enumerate(rows, start=1)
-    ]
 
 
 def _is_plain(kind: Any) -> bool:

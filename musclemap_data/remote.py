@@ -31,7 +31,7 @@ from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import DISK_ERRORS, FailureClass, StageError, UserError
 from musclemap_data.files import cache_folder, file_sha256, replacing, write_text
 from musclemap_data.ledger import Ledger
-from musclemap_data.shards import dataset_info_text, read_dataset_info
+from musclemap_data.shards import CHANGED_SHARDS, dataset_info_text, read_dataset_info
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 """Protocol -> the package that fsspec reads it with. Others are refused: fsspec also knows
@@ -40,7 +40,7 @@ LOCK_REFRESHED_S = 60
 LOCK_EXPIRES_S = 600
 _LOCK = "musclemap.lock"
 _STATE = ".remote.json"
-_SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5}}\.parquet")
+_SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5,}}\.parquet")
 
 
 class _State(TypedDict):
@@ -137,7 +137,8 @@ def _copy(files: Any, root: str, url: str, folder: Path) -> None:
         # As this copy left it: then the copy is as new, or newer after a killed run.
         changed = found != state["files"]
         if changed:
-            for name in ("ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite", "dataset.json"):
+            beside = ("ledger.sqlite-wal", "ledger.sqlite-shm", CHANGED_SHARDS)
+            for name in (*beside, "ledger.sqlite", "dataset.json"):
                 (folder / name).unlink(missing_ok=True)
             for name in found:
                 (Path(scratch) / name).replace(folder / name)

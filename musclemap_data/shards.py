@@ -8,6 +8,7 @@ rows in the file (``rows``); here, a row is a clip.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from musclemap_data.catalog import SPLITS, load_muscles
 from musclemap_data.errors import UserError
-from musclemap_data.files import file_sha256, replacing, write_text
+from musclemap_data.files import append_lines, file_sha256, replacing, whole_lines, write_text
 from musclemap_data.modalities.modality import JPEGS
 from musclemap_data.rows import PART, STILL, divide, file_schema, join, schema
 
@@ -30,6 +31,9 @@ READABLE_VERSIONS = (1, 2)
 """A column that a version does not have is null."""
 READ_AT_ONCE_BYTES = 2**20
 """Of a file that is not mapped."""
+CHANGED_SHARDS = "dataset.changes.jsonl"
+"""Beside ``dataset.json``, while a build runs or after it was killed."""
+PARSED_AT_ONCE_BYTES = 4 * 2**20
 PICTURES_PER_PAGE = 64
 """About a megabyte, for pyarrow up to 22; newer ones write a row of a column as one page."""
 
@@ -118,9 +122,8 @@ def _row_table(row: Mapping[str, Any] | pa.Table, wanted: pa.Schema) -> pa.Table
 
 def replace_columns(table: pa.Table, values: Mapping[str, Any]) -> pa.Table:
     """A table of one row with other values in some columns: plain ones, or Arrow arrays."""
-    fields = schema()
     for name, value in values.items():
-        field = fields.field(name)
+        field = table.schema.field(name)
         if not isinstance(value, pa.ChunkedArray):
             value = pa.array([value], type=field.type)
         table = table.set_column(table.schema.get_field_index(name), field, value)
@@ -200,7 +203,7 @@ class Shard:
     def _first_rows(self) -> Iterable[int]:
         """The row of the file, and so the row group, in which each clip begins."""
         metadata = self._file.metadata
-        if self.version == 1:
+        if self.version == 1 or not metadata.num_row_groups:
             return range(metadata.num_row_groups)
         place = self._places(PART.name)[0]
         parts = (
@@ -211,8 +214,10 @@ class Shard:
 
     def _places(self, column: str) -> list[int]:
         """Where a column is among the leaves of the file's schema; nowhere if it is absent."""
-        leaves = self._file.metadata.schema
-        paths = [leaves.column(place).path for place in range(len(leaves))]
+        # Not `metadata.schema`: the two refer to each other, and the metadata of a shard, which is
+        # megabytes, would stay in memory until Python's next full collection, which may be far off.
+        group = self._file.metadata.row_group(0)
+        paths = [group.column(place).path_in_schema for place in range(group.num_columns)]
         return [place for place, path in enumerate(paths) if path.split(".")[0] == column]
 
     def _rows_of(self, index: int) -> range:
@@ -272,15 +277,36 @@ class Shard:
         return bool(self.row_table(index, [column])[column].null_count)
 
     def parse(self) -> None:
-        """Read every column of every row of the file, one at a time.
+        """Read every column of every row of the file: of small rows many at once, of large ones one
+        column at a time.
 
         Raises:
             UserError: one cannot be read; the message holds its address.
         """
+        size, small = 0, list[int]()
+        metadata = self._file.metadata
         for index in range(len(self)):
             for row in self._rows_of(index):
-                for name in self._file.schema_arrow.names:
-                    self._read(range(row, row + 1), [name], f"row {index}")
+                size += metadata.row_group(row).total_byte_size
+                small.append(row)
+                if size < PARSED_AT_ONCE_BYTES:
+                    continue
+                self._parse(small, index)
+                size, small = 0, []
+        self._parse(small, len(self) - 1)
+
+    def _parse(self, rows: list[int], last: int) -> None:
+        """Read rows of the file, the last of which is of the clip ``last``."""
+        if len(rows) > 1:
+            try:
+                self._file.read_row_groups(rows, use_threads=False)
+                return
+            except (pa.ArrowException, OSError):
+                pass  # read again, to say which one it was
+        for row in rows:
+            index = bisect.bisect_right(self._starts, row, hi=last + 1) - 1
+            for name in self._file.schema_arrow.names:
+                self._read(range(row, row + 1), [name], f"row {index}")
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Light columns (ids, labels, geometry) of all clips."""
@@ -341,7 +367,12 @@ def list_shards(data_dir: Path, split: str) -> list[Path]:
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
-    return sorted((Path(data_dir) / "shards").glob(f"{split}-[0-9][0-9][0-9][0-9][0-9].parquet"))
+    found = (Path(data_dir) / "shards").glob(f"{split}-[0-9][0-9][0-9][0-9][0-9]*.parquet")
+    # Past 99,999 a number has more digits: train-100000 comes after train-99999.
+    return sorted(
+        (path for path in found if path.stem[len(split) + 1 :].isdecimal()),
+        key=lambda path: (len(path.name), path.name),
+    )
 
 
 def iterate_rows(
@@ -359,7 +390,7 @@ def iterate_rows(
 
 
 def read_dataset_info(data_dir: Path) -> dict[str, Any]:
-    """The content of ``dataset.json``.
+    """The content of ``dataset.json``, and what ``note_shard`` noted since.
 
     Raises:
         UserError: there is no data set here, or it has a format version that cannot be read.
@@ -375,12 +406,32 @@ def read_dataset_info(data_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     check_version(path, info.get("format_version") if isinstance(info, dict) else None)
+    changes = path.with_name(CHANGED_SHARDS)
+    if changes.exists():
+        shards = info.setdefault("shards", {})
+        for line in whole_lines(changes).splitlines():
+            for name, entry in json.loads(line).items():
+                shards.pop(name, None)
+                if entry is not None:
+                    shards[name] = entry
     return dict(info)
 
 
 def write_dataset_info(data_dir: Path, info: Mapping[str, Any]) -> None:
-    """Write ``dataset.json`` (atomically)."""
+    """Write ``dataset.json`` (atomically), and forget what was noted before."""
     write_text(Path(data_dir) / "dataset.json", dataset_info_text(info))
+    (Path(data_dir) / CHANGED_SHARDS).unlink(missing_ok=True)
+
+
+def note_shard(data_dir: Path, name: str, entry: Mapping[str, object] | None) -> None:
+    """Note how one shard of ``dataset.json`` changes, without writing all others again.
+
+    Args:
+        data_dir: of the data set, whose ``dataset.json`` is there.
+        name: of the file of the shard.
+        entry: its rows and SHA-256; None while it is replaced, and when it is gone.
+    """
+    append_lines(Path(data_dir) / CHANGED_SHARDS, json.dumps({name: entry}) + "\n", header="")
 
 
 def dataset_info_text(info: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from musclemap_data.commands.shared import (
 if TYPE_CHECKING:
     from musclemap_data.errors import Failure
     from musclemap_data.modalities.settings import ExtractionSettings
+    from musclemap_data.pose.quality import SkeletonClass
 
 app = typer.Typer()
 
@@ -220,7 +221,7 @@ def run_extraction(
             f"{len(empty)} of {report.skeletons} clips show no person in any frame; their "
             f"skeletons are empty: {some}"
         )
-    _report_quality(report.skeleton_quality)
+    _report_quality(report.skeleton_classes, report.bad_skeletons)
     waiting = f", {report.waiting} waiting for their video" if report.waiting else ""
     typer.echo(
         f"{report.built} clips extracted, {report.present} already there, "
@@ -238,21 +239,20 @@ def run_extraction(
     return not report.failed and not empty_handed
 
 
-def _report_quality(found: Mapping[str, float]) -> None:
+def _report_quality(counts: Mapping[SkeletonClass, int], bad: Sequence[str]) -> None:
     """Say how far the skeletons of a run can be believed, and which of them cannot."""
-    from musclemap_data.pose.quality import SkeletonClass, skeleton_class
+    from musclemap_data.pose.quality import SkeletonClass
 
-    if not found:
+    if not counts:
         return
-    classes = {clip_id: skeleton_class(quality) for clip_id, quality in found.items()}
-    counts = [f"{list(classes.values()).count(each)} {each}" for each in SkeletonClass]
-    typer.echo(f"skeletons: {', '.join(counts)}", err=True)
-    bad = sorted(clip_id for clip_id, each in classes.items() if each is SkeletonClass.BAD)
+    parts = ", ".join(f"{counts.get(each, 0)} {each}" for each in SkeletonClass)
+    typer.echo(f"skeletons: {parts}", err=True)
     if bad:
-        some = ", ".join(bad[:5]) + (" ..." if len(bad) > 5 else "")
+        some = ", ".join(sorted(bad)[:5]) + (" ..." if len(bad) > 5 else "")
         warn(
-            f"{len(bad)} of {len(found)} skeletons are bad: {some}. Look at them with `musclemap "
-            "browse`; leave them out with --min-skeleton-quality (here or in `musclemap benchmark`)"
+            f"{len(bad)} of {sum(counts.values())} skeletons are bad: {some}. Look at them with "
+            "`musclemap browse`; leave them out with --min-skeleton-quality (here or in "
+            "`musclemap benchmark`)"
         )
 
 

@@ -67,7 +67,7 @@ def _list_class(ledger: Ledger, name: str, as_json: bool) -> None:
     if name not in list(FailureClass):
         raise UserError(f"--class is {name!r}; choose from {', '.join(FailureClass)}")
     found = []
-    for clip in ledger.clips():
+    for clip in ledger.iterate_clips():
         failure = clip.failure or (clip.video.failure if clip.shard_row is None else None)
         if failure is not None and failure.failure_class == name:
             video_id = clip.video.video_id

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -47,9 +47,12 @@ from musclemap_data.ledger import ClipRow, Ledger
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.modalities.settings import ExtractionSettings
+from musclemap_data.pose.quality import SkeletonClass, skeleton_class
 from musclemap_data.shards import (
+    CHANGED_SHARDS,
     Shard,
     list_shards,
+    note_shard,
     read_dataset_info,
     replace_columns,
     shard_path,
@@ -62,7 +65,9 @@ OF_THE_CLIP = ("cut", "source")
 """Names in a row's provenance that are no modalities."""
 LEDGER_UPLOADED_EVERY_S = 600
 INFO_WRITTEN_EVERY_S = 60
-"""``dataset.json`` names every shard: written with each, it would cost the square of these."""
+LARGEST_SHARE_OF_INFO = 0.01
+"""``dataset.json`` names every shard: written with each, it would cost the square of these. In
+between, ``note_shard`` says which changed."""
 
 
 @dataclass
@@ -79,7 +84,8 @@ class BuildReport:
         clipped: clip id -> share of flow values beyond the bound, where above 0.1%.
         skeletons: clips whose skeleton this run made.
         without_person: of these, the ids of those that show nobody in any frame.
-        skeleton_quality: clip id -> quality of the skeleton that this run made.
+        skeleton_classes: class of quality -> skeletons that this run made.
+        bad_skeletons: ids of the clips with those of the worst class.
         damaged: clip id -> frames at which the decoder complained of the video, if any.
     """
 
@@ -92,7 +98,8 @@ class BuildReport:
     clipped: dict[str, float] = field(default_factory=dict)
     skeletons: int = 0
     without_person: list[str] = field(default_factory=list)
-    skeleton_quality: dict[str, float] = field(default_factory=dict)
+    skeleton_classes: Counter[SkeletonClass] = field(default_factory=Counter)
+    bad_skeletons: list[str] = field(default_factory=list)
     damaged: dict[str, int] = field(default_factory=dict)
 
 
@@ -150,12 +157,12 @@ def extract_modalities(
         ledger.assign_shards(clips_per_shard)
         remote.upload(data_dir)
         made = describe_modalities(modalities, settings)
-        table, clips = ledger.activity_table(), ledger.clips()
-        wish = Wish(made, settings, _muscles(table, clips), retry_failed, only)
+        table = ledger.activity_table()
+        wish = Wish(made, settings, _muscles(table, ledger.activities()), retry_failed, only)
         for name in ("clips", "shards", "work"):
             (data_dir / name).mkdir(exist_ok=True)
         plan = make_plan(
-            clips,
+            ledger.iterate_clips(),
             lambda place: _stored_rows(shard_path(data_dir, *place)),
             _staged_rows(data_dir / "work"),
             wish,
@@ -168,7 +175,7 @@ def extract_modalities(
             )
         if on_total:
             on_total(plan.total)
-        build = _Build(data_dir, ledger, table, clips, wish, plan)
+        build = _Build(data_dir, ledger, table, wish, plan)
         build.begin()
         with closing(run_jobs(build.jobs(), workers, engine=engine, address=address)) as outcomes:
             for job, outcome in outcomes:
@@ -182,11 +189,10 @@ def extract_modalities(
         return build.report
 
 
-def _muscles(table: str, clips: Iterable[ClipRow]) -> dict[str, tuple[bool, ...]]:
-    """Activity -> its 20 booleans, of all activities of the clips."""
+def _muscles(table: str, used: Collection[str]) -> dict[str, tuple[bool, ...]]:
+    """Activity -> its 20 booleans, of the activities of the clips."""
     activities = load_table(table)
-    used = {clip.activity for clip in clips}
-    if unknown := sorted(used - set(activities)):
+    if unknown := sorted(set(used) - set(activities)):
         raise UserError(
             f"the activity table {table} no longer has {', '.join(unknown)}: "
             "correct the manifest and run `musclemap download` again"
@@ -231,14 +237,12 @@ class _Build:
         data_dir: Path,
         ledger: Ledger,
         activity_table: str,
-        clips: Sequence[ClipRow],
         wish: Wish,
         plan: Plan,
     ) -> None:
         self.data_dir = data_dir
         self.ledger = ledger
         self.activity_table = activity_table
-        self.clips = {clip.clip_id: clip for clip in clips}
         self.wish = wish
         self.plan = plan
         self.report = BuildReport(
@@ -247,12 +251,14 @@ class _Build:
             failed=dict(plan.failed),
             waiting=plan.waiting,
         )
+        self.places: dict[str, Place] = {}
+        """Clip id -> its shard, of the clips in work: of a million, most are done or not begun."""
         self.pending = {place: len(shard.todo) for place, shard in plan.shards.items()}
         self.made: dict[Place, list[str]] = defaultdict(list)
         self.timings: dict[str, dict[str, float]] = {}
         self.damaged_frames: dict[str, int] = {}
         self.ledger_uploaded = time.monotonic()
-        self.info_written = float("-inf")  # with the first shard at once
+        self.info_due = float("-inf")  # with the first shard at once
         earlier = read_dataset_info(data_dir) if (data_dir / "dataset.json").exists() else {}
         self.shard_hashes: dict[str, dict[str, object]] = earlier.get("shards", {})
         same_cut = earlier.get("cut") == asdict(wish.settings.cut)
@@ -263,11 +269,12 @@ class _Build:
         for folder in ("clips", "shards", "work"):
             for leftover in (self.data_dir / folder).glob(LEFTOVERS):
                 leftover.unlink(missing_ok=True)
+        if (self.data_dir / CHANGED_SHARDS).exists():  # of a killed run
+            self._write_info()
         planned = {shard_path(self.data_dir, *place) for place in self.plan.shards}
         for path in (path for split in SPLITS for path in list_shards(self.data_dir, split)):
             if path not in planned:
-                self.shard_hashes.pop(path.name, None)
-                self._write_info()
+                self._set_hash(path.name, None)
                 path.unlink()
         for place, count in self.pending.items():
             if not count:
@@ -275,23 +282,30 @@ class _Build:
 
     def jobs(self) -> Iterator[ClipJob]:
         """Jobs as they are asked for, their videos fetched where the data set is a remote one."""
-        for clip_id, modalities in self.plan.todo():
-            clip = self.clips[clip_id]
-            video, sha256 = self.data_dir / str(clip.video.file), str(clip.video.sha256)
-            remote.fetch_video(self.data_dir, video, sha256)
-            yield make_job(
-                self.data_dir,
-                {"clip_id": clip_id, "source_sha256": sha256, **labels_of(clip, self.wish)},
-                video,
-                (clip.start_s, clip.end_s),
-                {name: self.wish.made[name] for name in modalities},
-                self.wish.settings,
-            )
+        for place, shard in self.plan.shards.items():
+            if not shard.todo:
+                continue
+            clips = self._clips_of(place)
+            for clip_id, modalities in shard.todo.items():
+                clip = clips[clip_id]
+                video, sha256 = self.data_dir / str(clip.video.file), str(clip.video.sha256)
+                remote.fetch_video(self.data_dir, video, sha256)
+                self.places[clip_id] = place
+                yield make_job(
+                    self.data_dir,
+                    {"clip_id": clip_id, "source_sha256": sha256, **labels_of(clip, self.wish)},
+                    video,
+                    (clip.start_s, clip.end_s),
+                    {name: self.wish.made[name] for name in modalities},
+                    self.wish.settings,
+                )
+
+    def _clips_of(self, place: Place) -> dict[str, ClipRow]:
+        return {clip.clip_id: clip for clip in self.ledger.clips_of(*place)}
 
     def finish(self, clip_id: str, outcome: Outcome) -> None:
         """Record how a clip ended; the last one of a shard has the shard written."""
-        clip = self.clips[clip_id]
-        place = (clip.split, clip.shard_number or 0)
+        place = self.places.pop(clip_id)
         if isinstance(outcome, Failure):
             self.ledger.clip_failed(clip_id, outcome)
             self.report.failed[clip_id] = outcome
@@ -322,19 +336,18 @@ class _Build:
         kept = shard.present | {k: row for k, row in shard.stale.items() if k not in fresh}
         clip_ids = sorted([*kept, *fresh])
         changed = bool(clip_ids) and (bool(fresh) or not shard.as_is)
-        replaced = (changed or not clip_ids) and path.name in self.shard_hashes
-        if replaced:
-            del self.shard_hashes[path.name]
-            self._write_info()  # a crash must not leave the old hash beside the new shard
+        if (changed or not clip_ids) and path.name in self.shard_hashes:
+            self._set_hash(path.name, None)  # a crash must not leave it beside the new shard
         if not clip_ids:
             path.unlink(missing_ok=True)
             return
+        clips = self._clips_of(place)
         if changed:
-            sha256 = write_shard(path, self._rows(path, kept, clip_ids))
-            self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": sha256}
+            sha256 = write_shard(path, self._rows(place, clips, kept, clip_ids))
+            self._set_hash(path.name, {"rows": len(clip_ids), "sha256": sha256})
         elif path.name not in self.shard_hashes:
-            self.shard_hashes[path.name] = {"rows": len(clip_ids), "sha256": file_sha256(path)}
-        if changed or shard.todo or not self._is_recorded(clip_ids):
+            self._set_hash(path.name, {"rows": len(clip_ids), "sha256": file_sha256(path)})
+        if changed or shard.todo or not _are_recorded(clips, clip_ids):
             with Shard(path) as written:
                 rows = written.table(["clip_id", "source_sha256", "skeleton_quality"]).to_pydict()
             sources = dict(zip(rows["clip_id"], rows["source_sha256"], strict=True))
@@ -344,15 +357,17 @@ class _Build:
             (self.data_dir / "work" / f"{clip_id}.arrow").unlink(missing_ok=True)
             self.timings.pop(clip_id, None)
             self.damaged_frames.pop(clip_id, None)
-        late = time.monotonic() - self.info_written > INFO_WRITTEN_EVERY_S
-        if replaced or (changed and late):
+        if changed and time.monotonic() > self.info_due:
             self._write_info()
             self._upload()
 
-    def _is_recorded(self, clip_ids: Iterable[str]) -> bool:
-        """Whether the ledger had these clips as the rows of their shard when the run began."""
-        rows = ((self.clips[clip_id].state, self.clips[clip_id].shard_row) for clip_id in clip_ids)
-        return all(row == ("built", number) for number, row in enumerate(rows))
+    def _set_hash(self, name: str, entry: dict[str, object] | None) -> None:
+        """Record at once what a shard is now; None while it is replaced, and when it is gone."""
+        self.shard_hashes.pop(name, None)
+        if entry is not None:
+            self.shard_hashes[name] = entry
+        if (self.data_dir / "dataset.json").exists():
+            note_shard(self.data_dir, name, entry)
 
     def _upload(self) -> None:
         """For a remote data set: the shards of the last minute; the ledger less often, it grows."""
@@ -362,12 +377,16 @@ class _Build:
         remote.upload(self.data_dir, shards_only=not with_ledger)
 
     def _rows(
-        self, path: Path, kept: Mapping[str, int], clip_ids: Iterable[str]
+        self,
+        place: Place,
+        clips: Mapping[str, ClipRow],
+        kept: Mapping[str, int],
+        clip_ids: Iterable[str],
     ) -> Iterator[pa.Table]:
         """The rows of a shard, old and new, with today's labels."""
+        path, stale = shard_path(self.data_dir, *place), self.plan.shards[place].stale
         for clip_id in clip_ids:
-            clip = self.clips[clip_id]
-            labels = labels_of(clip, self.wish)
+            labels = labels_of(clips[clip_id], self.wish)
             if clip_id in kept:
                 yield replace_columns(_read_row(path, kept[clip_id]), labels)
                 continue
@@ -377,9 +396,8 @@ class _Build:
                         f"work/{clip_id}.arrow is gone or damaged: run the command again"
                     )
                 self._look_for_person(clip_id, row)
-                old = self.plan.shards[clip.split, clip.shard_number or 0].stale.get(clip_id)
-                if old is not None:
-                    row = _merged(_read_row(path, old), row)
+                if clip_id in stale:
+                    row = _merged(_read_row(path, stale[clip_id]), row)
                 yield replace_columns(row, labels)
 
     def _look_for_person(self, clip_id: str, row: pa.Table) -> None:
@@ -390,14 +408,17 @@ class _Build:
                 self.report.without_person.append(clip_id)
             quality = row["skeleton_quality"][0].as_py()
             if quality is not None:
-                self.report.skeleton_quality[clip_id] = quality
+                found = skeleton_class(quality)
+                self.report.skeleton_classes[found] += 1
+                if found is SkeletonClass.BAD:
+                    self.report.bad_skeletons.append(clip_id)
 
     def close(self) -> None:
         shutil.rmtree(self.data_dir / "work", ignore_errors=True)
         self._write_info()
 
     def _write_info(self) -> None:
-        self.info_written = time.monotonic()
+        began = time.monotonic()
         counts = self.ledger.split_counts()
         splits = {
             split: dict(zip(("planned", "built"), counts.get(split, (0, 0)), strict=True))
@@ -415,6 +436,14 @@ class _Build:
                 "shards": dict(sorted(self.shard_hashes.items())),
             },
         )
+        now = time.monotonic()
+        self.info_due = now + max(INFO_WRITTEN_EVERY_S, (now - began) / LARGEST_SHARE_OF_INFO)
+
+
+def _are_recorded(clips: Mapping[str, ClipRow], clip_ids: Iterable[str]) -> bool:
+    """Whether the ledger has these clips as the rows of their shard."""
+    rows = ((clips[clip_id].state, clips[clip_id].shard_row) for clip_id in clip_ids)
+    return all(row == ("built", number) for number, row in enumerate(rows))
 
 
 def _read_row(path: Path, index: int) -> pa.Table:

@@ -223,6 +223,41 @@ def test_no_clip_ever_leaves_its_shard_while_its_split_stays(history):
             assert max(new.values(), default=0) <= clips_per_shard
 
 
+def test_a_shard_has_its_clips_in_order_and_no_others(ledger, tmp_path):
+    ledger.sync([clip(n) for n in range(5)], tmp_path)
+    download(ledger)
+    ledger.assign_shards(2)
+    found = [ledger.clips_of("train", number) for number in range(4)]
+    assert [[row.clip_id for row in rows] for rows in found] == [
+        ["c00", "c01"], ["c02", "c03"], ["c04"], [],
+    ]  # fmt: skip
+    assert [row for rows in found for row in rows] == ledger.clips()
+    assert ledger.activities() == {row.activity for row in ledger.clips()}
+
+
+def test_kept_counts_are_those_of_a_count(ledger, tmp_path):
+    """Whatever happens to a clip and its shard."""
+
+    def counted_anew():
+        with Ledger(tmp_path, read_only=True) as other:
+            return other.split_counts()
+
+    ledger.sync([clip(n) for n in range(4)], tmp_path)
+    download(ledger)
+    ledger.assign_shards(64)
+    assert ledger.split_counts() == counted_anew() == {"train": (4, 0)}
+    sources = {f"c0{n}": "a" * 64 for n in range(4)}
+    ledger.shard_written("train", 0, sources, {})
+    assert ledger.split_counts() == counted_anew() == {"train": (4, 4)}
+    for _ in range(2):  # the second time it has no row to lose
+        ledger.clip_failed("c01", SHORT)
+        assert ledger.split_counts() == counted_anew() == {"train": (4, 3)}
+    ledger.shard_written("train", 0, {"c00": "a" * 64, "c01": "a" * 64}, {})
+    assert ledger.split_counts() == counted_anew() == {"train": (4, 2)}
+    ledger.sync([clip(0)], tmp_path)
+    assert ledger.split_counts() == counted_anew() == {"train": (1, 1)}
+
+
 # -- what happened ------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import subprocess
@@ -27,6 +28,7 @@ from musclemap_data.rows import FRAMES_PER_ROW, file_schema, schema
 from musclemap_data.shards import (
     Shard,
     list_shards,
+    note_shard,
     read_dataset_info,
     shard_path,
     write_dataset_info,
@@ -369,6 +371,57 @@ def test_shards_are_listed_in_order_without_temporary_ones(tmp_path):
     assert list_shards(tmp_path, "train") == []
     with pytest.raises(ValueError, match="split is 'dev'"):
         list_shards(tmp_path, "dev")
+
+
+def test_shards_past_99999_are_listed_after_those_before(tmp_path):
+    (tmp_path / "shards").mkdir()
+    for number in (100_000, 99_999, 7):
+        shard_path(tmp_path, "train", number).touch()
+    (tmp_path / "shards" / "train-00001-copy.parquet").touch()
+    names = [path.stem for path in list_shards(tmp_path, "train")]
+    assert names == ["train-00007", "train-99999", "train-100000"]
+
+
+def test_a_closed_shard_leaves_nothing_in_memory(tmp_path):
+    """Not even until Python's next full collection: a build opens thousands."""
+    path = shard_path(tmp_path, "train", 0)
+    path.parent.mkdir()
+    write_shard(path, [row()])
+
+    def alive():
+        return sum(isinstance(each, pq.FileMetaData) for each in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        for _ in range(5):
+            with Shard(path) as shard:
+                assert not shard.is_null(0, "rgb")
+                shard.parse()
+            del shard
+        assert alive() == before
+    finally:
+        gc.enable()
+
+
+def test_a_change_of_one_shard_is_noted_without_writing_the_others(tmp_path):
+    old, new = {"rows": 1, "sha256": "0" * 64}, {"rows": 2, "sha256": "1" * 64}
+    write_dataset_info(tmp_path, {"name": "x", "shards": {"a": old, "b": old}})
+    before = (tmp_path / "dataset.json").read_bytes()
+    note_shard(tmp_path, "b", None)
+    assert read_dataset_info(tmp_path)["shards"] == {"a": old}
+    note_shard(tmp_path, "b", new)
+    note_shard(tmp_path, "c", new)
+    note_shard(tmp_path, "a", None)
+    assert read_dataset_info(tmp_path)["shards"] == {"b": new, "c": new}
+    assert (tmp_path / "dataset.json").read_bytes() == before
+    with (tmp_path / "dataset.changes.jsonl").open("a") as file:
+        file.write('{"c": nu')  # killed while it wrote
+    assert set(read_dataset_info(tmp_path)["shards"]) == {"b", "c"}
+    write_dataset_info(tmp_path, read_dataset_info(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
+    assert read_dataset_info(tmp_path)["shards"] == {"b": new, "c": new}
 
 
 def test_dataset_info(tmp_path):
