@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from musclemap_data.errors import Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.clip import describe_modalities, make_job
+from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.engines import run_jobs
 from musclemap_data.extract.source import frame_times, probe
 from musclemap_data.extract.staging import read_staged
@@ -34,6 +35,8 @@ SPLIT = "test_known"
 ACTIVITY = "unknown"
 FEWEST_PERSON_SHARE = 0.1
 """A video in which fewer frames show a person is refused."""
+WINDOWS_WITHOUT_COPY = 10
+NEARLY_LOSSLESS_CRF = 8
 
 _WHAT_TO_DO = {
     FailureClass.NOT_A_VIDEO: "Give the path of a video, such as an MP4 from a phone.",
@@ -239,6 +242,10 @@ def extract_windows(
     made = describe_modalities(names, settings)
     for folder in ("clips", "work", "shards"):
         (data_dir / folder).mkdir(parents=True, exist_ok=True)
+    windows = list(_on_the_clock(video, window_s, step_s, between_s))
+    if on_total:
+        on_total(len(windows))
+    path = _to_cut_from(video, data_dir / "clips", len(windows), settings)
     jobs = [
         make_job(
             data_dir,
@@ -251,15 +258,13 @@ def extract_windows(
                 "muscles": [False] * REGION_COUNT,
                 "source_sha256": video.sha256,
             },
-            video.path.resolve(),
+            path,
             times,
             made,
             settings,
         )
-        for number, times in enumerate(_on_the_clock(video, window_s, step_s, between_s))
+        for number, times in enumerate(windows)
     ]
-    if on_total:
-        on_total(len(jobs))
     failed: dict[str, Failure] = {}
     for job, outcome in run_jobs(jobs, workers):
         Path(job.cut).unlink(missing_ok=True)
@@ -279,6 +284,25 @@ def extract_windows(
     found = _read_back(shard, failed)
     _check_person(video.path, found)
     return found
+
+
+def _to_cut_from(video: Video, folder: Path, windows: int, settings: ExtractionSettings) -> Path:
+    """The file that windows are cut from: the video, or a copy with the same clock.
+
+    In an AVI frames are counted from the first one, so each window would be decoded from the
+    beginning of the file. Of many windows that takes longer than to copy the file once, nearly
+    without loss, to where a seek can be trusted.
+    """
+    path = video.path.resolve()
+    try:
+        source = probe(path, stage="cut")
+        if windows <= WINDOWS_WITHOUT_COPY or not source.counted or source.begin_s:
+            return path
+        copy = folder / "whole.mp4"
+        cut_clip(path, copy, 0.0, None, replace(settings.cut, crf=NEARLY_LOSSLESS_CRF))
+    except StageError:  # the windows say what is wrong, each for itself
+        return path
+    return copy
 
 
 def _staged_rows(paths: Iterable[Path]) -> Iterator[pa.Table]:

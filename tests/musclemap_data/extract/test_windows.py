@@ -6,7 +6,10 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,6 +153,36 @@ def test_a_window_holds_what_a_clip_of_the_same_times_holds(person, tmp_path):
     wanted = [row for _, _, row in iterate_rows(data, columns, (SPLIT,))]
     assert len(made) == 3
     assert made[:2] == wanted
+
+
+@pytest.mark.slow
+def test_many_windows_of_an_avi_are_cut_from_one_copy(person, tmp_path, monkeypatch):
+    avi = tmp_path / "person.avi"
+    ffmpeg("-i", person, "-c:v", "mpeg4", "-bf", "2", "-q:v", "2", avi)
+
+    def frames(folder: str) -> list[tuple[float, npt.NDArray[np.uint8]]]:
+        extract_windows(
+            read_video(avi), tmp_path / folder, ("rgb",), window_s=0.6, step_s=0.6, workers=1
+        )
+        rows = iterate_rows(tmp_path / folder, ["rgb", "start_s"], (SPLIT,))
+        return [
+            (row["start_s"], np.stack([simplejpeg.decode_jpeg(each) for each in row["rgb"]]))
+            for _, _, row in rows
+        ]
+
+    one_by_one = frames("direct")
+    monkeypatch.setattr("musclemap_data.extract.windows.WINDOWS_WITHOUT_COPY", 2)
+    copied = frames("copied")
+    assert (tmp_path / "copied" / "clips" / "whole.mp4").is_file()
+    assert not (tmp_path / "direct" / "clips" / "whole.mp4").exists()
+    assert [start for start, _ in copied] == [start for start, _ in one_by_one]
+    for (_, found), (_, wanted) in zip(copied, one_by_one, strict=True):
+        assert found.shape == wanted.shape
+        step = np.abs(wanted[1:].astype(int) - wanted[:-1])
+        moves = step > 25
+        assert moves.sum() > 100
+        off = np.abs(found[1:].astype(int) - wanted[1:])
+        assert off[moves].mean() < step[moves].mean() / 4  # else it would be a neighbour
 
 
 @pytest.mark.slow
