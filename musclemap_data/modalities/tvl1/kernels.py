@@ -20,10 +20,14 @@ run of iterations.
 Memory. A level lives in ``planes``: one row of that array per field (u1, u2, p11, ...). In a plane,
 pixel (x, y) has the index (y + 1) * stride + x: the image has a margin of one row above and below,
 and its rows are padded to a multiple of 16 floats. A neighbour is therefore a constant shift of
-the index, and an iteration is two loops over whole planes without a branch, which LLVM turns into
-full-width vector code (measured: 1.4 times the speed of loops over single rows, which pay for the
-set-up of 14 slices every 341 pixels). The padding takes part in the loops and stays zero by itself:
-its data term is zero, and ``inside`` keeps the last column from looking at it.
+the index. The padding takes part in the iterations and stays zero by itself: its data term is zero,
+and ``edge`` keeps the last column from looking at it.
+
+Units. U1 and U2 hold tau/theta times the flow in pixels, and RHO_C tau/theta times rho_c. Then
+
+    p_d = (p_d + grad u_d) / (1 + |grad u_d|)        u_d = v_d + tau div p_d
+
+need additions where they had products; the iterations are bound by the number of their products.
 
 Loops that are to become vector code index slices with the bare loop variable: numba lets
 ``a[x + 1]`` count from the end if negative, and LLVM then gathers single floats (3 times slower).
@@ -36,6 +40,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 # Everything ``fastmath`` allows: no value here is ever infinite or NaN (tested at the extremes).
@@ -53,6 +58,14 @@ TAP_MARGIN = 4  # pixels around I1 that the bicubic filter may touch
 TAP_CHANNELS = 4  # I1, its x and y derivative, and one unused that makes a tap 16 bytes
 
 ROWS = 30
+
+# An iteration is written for vectors of this many floats: those of AVX-512, or else of AVX2, which
+# LLVM splits where a processor has narrower ones. A row's padding is a multiple of both.
+HAS_AVX512 = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+LANES = 16 if HAS_AVX512 else 8
+
+# Iterations that follow each other row by row, so that their rows stay in the processor's cache.
+ITERATIONS_AT_ONCE = 9
 
 float32 = np.float32
 FLAT = float32(np.finfo(np.float32).eps)  # squared gradient that counts as none, as in OpenCV
@@ -80,7 +93,8 @@ class Memory(NamedTuple):
     pyramid0: np.ndarray  # float32 [sum of height * width]: I0 of all levels, finest first
     pyramid1: np.ndarray  # the same of I1
     planes: np.ndarray  # float32 [PLANES * plane_size of the finest level]
-    inside: np.ndarray  # float32 [plane_size of the finest level]
+    edge: np.ndarray  # float32 [16]: 1 where a pixel of a row's last vector has a right neighbour
+    changes: np.ndarray  # float32 [32]: squared change of the flow, a sum a lane; and unused sums
     taps: np.ndarray  # float32 [taps of the finest level]
     flow: np.ndarray  # float32 [2 * height * width]: the flow of the level before
     starts: np.ndarray  # int32 [width]: index of the first tap of each pixel of a row
@@ -106,10 +120,11 @@ def taps_size(height: int, width: int) -> int:
 
 
 @kernel
-def copy(source: np.ndarray, target: np.ndarray) -> None:
-    """target[:] = source, without numba's check of shapes that takes a second to compile."""
+def scale_into(source: np.ndarray, gain: Float, target: np.ndarray) -> None:
+    """target[:] = gain * source, without numba's check of shapes that takes a second to compile."""
+    gain = float32(gain)
     for i in range(target.size):
-        target[i] = source[i]
+        target[i] = gain * source[i]
 
 
 # --- pyramid -------------------------------------------------------------------------------------
@@ -267,6 +282,7 @@ def locate(
     y: int,
     u1: Plane,
     u2: Plane,
+    unit: Float,
     height: int,
     reach: Float,
     starts: np.ndarray,
@@ -275,18 +291,20 @@ def locate(
 ) -> None:
     """Where the pixels of row y land in I1: first tap, weights, and 1 if in sight or else 0.
 
-    ``reach`` is how far beyond the border I1 is still in sight, in pixels.
+    ``u1`` and ``u2`` are in ``unit`` a pixel. ``reach`` is how far beyond the border I1 is still in
+    sight, in pixels.
     """
     width = u1.size
     pitch = (width + 2 * TAP_MARGIN) * TAP_CHANNELS
     a0, a1, a2, a3 = weights[0], weights[1], weights[2], weights[3]
     b0, b1, b2, b3 = weights[4], weights[5], weights[6], weights[7]
     reach = float32(reach)
+    to_pixels = float32(1) / unit
     right_edge = float32(width - 1) + reach
     bottom_edge = float32(height - 1) + reach
     for x in range(width):
-        x1 = float32(x) + u1[x]
-        y1 = float32(y) + u2[x]
+        x1 = float32(x) + to_pixels * u1[x]
+        y1 = float32(y) + to_pixels * u2[x]
         x1_near = min(max(x1, -reach), right_edge)
         y1_near = min(max(y1, -reach), bottom_edge)
         seen[x] = float32(1) if x1 == x1_near and y1 == y1_near else float32(0)
@@ -315,7 +333,7 @@ def interpolate(
 
 @kernel
 def set_data_term(
-    image0: Plane, values: np.ndarray, seen: np.ndarray, planes: Planes, start: int
+    image0: Plane, unit: Float, values: np.ndarray, seen: np.ndarray, planes: Planes, start: int
 ) -> None:
     """Write the data term's four planes for one row of pixels, from plane index ``start`` on."""
     stop = start + image0.size
@@ -331,16 +349,18 @@ def set_data_term(
         use = seen[x] if gradient > FLAT else float32(0)
         out_i1x[x] = use * i1x[x]
         out_i1y[x] = use * i1y[x]
-        out_rho_c[x] = use * (i1[x] - i1x[x] * u1[x] - i1y[x] * u2[x] - image0[x])
+        out_rho_c[x] = use * (unit * (i1[x] - image0[x]) - i1x[x] * u1[x] - i1y[x] * u2[x])
         out_inverse[x] = use / max(gradient, FLAT)
 
 
 @kernel
-def linearise(image0: np.ndarray, black_outside: bool, planes: Planes, memory: Memory) -> None:
+def linearise(
+    image0: np.ndarray, black_outside: bool, unit: Float, planes: Planes, memory: Memory
+) -> None:
     """Warp I1 and its gradient by the present flow u0 and write the data term of all pixels.
 
         I1X, I1Y          grad I1(x + u0)
-        RHO_C             I1(x + u0) - <grad I1(x + u0), u0> - I0(x)
+        RHO_C             I1(x + u0) - <grad I1(x + u0), u0> - I0(x), times ``unit``
         INVERSE_GRADIENT  1 / |grad I1(x + u0)|^2, or 0 where there is no gradient
 
     so that rho(u) = RHO_C + <grad I1, u>.
@@ -360,111 +380,241 @@ def linearise(image0: np.ndarray, black_outside: bool, planes: Planes, memory: M
         start = (y + 1) * stride
         u1 = planes[U1, start : start + width]
         u2 = planes[U2, start : start + width]
-        locate(y, u1, u2, height, reach, starts, weights, seen)
+        locate(y, u1, u2, unit, height, reach, starts, weights, seen)
         interpolate(memory.taps, pitch, starts, weights, values)
-        set_data_term(image0[y], values, seen, planes, start)
+        set_data_term(image0[y], unit, values, seen, planes, start)
 
 
 # --- iterations ----------------------------------------------------------------------------------
 
 
-@kernel
-def update_u(planes: Planes, start: int, stop: int, stride: int, l_t: Float, theta: Float) -> Float:
-    """One step of the flow; returns the squared change summed over all pixels, in px^2.
+class Lanes:
+    """A vector of ``LANES`` floats in the code that an intrinsic writes: operators in LLVM's terms.
 
-    v   = u - clip(rho(u) / |grad I1|^2, -l_t, l_t) grad I1        l_t = lambda theta
-    u_d = v_d + theta div p_d          div p_d = p_d1(x) - p_d1(x-1) + p_d2(y) - p_d2(y-1)
+    Numba leaves a loop scalar whose rows LLVM cannot prove apart, as here, where an iteration
+    writes the very planes that it reads one row further on.
     """
-    u1 = planes[U1, start:stop]
-    u2 = planes[U2, start:stop]
-    p11 = planes[P11, start:stop]
-    p11_left = planes[P11, start - 1 : stop - 1]
-    p12 = planes[P12, start:stop]
-    p12_above = planes[P12, start - stride : stop - stride]
-    p21 = planes[P21, start:stop]
-    p21_left = planes[P21, start - 1 : stop - 1]
-    p22 = planes[P22, start:stop]
-    p22_above = planes[P22, start - stride : stop - stride]
-    i1x = planes[I1X, start:stop]
-    i1y = planes[I1Y, start:stop]
-    rho_c = planes[RHO_C, start:stop]
-    inverse_gradient = planes[INVERSE_GRADIENT, start:stop]
-    change = float32(0)
-    for i in range(u1.size):
-        rho = rho_c[i] + i1x[i] * u1[i] + i1y[i] * u2[i]
-        threshold = min(max(rho * inverse_gradient[i], -l_t), l_t)
-        div_p1 = p11[i] - p11_left[i] + p12[i] - p12_above[i]
-        div_p2 = p21[i] - p21_left[i] + p22[i] - p22_above[i]
-        step1 = theta * div_p1 - threshold * i1x[i]
-        step2 = theta * div_p2 - threshold * i1y[i]
-        u1[i] += step1
-        u2[i] += step2
-        change += step1 * step1 + step2 * step2
-    return change
+
+    type = ir.VectorType(ir.FloatType(), LANES)
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    @classmethod
+    def load(cls, builder: Any, data: Any, index: Any) -> "Lanes":
+        """The floats from data[index] on."""
+        address = builder.bitcast(builder.gep(data, [index]), cls.type.as_pointer())
+        return cls(builder, builder.load(address, align=4))
+
+    def store(self, data: Any, index: Any) -> None:
+        """Write to data[index] and on."""
+        address = self.builder.bitcast(self.builder.gep(data, [index]), self.type.as_pointer())
+        self.builder.store(self.value, address, align=4)
+
+    @classmethod
+    def all(cls, builder: Any, value: Any) -> "Lanes":
+        """A float of Python or of LLVM in every lane."""
+        if isinstance(value, float):
+            return cls(builder, ir.Constant(cls.type, [value] * LANES))
+        lane = ir.IntType(32)
+        empty = ir.Constant(cls.type, ir.Undefined)
+        first = builder.insert_element(empty, value, lane(0))
+        everywhere = ir.Constant(ir.VectorType(lane, LANES), None)
+        return cls(builder, builder.shuffle_vector(first, empty, everywhere))
+
+    def __add__(self, other: "Lanes") -> "Lanes":
+        value = self.builder.fadd(self.value, other.value, flags=("fast",))
+        return Lanes(self.builder, value)
+
+    def __sub__(self, other: "Lanes") -> "Lanes":
+        value = self.builder.fsub(self.value, other.value, flags=("fast",))
+        return Lanes(self.builder, value)
+
+    def __mul__(self, other: "Lanes") -> "Lanes":
+        value = self.builder.fmul(self.value, other.value, flags=("fast",))
+        return Lanes(self.builder, value)
+
+    def _call(self, name: str, *arguments: Any) -> "Lanes":
+        """The LLVM function of that name, with this as its first argument."""
+        values = [self.value, *arguments]
+        module = self.builder.module
+        function = module.globals.get(name)
+        if function is None:
+            types_ = [value.type for value in values]
+            function = ir.Function(module, ir.FunctionType(self.type, types_), name)
+        return Lanes(self.builder, self.builder.call(function, values, fastmath=("fast",)))
+
+    def clip(self, limit: "Lanes") -> "Lanes":
+        """min(max(self, -limit), limit)"""
+        least = self.builder.fneg(limit.value)
+        most = self._call(f"llvm.minnum.v{LANES}f32", limit.value)
+        return most._call(f"llvm.maxnum.v{LANES}f32", least)
+
+    def shrink(self) -> "Lanes":
+        """1 / (1 + sqrt(self)) of values over 0: with r = 1 / sqrt(self) it is r / (1 + r).
+
+        AVX-512 has both reciprocals to 14 bits in one step. That is enough: the flow moves by
+        0.00002 px in the mean. Elsewhere they are exact to rounding.
+        """
+        one = Lanes.all(self.builder, 1.0)
+        if HAS_AVX512:
+            rest = ir.Constant(self.type, ir.Undefined), ir.Constant(ir.IntType(16), -1)
+            r = self._call("llvm.x86.avx512.rsqrt14.ps.512", *rest)
+            return r * (r + one)._call("llvm.x86.avx512.rcp14.ps.512", *rest)
+        root = self._call(f"llvm.sqrt.v{LANES}f32")
+        value = self.builder.fdiv(one.value, (one + root).value, flags=("fast",))
+        return Lanes(self.builder, value)
 
 
-@kernel
-def update_p(
-    planes: Planes, inside: Plane, start: int, stop: int, stride: int, tau_theta: Float
-) -> None:
-    """One step of the dual variables, with forward differences that end at the image's edge.
+def make_step(flow: bool, dual: bool, edge: bool = False) -> Any:
+    """Code for one step of ``LANES`` pixels: of the flow at ``at``, of p a row above.
 
-    p_d = (p_d + tau/theta grad u_d) / (1 + tau/theta |grad u_d|)
+    The dual variables of a row need the new flow of the row below, so they follow a row behind:
+    each value is read once an iteration. In Python one step would read
+
+        v   = u - clip(rho(u) / |grad I1|^2, -limit, limit) grad I1
+        u_d = v_d + tau div p_d      div p_d = p_d1(x) - p_d1(x-1) + p_d2(y) - p_d2(y-1)
+        p_d = (p_d + grad u_d) / (1 + |grad u_d|)                          forward differences
+
+    Args:
+        flow: update u at ``at``, and add its squared change to ``changes[sum_at:]``.
+        dual: update p at ``at - stride``; without ``flow``, there is no row below.
+        edge: a pixel has a right neighbour where ``edges`` is 1; else all of them have one.
+
+    Returns:
+        An intrinsic: (planes [PLANES * size], size, at, stride, (limit, tau), edges, changes,
+        sum_at) -> None. The caller answers for the bounds.
     """
-    u1 = planes[U1, start:stop]
-    u1_right = planes[U1, start + 1 : stop + 1]
-    u1_below = planes[U1, start + stride : stop + stride]
-    u2 = planes[U2, start:stop]
-    u2_right = planes[U2, start + 1 : stop + 1]
-    u2_below = planes[U2, start + stride : stop + stride]
-    p11 = planes[P11, start:stop]
-    p12 = planes[P12, start:stop]
-    p21 = planes[P21, start:stop]
-    p22 = planes[P22, start:stop]
-    has_right = inside[start:stop]
-    one = float32(1)
-    for i in range(u1.size):
-        u1x = (u1_right[i] - u1[i]) * has_right[i]
-        u1y = u1_below[i] - u1[i]
-        u2x = (u2_right[i] - u2[i]) * has_right[i]
-        u2y = u2_below[i] - u2[i]
-        shrink1 = one / (one + tau_theta * np.sqrt(u1x * u1x + u1y * u1y))
-        shrink2 = one / (one + tau_theta * np.sqrt(u2x * u2x + u2y * u2y))
-        p11[i] = (p11[i] + tau_theta * u1x) * shrink1
-        p12[i] = (p12[i] + tau_theta * u1y) * shrink1
-        p21[i] = (p21[i] + tau_theta * u2x) * shrink2
-        p22[i] = (p22[i] + tau_theta * u2y) * shrink2
+
+    def step(
+        typing_context: Any,
+        planes: Any,
+        size: Any,
+        at: Any,
+        stride: Any,
+        numbers: Any,
+        edges: Any,
+        changes: Any,
+        sum_at: Any,
+    ) -> Any:
+        index = types.intp
+        signature = types.void(planes, index, index, index, numbers, edges, changes, index)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _, size, at, stride, numbers, _, _, sum_at = arguments
+            data, edges, changes = (
+                context.make_array(kind)(context, builder, array).data
+                for kind, array in ((signature.args[k], arguments[k]) for k in (0, 5, 6))
+            )
+            above = builder.sub(at, stride)
+            one = ir.Constant(at.type, 1)
+
+            def place(field: int, index: Any) -> Any:
+                return builder.add(builder.mul(size, ir.Constant(size.type, field)), index)
+
+            def load(field: int, index: Any) -> Lanes:
+                return Lanes.load(builder, data, place(field, index))
+
+            p12_above, p22_above = load(P12, above), load(P22, above)
+            if flow:
+                limit = Lanes.all(builder, builder.extract_value(numbers, 0))
+                tau = Lanes.all(builder, builder.extract_value(numbers, 1))
+                left = builder.sub(at, one)
+                u1, u2, i1x, i1y = (load(field, at) for field in (U1, U2, I1X, I1Y))
+                rho = load(RHO_C, at) + i1x * u1 + i1y * u2
+                threshold = (rho * load(INVERSE_GRADIENT, at)).clip(limit)
+                div_p1 = load(P11, at) - load(P11, left) + load(P12, at) - p12_above
+                div_p2 = load(P21, at) - load(P21, left) + load(P22, at) - p22_above
+                step1 = tau * div_p1 - threshold * i1x
+                step2 = tau * div_p2 - threshold * i1y
+                u1, u2 = u1 + step1, u2 + step2
+                u1.store(data, place(U1, at))
+                u2.store(data, place(U2, at))
+                change = Lanes.load(builder, changes, sum_at) + step1 * step1 + step2 * step2
+                change.store(changes, sum_at)
+            if dual:
+                right = builder.add(above, one)
+                u1_above, u2_above = load(U1, above), load(U2, above)
+                u1x, u2x = load(U1, right) - u1_above, load(U2, right) - u2_above
+                if edge:
+                    has_right = Lanes.load(builder, edges, ir.Constant(at.type, 0))
+                    u1x, u2x = u1x * has_right, u2x * has_right
+                tiny = Lanes.all(builder, 1e-20)
+                square1, square2 = u1x * u1x + tiny, u2x * u2x + tiny
+                if flow:
+                    u1y, u2y = u1 - u1_above, u2 - u2_above
+                    square1, square2 = square1 + u1y * u1y, square2 + u2y * u2y
+                    p12_above, p22_above = p12_above + u1y, p22_above + u2y
+                shrink1, shrink2 = square1.shrink(), square2.shrink()
+                ((load(P11, above) + u1x) * shrink1).store(data, place(P11, above))
+                ((load(P21, above) + u2x) * shrink2).store(data, place(P21, above))
+                (p12_above * shrink1).store(data, place(P12, above))
+                (p22_above * shrink2).store(data, place(P22, above))
+
+        return signature, generate
+
+    return intrinsic(step)
+
+
+first_row_step = make_step(flow=True, dual=False)
+step = make_step(flow=True, dual=True)
+edge_step = make_step(flow=True, dual=True, edge=True)
+below_step = make_step(flow=False, dual=True)
+below_edge_step = make_step(flow=False, dual=True, edge=True)
 
 
 @kernel
 def iterate(
     planes: Planes,
-    inside: Plane,
+    memory: Memory,
     height: int,
     stride: int,
     tau: Float,
     lambda_: Float,
-    theta: Float,
     iterations: int,
     stop: Float,
 ) -> Float:
-    """Alternate ``update_u`` and ``update_p``; end early once the change is at most ``stop``, px^2.
+    """Alternate steps of u and p; end early once the squared change of u is at most ``stop``.
+
+    ``stop`` is in the unit of U1 and U2, squared and summed over the pixels. Iteration k works on
+    row y right after iteration k - 1 has done row y + 1. Where every iteration runs (``stop`` 0),
+    ``ITERATIONS_AT_ONCE`` go down the image together.
 
     Returns the last change.
     """
-    l_t = float32(lambda_ * theta)
-    tau_theta = float32(tau / theta)
-    theta_ = float32(theta)
-    first = stride
-    last = (height + 1) * stride  # the margin row below the image
+    size = planes.shape[1]
+    flat = planes.reshape(planes.size)
+    numbers = (float32(lambda_ * tau), float32(tau))  # lambda theta, in the unit of U1 and U2
+    edge, changes = memory.edge, memory.changes
+    at_once = 1 if stop > 0 else ITERATIONS_AT_ONCE
     change = float32(0)
-    for _ in range(iterations):
-        change = update_u(planes, first, last, stride, l_t, theta_)
-        for field in (U1, U2):  # a copy of the last row makes its vertical difference zero
-            copy(planes[field, last - stride : last], planes[field, last : last + stride])
-        update_p(planes, inside, first, last, stride, tau_theta)
+    done = 0
+    while done < iterations:
+        block = min(at_once, iterations - done)
+        changes[:] = float32(0)
+        for t in range(height + block):
+            for k in range(max(0, t - height), min(block, t + 1)):
+                y = t - k  # u of row y, p of row y - 1
+                sums = 0 if k == block - 1 else 16
+                first = (y + 1) * stride
+                last = first + stride - LANES
+                if y == 0:
+                    for i in range(first, last + 1, LANES):
+                        first_row_step(flat, size, i, stride, numbers, edge, changes, sums)
+                elif y < height:
+                    for i in range(first, last, LANES):
+                        step(flat, size, i, stride, numbers, edge, changes, sums)
+                    edge_step(flat, size, last, stride, numbers, edge, changes, sums)
+                else:
+                    for i in range(first, last, LANES):
+                        below_step(flat, size, i, stride, numbers, edge, changes, sums)
+                    below_edge_step(flat, size, last, stride, numbers, edge, changes, sums)
+        change = float32(0)
+        for x in range(LANES):
+            change += changes[x]
         if change <= stop:
             break
+        done += block
     return change
 
 
@@ -632,7 +782,7 @@ def median_filter(
             median5_row(columns, windows, out)
         out[width:] = float32(0)  # the padding stays zero
     image = slice(stride, (height + 1) * stride)
-    copy(scratch[image], plane[image])
+    scale_into(scratch[image], 1, plane[image])
 
 
 # --- the whole method ----------------------------------------------------------------------------
@@ -640,24 +790,23 @@ def median_filter(
 
 @kernel
 def solve_level(image0: np.ndarray, planes: Planes, memory: Memory, parameters: Parameters) -> None:
-    """Refine the flow in ``planes`` on one level of the pyramid (taps, ``inside`` are filled)."""
+    """Refine the flow in ``planes`` on one level of the pyramid (taps, ``edge`` are filled)."""
     height, width = image0.shape
-    stride = row_stride(width)
-    stop = parameters.stop_px * parameters.stop_px * height * width
+    unit = float32(parameters.tau / parameters.theta)
+    stop = (parameters.stop_px * unit) ** 2 * height * width
     for _ in range(parameters.warps):
-        linearise(image0, parameters.black_outside, planes, memory)
+        linearise(image0, parameters.black_outside, unit, planes, memory)
         for _ in range(parameters.outer_iterations):
             if parameters.median_px > 1:
                 median_filter(planes, U1, parameters.median_px, height, width, memory.rows)
                 median_filter(planes, U2, parameters.median_px, height, width, memory.rows)
             change = iterate(
                 planes,
-                memory.inside,
+                memory,
                 height,
-                stride,
+                row_stride(width),
                 parameters.tau,
                 parameters.lambda_,
-                parameters.theta,
                 parameters.inner_iterations,
                 stop,
             )
@@ -676,6 +825,7 @@ def solve_pair(
     """TV-L1 flow between two pyramids, coarse to fine, into ``out`` float32 [H, W, 2]."""
     sizes = memory.sizes
     levels = len(sizes)
+    unit = parameters.tau / parameters.theta
     start = pyramid0.size
     coarse_height, coarse_width = 0, 0
     for s in range(levels - 1, -1, -1):
@@ -687,10 +837,9 @@ def solve_pair(
         size = plane_size(height, width)
         planes = memory.planes[: PLANES * size].reshape(PLANES, size)
         planes[:] = float32(0)
-        for y in range(height):  # 1 where a pixel has a right neighbour
-            row = memory.inside[(y + 1) * stride : (y + 2) * stride]
-            row[: width - 1] = float32(1)
-            row[width - 1 :] = float32(0)
+        first = stride - LANES  # of a row's last vector
+        for x in range(LANES):
+            memory.edge[x] = float32(1) if first + x < width - 1 else float32(0)
         if coarse_height > 0:
             step_y = coarse_height / height
             step_x = coarse_width / width
@@ -703,7 +852,7 @@ def solve_pair(
                     fine[:, :width],
                     step_x,
                     step_y,
-                    1.0 / parameters.scale,
+                    unit / parameters.scale,
                     memory.rows[0],
                 )
         fill_taps(image1, parameters.black_outside, memory.taps)
@@ -713,7 +862,7 @@ def solve_pair(
             flow = memory.flow[d * count : (d + 1) * count]
             for y in range(height):
                 row = planes[U1 + d, (y + 1) * stride :]
-                copy(row, flow[y * width : (y + 1) * width])
+                scale_into(row, 1 / unit, flow[y * width : (y + 1) * width])
         coarse_height, coarse_width = height, width
     count = coarse_height * coarse_width
     for y in range(coarse_height):
