@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_closing, binary_opening, uniform_filter1d
+from scipy.ndimage import binary_closing, binary_opening
 
 from musclemap_data.movement.repetitions import (
     LEAST_RANGE,
@@ -23,20 +23,22 @@ from musclemap_data.movement.repetitions import (
     body_poses,
     count_repetitions,
 )
+from musclemap_data.segment.likeness import (
+    MOVING_WINDOW_S,
+    come_back,
+    find_changes,
+    turned_back,
+    variance,
+)
 from musclemap_data.segment.posture import STANDS, rest_of
 from musclemap_data.skeleton import JOINTS, MIRRORED
 
 SHORTEST_S, LONGEST_S = 1.5, 10.0
 """A clip is at least and at most so long. Longer stretches are cut between repetitions."""
 LEAST_HOLD_S = 2.0
-MOVING_WINDOW_S = 2.0
-"""A slow repetition stands still at its turns for less than this."""
 MOVING_SPREAD = LEAST_RANGE / np.sqrt(8)
 """Standard deviation of the pose over the window, in trunks a joint; that of a there-and-back
 movement is its range over the root of 8."""
-MATCH_S = 0.6
-"""The pose is compared over so much before and after a frame."""
-LEAST_PERIOD_S, LONGEST_PERIOD_S = 0.4, 6.0
 LEAST_MATCH, SURE_MATCH = 0.35, 0.75
 """Share of the movement that comes back, from which it repeats; from which a small one does."""
 SMALL_SPREAD = MOVING_SPREAD / 2
@@ -125,7 +127,44 @@ def _in_shot(
 def _of_person(
     skeleton: npt.NDArray[np.float32], fps: float, first: int, stop: int, posed: bool
 ) -> list[Stretch]:
-    """The stretches of a time in which the person is seen throughout."""
+    """The stretches of a time in which the person is seen throughout.
+
+    It is divided where the exercise may change, and parts are put together again as long as
+    the whole is as sure an exercise as its parts.
+    """
+
+    def between(a: int, b: int) -> list[Stretch]:
+        return _of_part(skeleton, fps, a, b, posed)
+
+    poses = body_poses(skeleton[first:stop], fps)
+    changes = [] if poses is None else find_changes(poses, fps)
+    edges = [first, *(first + change for change in changes), stop]
+    parts = [between(a, b) for a, b in pairwise(edges)]
+    wholes = [between(a, b) for a, b in zip(edges, edges[2:], strict=False)]
+    while wholes:
+        lost = [
+            _worth(parts[n]) + _worth(parts[n + 1]) - _worth(whole)
+            for n, whole in enumerate(wholes)
+        ]
+        n = int(np.argmin(lost))
+        if lost[n] > 0:
+            break
+        parts[n : n + 2] = [wholes.pop(n)]
+        del edges[n + 1]
+        for m in range(max(0, n - 1), min(n + 1, len(wholes))):
+            wholes[m] = between(edges[m], edges[m + 2])
+    return [stretch for part in parts for stretch in part]
+
+
+def _worth(stretches: list[Stretch]) -> float:
+    """How much is proposed and how surely, in frames."""
+    return sum(s.confidence * (s.stop - s.first) for s in stretches if not s.left_out)
+
+
+def _of_part(
+    skeleton: npt.NDArray[np.float32], fps: float, first: int, stop: int, posed: bool
+) -> list[Stretch]:
+    """The stretches of a time of one exercise at most, but for what is around it."""
     whole, part = Stretch(first, stop), skeleton[first:stop]
     if stop - first < SHORTEST_S * fps:
         return [replace(whole, left_out="seen for less than a clip")]
@@ -140,7 +179,7 @@ def _of_person(
     again, lags = come_back(poses, fps)
     small = (spread > SMALL_SPREAD) & (again > SURE_MATCH)
     moving = (spread > MOVING_SPREAD) | binary_opening(small, np.ones(round(2 * fps)))
-    turned = _turned_back(poses.reshape(len(poses), -1), fps)
+    turned = turned_back(poses.reshape(len(poses), -1), fps)
     repeats = moving & (np.maximum(again, turned) > LEAST_MATCH)
     repeats = binary_closing(np.pad(repeats, margin), gap)[margin:-margin]
     # 0: still, 1: moves without coming back, 2: repeats.
@@ -167,78 +206,10 @@ def _sways(skeleton: npt.NDArray[np.float32], fps: float) -> bool:
     return counted.cycles < LEAST_CYCLES and counted.range < MOST_SWAY
 
 
-def come_back(poses: Array, fps: float) -> tuple[Array, npt.NDArray[np.int64]]:
-    """How much of the movement around each frame comes back a period later or earlier, 0 to 1.
-
-    The difference at the best period is set against how much the pose changes, here and half a
-    period on: a pose that has not gone away cannot come back.
-
-    Args:
-        poses: ``float64 [T, 17, 2]`` from ``body_poses``.
-        fps: frames a second.
-
-    Returns:
-        ``float64 [T]``, and the best period of each frame, in frames.
-    """
-    flat = poses.reshape(len(poses), -1)
-    frames, width = len(flat), max(3, 2 * round(MATCH_S * fps) + 1)
-    best, lags = np.zeros(frames), np.zeros(frames, np.int64)
-    usual = _usual(flat, fps)
-    step = max(1, round(fps / 15))
-    longest = min(round(LONGEST_PERIOD_S * fps), frames - width // 2)
-    for lag in range(max(2, round(LEAST_PERIOD_S * fps)), longest, step):
-        apart = ((flat[lag:] - flat[:-lag]) ** 2).sum(1)
-        if len(apart) < width:
-            break
-        gone = ((flat[lag // 2 : frames - lag + lag // 2] - flat[:-lag]) ** 2).sum(1)
-        near = uniform_filter1d(apart, width, mode="nearest")
-        away = np.maximum(uniform_filter1d(gone, width, mode="nearest"), 1e-9)
-        score = np.zeros(frames)
-        score[:-lag] = 1 - near / np.minimum(usual[:-lag], away)
-        score[lag:] = np.maximum(score[lag:], 1 - near / np.minimum(usual[lag:], away))
-        # The shortest period counts: twice it fits as well.
-        better = score > best + 0.05 * (best > 0)
-        best[better], lags[better] = score[better], lag
-    return best, lags
-
-
-def _usual(flat: Array, fps: float) -> Array:
-    """The squared change of the pose within two seconds: what a match must be small against."""
-    width = max(3, 2 * round(MATCH_S * fps) + 1)
-    usual = 2 * uniform_filter1d(_variance(flat, round(2 * MOVING_WINDOW_S * fps)), width)
-    return np.asarray(np.maximum(usual, 1e-9))
-
-
-def _turned_back(flat: Array, fps: float) -> Array:
-    """The same for a movement that goes back the way it came, at whichever turn suits best."""
-    frames, usual, reach = len(flat), _usual(flat, fps), round(LONGEST_PERIOD_S * fps / 2)
-    best = np.zeros(frames)
-    least = max(3, reach // 5)
-    for turn in range(least, frames - least):
-        size = min(reach, turn, frames - 1 - turn)
-        back, on = flat[turn - size : turn + 1][::-1], flat[turn : turn + size + 1]
-        apart = np.cumsum(((on - back) ** 2).sum(1)) / np.arange(1, size + 2)
-        change = np.cumsum(((on - on[0]) ** 2).sum(1)) / np.arange(1, size + 2)
-        score = 1 - apart / np.maximum(change, 1e-9)
-        # A way back counts once it has gone as far as the movement usually goes here.
-        score = np.where(((on - on[0]) ** 2).sum(1) > usual[turn], score, 0)
-        score = np.maximum.accumulate(score[::-1])[::-1]  # all frames on the way to there
-        best[turn : turn + size + 1] = np.maximum(best[turn : turn + size + 1], score)
-        part = best[turn - size : turn + 1]
-        best[turn - size : turn + 1] = np.maximum(part, score[::-1])
-    return best
-
-
-def _variance(flat: Array, width: int) -> Array:
-    mean = uniform_filter1d(flat, width, axis=0, mode="nearest")
-    square = uniform_filter1d(flat**2, width, axis=0, mode="nearest")
-    return np.asarray(np.maximum(square - mean**2, 0).sum(1))
-
-
 def _spread(poses: Array, fps: float) -> Array:
     """Standard deviation of the pose around each frame, in trunks a joint ``[T]``."""
     flat = poses.reshape(len(poses), -1)
-    return np.sqrt(_variance(flat, max(3, round(MOVING_WINDOW_S * fps))) / len(JOINTS))
+    return np.sqrt(variance(flat, max(3, round(MOVING_WINDOW_S * fps))) / len(JOINTS))
 
 
 def _repeated(

@@ -15,12 +15,14 @@ from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.manifest import DEMONSTRATION, Clip, read_manifest
+from musclemap_data.movement.repetitions import body_poses
 from musclemap_data.segment import run
+from musclemap_data.segment.likeness import find_changes
 from musclemap_data.segment.proposals import PROPOSALS_FILE, Proposal, proposal_id, read_proposals
 from musclemap_data.segment.shots import find_cuts
 from musclemap_data.segment.stretches import LONGEST_S, find_stretches
 from musclemap_data.segment.video import Source, is_pose, propose
-from musclemap_data.skeleton import JOINTS
+from musclemap_data.skeleton import JOINTS, MIRRORED
 
 FPS = 12.5
 STANDING = {
@@ -34,13 +36,13 @@ PLANK = {
 }  # fmt: skip
 
 
-def pose(places: dict[str, tuple[float, float]]) -> np.ndarray:
+def pose(places: dict[str, tuple[float, float]], one_side: bool = False) -> np.ndarray:
     """``[17, 3]`` in pixels; ears and eyes are where the nose is."""
     points = np.zeros((len(JOINTS), 3), np.float32)
     for index, name in enumerate(JOINTS):
         side, _, joint = name.partition("_")
         x, y = places.get(joint) or places["nose"]
-        left = side == "left" and places is not PLANK
+        left = side == "left" and places is not PLANK and not one_side
         points[index] = (160 + 40 * (-x if left else x), 120 + 40 * y, 0.9)
     return points
 
@@ -57,6 +59,25 @@ def squats(count: float, seconds: float) -> np.ndarray:
         lower["knee"] = (0.15 + 0.5 * down, 0.3 + 0.2 * down)
         frames.append(pose(lower))
     return shaken(np.stack(frames))
+
+
+def push_ups(count: float, seconds: float) -> np.ndarray:
+    """So many push-ups in so many seconds, begun with straight arms, seen from the side."""
+    times = np.arange(round(seconds * FPS)) / (seconds * FPS)
+    frames = []
+    for down in (1 - np.cos(2 * np.pi * count * times)) / 2:
+        places = dict(PLANK)
+        for name, share in (("nose", 0.9), ("shoulder", 0.8), ("hip", 0.4), ("elbow", 0.3)):
+            x, y = PLANK[name]
+            places[name] = (x - 0.2 * down * (name == "elbow"), y + 0.7 * share * down)
+        frames.append(pose(places, one_side=True))
+    return shaken(np.stack(frames))
+
+
+def between(one: np.ndarray, other: np.ndarray, seconds: float) -> np.ndarray:
+    """The way from the last pose of a course to the first one of another."""
+    share = np.linspace(0, 1, round(seconds * FPS) + 2)[1:-1, None, None]
+    return shaken((one[-1] * (1 - share) + other[0] * share).astype(np.float32))
 
 
 def kept(places: dict[str, tuple[float, float]], seconds: float) -> np.ndarray:
@@ -101,6 +122,45 @@ def test_squats_within_a_shot_begin_and_end_where_the_person_stands():
     together = np.concatenate([kept(STANDING, 5), squats(3, 9), kept(STANDING, 5)])
     (clip,) = [s for s in shown(together) if s[2] == "repeats"]
     assert clip[:2] == pytest.approx((5, 14), abs=1.5)
+
+
+@pytest.mark.parametrize("way_s", [0.2, 1.0])
+def test_two_exercises_in_one_shot_are_two_clips(way_s):
+    one, other = squats(3, 6), push_ups(4, 8)
+    found = shown(np.concatenate([one, between(one, other, way_s), other]))
+    first, second = [s for s in found if not s[2].startswith("a part")]
+    assert (first[2], second[2]) == ("repeats", "repeats")
+    assert first[:2] == pytest.approx((0, 6), abs=0.5 + way_s)
+    assert second[:2] == pytest.approx((6 + way_s, 14 + way_s), abs=0.5 + way_s)
+
+
+def test_a_hold_after_an_exercise_is_a_clip_of_its_own():
+    one, other = squats(3, 6), kept(PLANK, 4)
+    found = shown(np.concatenate([one, between(one, other, 0.5), other]))
+    assert [what for _, _, what in found if what in ("repeats", "hold")] == ["repeats", "hold"]
+
+
+def test_one_exercise_is_not_divided_where_it_pauses_changes_side_or_turns_round():
+    lunges = squats(2, 6)
+    lunges[:, :, 0] += 0.5 * (lunges[:, :, 1] - lunges[:1, :, 1])  # down, and to one side
+    away = lunges[:, MIRRORED] * np.float32([-1, 1, 1]) + np.float32([320, 0, 0])
+    for course in (
+        np.concatenate([lunges, kept(STANDING, 1.5), lunges]),
+        np.concatenate([lunges, away]),
+        np.concatenate([push_ups(2, 6), push_ups(2, 6)[:, MIRRORED]]),
+    ):
+        clips = [s for s in shown(course) if s[2] == "repeats"]
+        seconds = sum(end - start for start, end, _ in clips)
+        assert seconds > 0.85 * len(course) / FPS
+        assert len(clips) <= -(-len(course) // round(LONGEST_S * FPS))
+
+
+def test_half_a_repetition_is_no_change_and_another_posture_is_one():
+    poses = body_poses(np.concatenate([squats(1, 3), push_ups(1, 3)]), FPS)
+    (change,) = find_changes(poses, FPS)
+    assert change == pytest.approx(3 * FPS, abs=2)
+    for slow in (squats(1, 5), squats(0.5, 2), push_ups(2, 10)):
+        assert find_changes(body_poses(slow, FPS), FPS) == []
 
 
 def test_a_plank_is_a_hold_and_standing_is_none():
