@@ -1,7 +1,8 @@
 """Data sets and sources in object storage (S3 and what fsspec reads besides).
 
 A data set at ``s3://bucket/name`` has a working copy in the cache folder: SQLite and memory maps
-need a file system. ``local_copy`` brings it up to date before a verb runs; what writes does so
+need a file system. ``local_copy`` brings it up to date before a verb runs; of the shards it fetches
+nothing, see ``ranges``. What writes does so
 ``with writing(folder)`` and calls ``upload`` now and then. An object is replaced in one piece or
 not at all, and ``dataset.json``, which lists the shards with their hashes, is sent after them: a
 reader never takes half a shard for a whole one. See docs/cluster.md.
@@ -27,24 +28,22 @@ from typing import Any, TypedDict
 
 from filelock import FileLock, Timeout
 
+from musclemap_data import ranges
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import DISK_ERRORS, FailureClass, StageError, UserError
-from musclemap_data.files import cache_folder, file_sha256, replacing, write_text
+from musclemap_data.files import file_sha256, replacing, write_text
 from musclemap_data.ledger import Ledger
-from musclemap_data.shards import CHANGED_SHARDS, dataset_info_text, read_dataset_info
+from musclemap_data.ranges import PACKAGES, STATE, open_url
+from musclemap_data.shards import CHANGED_SHARDS, dataset_info_text, find_shard, read_dataset_info
 
-PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
-"""Protocol -> the package that fsspec reads it with. Others are refused: fsspec also knows
-protocols that run programs or read local files."""
 LOCK_REFRESHED_S = 60
 LOCK_EXPIRES_S = 600
 _LOCK = "musclemap.lock"
-_STATE = ".remote.json"
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5,}}\.parquet")
 
 
 class _State(TypedDict):
-    """What ``_STATE`` in a copy holds: the url, and name -> sha256 of what the remote has."""
+    """What ``STATE`` in a copy holds: the url, and name -> sha256 of what the remote has."""
 
     url: str
     files: dict[str, str]
@@ -59,7 +58,7 @@ def is_object_url(url: str) -> bool:
 
 def size_of(url: str) -> int:
     """Bytes of a source video. Raises as ``fetch``."""
-    files, key = _open(url)
+    files, key = open_url(url)
     with _stage_errors(url):
         return int(files.info(key)["size"])
 
@@ -75,7 +74,7 @@ def fetch(url: str, target: Path, most_bytes: int | None = None) -> None:
     if most_bytes is not None and size > most_bytes:
         reason = f"{size} bytes, more than the {most_bytes} allowed"
         raise StageError("download", FailureClass.TOO_LARGE, reason)
-    files, key = _open(url)
+    files, key = open_url(url)
     with _stage_errors(url):
         _get(files, key, target)
 
@@ -107,8 +106,8 @@ def local_copy(url: str) -> Path:
         UserError: the storage cannot be read, or holds other bytes than it says.
     """
     url = url.rstrip("/")
-    files, root = _open(url)
-    place = cache_folder() / "data" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    files, root = open_url(url)
+    place = ranges.copies_folder() / hashlib.sha256(url.encode()).hexdigest()[:16]
     folder = place / root.rpartition("/")[2]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".copy.lock"):  # processes of one training run arrive here together
@@ -144,13 +143,25 @@ def _copy(files: Any, root: str, url: str, folder: Path) -> None:
                 (Path(scratch) / name).replace(folder / name)
     listed = _listed_shards(folder)
     for path in (folder / "shards").glob("*.parquet"):
-        if changed and path.name not in listed:
+        if changed and listed.get(path.name) != file_sha256(path):
             path.unlink()
-    for name, sha256 in listed.items():
-        path = folder / "shards" / name
-        if path.exists() and (not changed or file_sha256(path) == sha256):
-            continue
-        _get(files, f"{root}/shards/{name}", path, sha256)
+    for path in (folder / ranges.FOLDER).glob("*.parquet"):
+        # A whole one is of this machine, and newer. What was replaced is not read on.
+        whole = (folder / "shards" / path.name).exists()
+        if whole or (changed and listed.get(path.name) != state["shards"].get(path.name)):
+            ranges.remove(path)
+    missing = [name for name in listed if not find_shard(folder, name).exists()]
+    if missing:
+        entries = files.ls(f"{root}/shards", detail=True)
+        sizes = {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in entries}
+        for name in missing:
+            if name not in sizes:
+                raise UserError(
+                    f"{url} lists {name}, which is not there. Build it again with `musclemap "
+                    "extract-modalities`"
+                )
+            ranges.place(folder / ranges.FOLDER / name, sizes[name])
+    ranges.make_room(folder)
     if changed:
         state["shards"] = listed
     state["files"] = found
@@ -162,7 +173,7 @@ def fetch_video(data_dir: Path, video: Path, sha256: str) -> None:
     state = None if video.exists() else _read_state(data_dir)
     if state is None:
         return
-    files, root = _open(state["url"])
+    files, root = open_url(state["url"])
     video.parent.mkdir(exist_ok=True)
     with _told(state["url"]), suppress(FileNotFoundError):
         _get(files, f"{root}/videos/{video.name}", video, sha256)
@@ -183,7 +194,7 @@ def writing(data_dir: Path) -> Iterator[None]:
     if state is None:
         yield
         return
-    files, root = _open(state["url"])
+    files, root = open_url(state["url"])
     lock = f"{root}/{_LOCK}"
     with _told(state["url"]):
         _take_lock(files, lock, state["url"])
@@ -218,7 +229,7 @@ def upload(data_dir: Path, *, shards_only: bool = False) -> None:
     state = _read_state(data_dir)
     if state is None:
         return
-    files, root = _open(state["url"])
+    files, root = open_url(state["url"])
     with _told(state["url"]):
         if not shards_only:
             _upload_videos(files, root, data_dir)
@@ -233,13 +244,17 @@ def upload(data_dir: Path, *, shards_only: bool = False) -> None:
             kept = {name: info["shards"][name] for name in sorted(same)}
             _upload_info(files, root, data_dir, state, info | {"shards": kept})
         for name in outdated:
+            if name not in wanted and find_shard(data_dir, name).exists():
+                continue  # a run was killed before it replaced it: the object is all there is
             del state["shards"][name]
             if name not in wanted:
                 with suppress(FileNotFoundError):
                     files.rm_file(f"{root}/shards/{name}")
-        for name in sorted(set(wanted) - same):
-            files.put_file(str(data_dir / "shards" / name), f"{root}/shards/{name}")
-            state["shards"][name] = wanted[name]
+        try:
+            for name in sorted(set(wanted) - same):
+                files.put_file(str(data_dir / "shards" / name), f"{root}/shards/{name}")
+                state["shards"][name] = wanted[name]
+        finally:  # once: it names every shard
             _write_state(data_dir, state)
         _upload_info(files, root, data_dir, state, info)
 
@@ -318,32 +333,6 @@ def _is_over(holder: Mapping[str, Any]) -> bool:
 # -- small parts --------------------------------------------------------------------------------
 
 
-def _open(url: str) -> tuple[Any, str]:
-    """(fsspec file system, path in it) of a url.
-
-    Raises:
-        UserError: a protocol that is not allowed, no bucket, secrets in the url, no package.
-    """
-    protocol, _, path = url.partition("://")
-    parts = path.split("/")
-    if protocol not in PACKAGES:
-        known = ", ".join(f"{name}://" for name in PACKAGES)
-        raise UserError(f"{url}: storage must be one of {known}")
-    if len(parts) < 2 or not all(parts) or {".", ".."} & {*parts} or re.search(r"[@?#*\[\]]", path):
-        raise UserError(
-            f"{url} must look like {protocol}://bucket/name; credentials come from the "
-            "environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...)"
-        )
-    try:
-        import fsspec
-
-        # Listings are not kept: another machine may write meanwhile.
-        return fsspec.filesystem(protocol, use_listings_cache=False), path
-    except ImportError as error:
-        extra = "musclemap[s3]" if protocol == "s3" else PACKAGES[protocol]
-        raise UserError(f"{protocol}:// needs a package: `pip install {extra}`") from error
-
-
 def _get(files: Any, key: str, target: Path, sha256: str | None = None) -> None:
     with replacing(target) as temporary:
         files.get_file(key, str(temporary))
@@ -382,11 +371,11 @@ def _listed_shards(folder: Path) -> dict[str, str]:
 def _read_state(folder: Path) -> _State | None:
     """The state of a copy; None for other folders."""
     try:
-        state: _State = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        state: _State = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return state
 
 
 def _write_state(folder: Path, state: _State) -> None:
-    write_text(folder / _STATE, json.dumps(state))
+    write_text(folder / STATE, json.dumps(state))

@@ -19,10 +19,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from musclemap_data import ranges
 from musclemap_data.catalog import SPLITS, load_muscles
 from musclemap_data.errors import UserError
 from musclemap_data.files import append_lines, file_sha256, replacing, whole_lines, write_text
 from musclemap_data.modalities.modality import JPEGS
+from musclemap_data.ranges import FOLDER as RANGES
+from musclemap_data.ranges import Ranges
 from musclemap_data.rows import PART, STILL, divide, file_schema, join, schema
 
 FORMAT_VERSION = 2
@@ -153,6 +156,8 @@ def check_version(path: Path, version: object) -> int:
 class Shard:
     """A shard, memory-mapped: ``len(shard)``, ``shard.row(3, columns=["rgb"])``.
 
+    Of a shard in object storage (see ``ranges``), the bytes of what is read are fetched before.
+
     Args:
         path: the Parquet file.
         verify: check the page checksums of whatever is read (costs about 1 ms a megabyte).
@@ -168,7 +173,12 @@ class Shard:
 
     def __init__(self, path: Path, *, verify: bool = False, mapped: bool = True) -> None:
         self.path = Path(path)
+        self._verify = verify
+        self._ranges = Ranges(self.path) if self.path.parent.name == RANGES else None
+        self._streamed: pq.ParquetFile | None = None
         try:
+            if self._ranges:
+                self._ranges.fetch_footer()
             self._file = pq.ParquetFile(
                 self.path,
                 memory_map=mapped,
@@ -236,6 +246,11 @@ class Shard:
     def close(self) -> None:
         """Unmap the file; the shard cannot be read after this."""
         self._file.close()
+        if self._streamed:
+            self._streamed.close()
+        if self._ranges:
+            self._ranges.close()
+            self._ranges = None
 
     def row(self, index: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
         """One clip as plain Python values (JPEGs as ``bytes``).
@@ -299,7 +314,7 @@ class Shard:
         """Read rows of the file, the last of which is of the clip ``last``."""
         if len(rows) > 1:
             try:
-                self._file.read_row_groups(rows, use_threads=False)
+                self._with(rows, None).read_row_groups(rows, use_threads=False)
                 return
             except (pa.ArrowException, OSError):
                 pass  # read again, to say which one it was
@@ -320,7 +335,8 @@ class Shard:
     def _read(self, rows: range, columns: Sequence[str] | None, what: str) -> pa.Table:
         """Rows of the file, with the types of today, and null where it has no column."""
         try:
-            table = self._file.read_row_groups(list(rows), columns=list(columns or ()) or None)
+            file = self._with(rows, columns)
+            table = file.read_row_groups(list(rows), columns=list(columns or ()) or None)
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{self.path} {what} cannot be read: {error}. The shard is damaged: delete "
@@ -334,6 +350,33 @@ class Shard:
             if not columns or field.name in columns:
                 table = table.append_column(field, pa.nulls(len(table), field.type))
         return table
+
+    def _with(self, rows: Sequence[int], columns: Sequence[str] | None) -> pq.ParquetFile:
+        """The file, with some of its rows fetched if it is in object storage."""
+        if self._ranges is None or self._ranges.fetch(self._parts(rows, columns)):
+            return self._file
+        if self._streamed is None:  # there is no room to keep it
+            self._streamed = pq.ParquetFile(
+                self._ranges.open(),
+                metadata=self._file.metadata,
+                page_checksum_verification=self._verify,
+            )
+        return self._streamed
+
+    def _parts(self, rows: Sequence[int], columns: Sequence[str] | None) -> Iterator[range]:
+        """Where columns (all for none) of rows of the file are, as bytes."""
+        metadata = self._file.metadata
+        if columns:
+            places = [place for name in columns for place in self._places(name)]
+        else:
+            places = list(range(metadata.num_columns))
+        for row in rows:
+            group = metadata.row_group(row)
+            for chunk in map(group.column, places):
+                first = chunk.data_page_offset
+                if chunk.has_dictionary_page:
+                    first = min(first, chunk.dictionary_page_offset)
+                yield range(first, first + chunk.total_compressed_size)
 
     def schema_problems(self) -> list[str]:
         """What differs from ``schema()``; empty when nothing does.
@@ -362,17 +405,34 @@ def shard_path(data_dir: Path, split: str, number: int) -> Path:
 def list_shards(data_dir: Path, split: str) -> list[Path]:
     """The shards of one split, in order. A split without shards gives an empty list.
 
+    In the copy of a remote data set, most are in ``ranges/``: read them by ``Shard`` only.
+
     Raises:
         ValueError: there is no such split.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
-    found = (Path(data_dir) / "shards").glob(f"{split}-[0-9][0-9][0-9][0-9][0-9]*.parquet")
+    pattern = f"{split}-[0-9][0-9][0-9][0-9][0-9]*.parquet"
+    found = {
+        path.name: path
+        for folder in (RANGES, "shards")  # a whole one is there because it is newer
+        for path in (Path(data_dir) / folder).glob(pattern)
+        if path.stem[len(split) + 1 :].isdecimal()
+    }
     # Past 99,999 a number has more digits: train-100000 comes after train-99999.
-    return sorted(
-        (path for path in found if path.stem[len(split) + 1 :].isdecimal()),
-        key=lambda path: (len(path.name), path.name),
-    )
+    return sorted(found.values(), key=lambda path: (len(path.name), path.name))
+
+
+def find_shard(data_dir: Path, name: str) -> Path:
+    """Where the shard of this file name is read, see ``list_shards``; it need not be there."""
+    whole, part = data_dir / "shards" / name, data_dir / RANGES / name
+    return part if part.exists() and not whole.exists() else whole
+
+
+def remove_shard(data_dir: Path, name: str) -> None:
+    """Remove a shard, if it is there."""
+    (data_dir / "shards" / name).unlink(missing_ok=True)
+    ranges.remove(data_dir / RANGES / name)
 
 
 def iterate_rows(

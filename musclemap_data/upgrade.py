@@ -17,8 +17,9 @@ import pyarrow as pa
 from musclemap_data import remote
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
-from musclemap_data.files import LEFTOVERS, file_sha256, lock_data_dir
+from musclemap_data.files import LEFTOVERS, lock_data_dir
 from musclemap_data.ledger import Ledger
+from musclemap_data.ranges import shard_sha256
 from musclemap_data.shards import (
     FORMAT_VERSION,
     Shard,
@@ -135,7 +136,9 @@ def _write_anew(
     before = info["shards"].pop(name)
     write_dataset_info(data_dir, info)
     try:
-        after = before | {"sha256": write_shard(old.path, _clips(old.path, on_clip))}
+        after = before | {
+            "sha256": write_shard(data_dir / "shards" / name, _clips(old.path, on_clip))
+        }
     except (UserError, ValueError) as error:
         report.failed[name] = str(error)
         after = before
@@ -159,4 +162,4 @@ def _record_missing(data_dir: Path, info: MutableMapping[str, Any], report: Upgr
     for path in (path for split in SPLITS for path in list_shards(data_dir, split)):
         if path.name not in recorded and path.name not in report.failed:
             with Shard(path) as shard:
-                recorded[path.name] = {"rows": len(shard), "sha256": file_sha256(path)}
+                recorded[path.name] = {"rows": len(shard), "sha256": shard_sha256(path)}

@@ -16,7 +16,7 @@ from musclemap_data.draw.skeleton import draw_skeleton
 from musclemap_data.draw.text import draw_text
 from musclemap_data.modalities.modality import Row
 from musclemap_data.modalities.rgb_diff import GAIN
-from musclemap_data.shards import Shard
+from musclemap_data.shards import Shard, find_shard
 
 MOST_STRIPS = 12
 TILE_PX = 160
@@ -36,7 +36,7 @@ def contact_sheet(data_dir: Path, findings: Sequence[Finding]) -> Picture:
 
 
 def _strip(data_dir: Path, finding: Finding) -> Picture:
-    with Shard(data_dir / "shards" / finding.shard) as shard:
+    with Shard(find_shard(data_dir, finding.shard)) as shard:
         row = shard.row(finding.row)
     strip = np.full((CAPTION_PX + TILE_PX, WIDTH_PX, 3), 255, np.uint8)
     x = 0

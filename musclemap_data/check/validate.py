@@ -8,9 +8,9 @@ from typing import Any
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_table
 from musclemap_data.errors import UserError
-from musclemap_data.files import file_sha256
 from musclemap_data.manifest import partition
 from musclemap_data.modalities import MODALITIES
+from musclemap_data.ranges import shard_sha256
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 
 
@@ -81,7 +81,7 @@ def _shard_problems(path: Path, info: Mapping[str, Any]) -> list[str]:
     recorded = info.get("shards", {}).get(path.name)
     if recorded is None:
         return [f"{path.name} is not in dataset.json"]
-    if recorded["sha256"] != file_sha256(path):
+    if recorded["sha256"] != shard_sha256(path):
         return [f"{path.name}: its content is not what was written (sha256 differs)"]
     return []
 

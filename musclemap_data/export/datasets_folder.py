@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +16,7 @@ from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.modality import Column
+from musclemap_data.ranges import copy_shard
 from musclemap_data.rows import columns, file_schema
 
 APACHE = "https://www.apache.org/licenses/LICENSE-2.0"
@@ -35,17 +34,10 @@ def exported_name(contents: Contents, path: Path) -> str:
 
 
 def place_shards(contents: Contents, out: Path, on_shard: Callable[[], None]) -> None:
-    """Put the shards into ``out/data``: hard links where the file system can, else copies.
-
-    A link costs no space and is safe: a shard is replaced, never written into.
-    """
+    """Put the shards into ``out/data``, see ``copy_shard``."""
     (out / "data").mkdir(exist_ok=True)
     for path in (path for found in contents.shards.values() for path in found):
-        target = out / exported_name(contents, path)
-        try:
-            os.link(path, target)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(path, target)
+        copy_shard(path, out / exported_name(contents, path))
         on_shard()
 
 

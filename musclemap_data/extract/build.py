@@ -42,18 +42,21 @@ from musclemap_data.extract.plan import (
     make_plan,
 )
 from musclemap_data.extract.staging import read_staged
-from musclemap_data.files import LEFTOVERS, file_sha256, lock_data_dir
+from musclemap_data.files import LEFTOVERS, lock_data_dir
 from musclemap_data.ledger import ClipRow, Ledger
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.pose.quality import SkeletonClass, skeleton_class
+from musclemap_data.ranges import shard_sha256
 from musclemap_data.shards import (
     CHANGED_SHARDS,
     Shard,
+    find_shard,
     list_shards,
     note_shard,
     read_dataset_info,
+    remove_shard,
     replace_columns,
     shard_path,
     write_dataset_info,
@@ -163,7 +166,7 @@ def extract_modalities(
             (data_dir / name).mkdir(exist_ok=True)
         plan = make_plan(
             ledger.iterate_clips(),
-            lambda place: _stored_rows(shard_path(data_dir, *place)),
+            lambda place: _stored_rows(find_shard(data_dir, shard_path(data_dir, *place).name)),
             _staged_rows(data_dir / "work"),
             wish,
         )
@@ -271,11 +274,11 @@ class _Build:
                 leftover.unlink(missing_ok=True)
         if (self.data_dir / CHANGED_SHARDS).exists():  # of a killed run
             self._write_info()
-        planned = {shard_path(self.data_dir, *place) for place in self.plan.shards}
+        planned = {shard_path(self.data_dir, *place).name for place in self.plan.shards}
         for path in (path for split in SPLITS for path in list_shards(self.data_dir, split)):
-            if path not in planned:
+            if path.name not in planned:
                 self._set_hash(path.name, None)
-                path.unlink()
+                remove_shard(self.data_dir, path.name)
         for place, count in self.pending.items():
             if not count:
                 self._commit(place)
@@ -339,16 +342,17 @@ class _Build:
         if (changed or not clip_ids) and path.name in self.shard_hashes:
             self._set_hash(path.name, None)  # a crash must not leave it beside the new shard
         if not clip_ids:
-            path.unlink(missing_ok=True)
+            remove_shard(self.data_dir, path.name)
             return
         clips = self._clips_of(place)
         if changed:
             sha256 = write_shard(path, self._rows(place, clips, kept, clip_ids))
             self._set_hash(path.name, {"rows": len(clip_ids), "sha256": sha256})
         elif path.name not in self.shard_hashes:
-            self._set_hash(path.name, {"rows": len(clip_ids), "sha256": file_sha256(path)})
+            sha256 = shard_sha256(find_shard(self.data_dir, path.name))
+            self._set_hash(path.name, {"rows": len(clip_ids), "sha256": sha256})
         if changed or shard.todo or not _are_recorded(clips, clip_ids):
-            with Shard(path) as written:
+            with Shard(find_shard(self.data_dir, path.name)) as written:
                 rows = written.table(["clip_id", "source_sha256", "skeleton_quality"]).to_pydict()
             sources = dict(zip(rows["clip_id"], rows["source_sha256"], strict=True))
             quality = dict(zip(rows["clip_id"], rows["skeleton_quality"], strict=True))
@@ -384,7 +388,8 @@ class _Build:
         clip_ids: Iterable[str],
     ) -> Iterator[pa.Table]:
         """The rows of a shard, old and new, with today's labels."""
-        path, stale = shard_path(self.data_dir, *place), self.plan.shards[place].stale
+        path = find_shard(self.data_dir, shard_path(self.data_dir, *place).name)
+        stale = self.plan.shards[place].stale
         for clip_id in clip_ids:
             labels = labels_of(clips[clip_id], self.wish)
             if clip_id in kept:

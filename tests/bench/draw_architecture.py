@@ -75,6 +75,7 @@ PURPOSE = {
     "musclemap_data.movement": "repetitions, angles",
     "musclemap_data.modalities": "one file a modality",
     "musclemap_data.pose": "skeletons",
+    "musclemap_data.ranges": "parts of remote shards",
     "musclemap_data.remote": "object storage",
     "musclemap_data.review": "people decide",
     "musclemap_data.rows": "columns, long clips",

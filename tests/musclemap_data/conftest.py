@@ -1,0 +1,61 @@
+"""An S3 server on loopback (moto) that counts what it sends, for tests that ask for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+class Counted:
+    """A WSGI application that counts the bytes it sends, by object."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.sent: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        content = list(self.app(environ, start_response))
+        if environ["REQUEST_METHOD"] == "GET" and not environ["PATH_INFO"].endswith("/bucket"):
+            self.sent[environ["PATH_INFO"]] += sum(map(len, content))
+            self.requests[environ["PATH_INFO"]] += 1
+        return content
+
+    def sent_of(self, part: str) -> int:
+        """Bytes of the objects whose path holds this."""
+        return sum(size for path, size in self.sent.items() if part in path)
+
+
+@pytest.fixture(scope="session")  # fsspec keeps its connections for the whole process
+def counted() -> Iterator[tuple[str, Counted]]:
+    """(address of the server, its counts)."""
+    moto = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    running._server.app = counts = Counted(running._server.app)
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}", counts
+    running.stop()
+
+
+@pytest.fixture
+def files(counted, monkeypatch, tmp_path):
+    """The server's file system, with an empty bucket; the cache is the test's own."""
+    import fsspec
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": counted[0],
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "MUSCLEMAP_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    found = fsspec.filesystem("s3", use_listings_cache=False)
+    found.mkdir("bucket")
+    yield found
+    found.rm("bucket", recursive=True)
