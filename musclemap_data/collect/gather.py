@@ -24,9 +24,10 @@ from musclemap_data.importers.action_sets import safe_id
 from musclemap_data.ledger import Rest
 from musclemap_data.splits import held_out, split_among
 
-SEARCH = "https://www.youtube.com/results?search_query="
+SEARCH = "https://www.youtube.com/results?sp=EgIQAfABAQ%3D%3D&search_query="
 """Words are looked up on YouTube's page of results, whose addresses yt-dlp lists as it does a
-playlist's."""
+playlist's. ``sp`` asks for videos only, as yt-dlp's own ``ytsearch`` does: channels and playlists
+that match would bring in all of their videos."""
 NO_PLACE = "a new activity in a video of the train side"
 _AROUND_NAMES = ("exercise", "exercises", "workout", "how_to", "tutorial", "form", "technique")
 

@@ -1,4 +1,8 @@
-"""What a channel, a playlist or a search lists, and what the site says of each video."""
+"""What a channel, a playlist or a search lists, and what the site says of each video.
+
+An entry of a list has no licence with any site, and often no uploader: so each video is asked for,
+with the pauses of a download.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +51,9 @@ def list_videos(
     stop: threading.Event,
 ) -> list[str]:
     """Addresses of the videos that a page lists, in its order, each once.
+
+    The lists of a channel, or of a page of playlists, are looked into; those that a search finds
+    are not.
 
     Args:
         processes: where yt-dlp runs.
@@ -99,12 +106,12 @@ def _addresses(session: Any, url: str, depth: int) -> Iterator[str]:
     if "entries" not in info:
         yield str(info.get("webpage_url") or url)
         return
-    lists = 0
+    lists, searched = 0, "search" in str(info.get("extractor") or "").lower()
     for entry in info["entries"]:
         address = entry and (entry.get("url") or entry.get("webpage_url"))
         if not address:
             continue
-        if _is_list(entry) and depth == 0 and lists < MOST_LISTS:
+        if _is_list(entry) and depth == 0 and not searched and lists < MOST_LISTS:
             lists += 1
             yield from _addresses(session, address, depth + 1)
         elif not _is_list(entry):

@@ -130,6 +130,7 @@ def turned_back(flat: Array, fps: float) -> Array:
 
 
 def variance(flat: Array, width: int) -> Array:
+    """Variance of the pose ``[T, 34]`` over so many frames around each, summed over joints."""
     mean = uniform_filter1d(flat, width, axis=0, mode="nearest")
     square = uniform_filter1d(flat**2, width, axis=0, mode="nearest")
     return np.asarray(np.maximum(square - mean**2, 0).sum(1))
