@@ -105,10 +105,10 @@ def segment(
     else:
         _print_report(report)
     if manifest is not None:
-        count = write_proposed_manifest(
-            manifest, report.proposals, None if videos else data, least=min_confidence
-        )
-        typer.echo(f"{count} clips in {manifest}", err=True)
+        made = write_proposed_manifest(manifest, report.proposals, data, least=min_confidence)
+        before = f" and the {made.kept} lines of the plan before" if made.kept else ""
+        there = f"; {made.there} more are in the plan already" if made.there else ""
+        typer.echo(f"{made.new} new clips{before} in {manifest}{there}", err=True)
     after = f"download --manifest {shlex.quote(str(manifest))}" if manifest else "review"
     typer.echo(f"Next: musclemap {after}{data_option(data)}", err=True)
 

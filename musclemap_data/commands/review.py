@@ -217,8 +217,8 @@ def manifest(
     from musclemap_data.errors import UserError
     from musclemap_data.manifest import write_manifest
     from musclemap_data.review.decisions import read_decisions
-    from musclemap_data.review.material import planned
     from musclemap_data.review.outcome import accepted_clips, corrected_clips
+    from musclemap_data.segment.planned import planned
 
     path = decisions or _decisions_path(data, built)
     if not path.is_file():

@@ -11,9 +11,10 @@ from typing import Literal, get_args
 from musclemap_data.catalog import SPLITS, Activity
 from musclemap_data.manifest import Clip
 from musclemap_data.review.decisions import read_decisions
-from musclemap_data.review.material import DECISIONS, Plan, planned, proposed
+from musclemap_data.review.material import DECISIONS, proposed
 from musclemap_data.review.opinions import carry_over, opinions
-from musclemap_data.review.outcome import Sides, agreed
+from musclemap_data.review.outcome import agreed
+from musclemap_data.segment.planned import Plan, Sides, planned
 from musclemap_data.segment.proposals import PROPOSALS_FILE
 from musclemap_data.splits import held_out
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musclemap_data.errors import UserError
-from musclemap_data.ledger import ClipRow, Ledger
+from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import is_remote
 from musclemap_data.review.opinions import Stretch
 from musclemap_data.segment.proposals import PROPOSALS_FILE, read_proposals
@@ -40,14 +40,6 @@ class Material:
 
     stretches: list[Stretch]
     videos: dict[str, Video]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The plan of a data set: its clips, and the whole videos in which clips are looked for."""
-
-    clips: list[ClipRow]
-    whole: list[ClipRow]
 
 
 def proposed(data_dir: Path) -> Material:
@@ -95,14 +87,6 @@ def built(data_dir: Path) -> Material:
         ],
         _ledger_videos(data_dir),
     )
-
-
-def planned(data_dir: Path) -> Plan:
-    """The plan of a data set; an empty one where nothing was downloaded."""
-    if not (data_dir / "ledger.sqlite").exists():
-        return Plan([], [])
-    with Ledger(data_dir, read_only=True) as ledger:
-        return Plan(ledger.clips(), ledger.demonstrations())
 
 
 def _ledger_videos(data_dir: Path) -> dict[str, Video]:

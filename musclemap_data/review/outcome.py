@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +10,9 @@ from pathlib import Path
 
 from musclemap_data.catalog import NEW_SPLITS, Activity
 from musclemap_data.errors import UserError
-from musclemap_data.ledger import ClipRow
-from musclemap_data.manifest import DEMONSTRATION, SEGMENT, Clip, is_remote, partition
+from musclemap_data.manifest import Clip, partition
 from musclemap_data.review.decisions import Decision
-from musclemap_data.review.material import Material, Plan, Video
+from musclemap_data.review.material import Material
 from musclemap_data.review.opinions import (
     Conflict,
     Opinion,
@@ -23,7 +22,7 @@ from musclemap_data.review.opinions import (
     decided,
     opinions,
 )
-from musclemap_data.splits import held_out, partition_of, split_on
+from musclemap_data.segment.planned import Plan, Sides, planned_clip, url_within
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def accepted_clips(
 ) -> Outcome:
     """The data set's plan with the clips that were accepted, each in the split of its video.
 
-    What an earlier manifest took over of these proposals is replaced; all else in the plan stays. A
+    What an earlier manifest took over is replaced once somebody has decided on it; all else in the
+    plan stays, also what ``segment --manifest`` took over and nobody has looked at. A
     video lies on the side that it has in the plan, else on the side of its id, see ``splits``. A
     new activity has no place in a video of the train side: such a clip is left out.
 
@@ -72,8 +72,9 @@ def accepted_clips(
     Raises:
         UserError: a local video is outside ``folder``, or there is no such reviewer.
     """
-    found = opinions(carry_over(decisions, material.stretches))
-    pieces, disputed = agreed(found, trust)
+    decisions = list(decisions)
+    carried = carry_over(decisions, material.stretches)
+    pieces, disputed = agreed(opinions(carried), trust)
     sides = Sides(activities, plan)
     left_out: Counter[str] = Counter()
     accepted = []
@@ -88,15 +89,14 @@ def accepted_clips(
             left_out["a new activity in a video of the train side"] += 1
         else:
             accepted.append(
-                Clip(piece.clip, piece.video_id, _url(video, folder), piece.start_s,
+                Clip(piece.clip, piece.video_id, url_within(video.url, folder), piece.start_s,
                      piece.end_s, piece.activity, split)
             )  # fmt: skip
-    reviewed = {stretch.clip for stretch in material.stretches} | {clip for _, clip in found}
+    touched = {each.proposal for each in (*decisions, *carried)}
     stays = [
-        _planned_clip(row, material, folder, tier)
-        for tier, rows in ((SEGMENT, plan.clips), (DEMONSTRATION, plan.whole))
-        for row in rows
-        if row.clip_id not in reviewed
+        planned_clip(row, folder)
+        for row in (*plan.clips, *plan.whole)
+        if _whole_of(row.clip_id) not in touched
     ]
     new = _on_one_side(accepted, stays, left_out)
     names = set(pieces) | {conflict.proposal for conflict in disputed}
@@ -126,10 +126,10 @@ def corrected_clips(
     sides = Sides(activities, plan)
     leaves = {conflict.proposal for conflict in disputed}
     left_out = Counter({"reviewers differ": len(leaves)})
-    stays = [_planned_clip(row, material, folder, DEMONSTRATION) for row in plan.whole]
+    stays = [planned_clip(row, folder) for row in plan.whole]
     changed: list[Clip] = []
     for row in plan.clips:
-        was = _planned_clip(row, material, folder, SEGMENT)
+        was = planned_clip(row, folder)
         if row.clip_id in leaves:
             continue
         if row.clip_id not in pieces:
@@ -156,12 +156,9 @@ def corrected_clips(
     )  # fmt: skip
 
 
-def _planned_clip(row: ClipRow, material: Material, folder: Path, tier: str) -> Clip:
-    """A row of the plan as a line of a manifest in a folder."""
-    return Clip(
-        row.clip_id, row.video.video_id, _url(material.videos[row.video.video_id], folder),
-        row.start_s, row.end_s, row.activity, row.split, tier,
-    )  # fmt: skip
+def _whole_of(clip_id: str) -> str:
+    """The id of the stretch that a clip is, or is a part of: see ``decisions.part_of``."""
+    return re.sub(r"(\.[12])+$", "", clip_id)
 
 
 def agreed(found: Opinions, trust: str | None) -> tuple[dict[str, list[Opinion]], list[Conflict]]:
@@ -183,26 +180,6 @@ def agreed(found: Opinions, trust: str | None) -> tuple[dict[str, list[Opinion]]
     return {key[1]: said[key] for key in ordered if key[1] not in names}, disputed
 
 
-class Sides:
-    """On which side a video lies, and which split a clip of it has."""
-
-    def __init__(self, activities: Mapping[str, Activity], plan: Plan) -> None:
-        rows = [*plan.whole, *plan.clips]
-        self._video = {row.video.video_id: partition(row.split) for row in rows}
-        for row in rows:  # its known clips say it, whatever new activities it shows
-            if row.split not in NEW_SPLITS:
-                self._video[row.video.video_id] = partition(row.split)
-        self._new = {slug: activity.new for slug, activity in activities.items()}
-        self._new |= {row.activity: row.split in NEW_SPLITS for row in rows}
-        self._scored = held_out(videos=True)
-
-    def split(self, video_id: str, activity: str) -> str | None:
-        """The split; None for a new activity in a video of the train side."""
-        side = self._video.get(video_id) or partition_of(video_id)
-        new = self._new.get(activity, False)
-        return split_on(side, new=new, side=self._scored.get(activity))
-
-
 def _on_one_side(
     clips: Sequence[Clip], others: Sequence[Clip], left_out: Counter[str]
 ) -> list[Clip]:
@@ -216,18 +193,3 @@ def _on_one_side(
     if len(kept) < len(clips):
         left_out["a new activity in a video with clips of another side"] += len(clips) - len(kept)
     return kept
-
-
-def _url(video: Video, folder: Path) -> str:
-    """The url of a video as a manifest in a folder has it."""
-    if is_remote(video.url):
-        return video.url
-    source = Path(video.url)
-    try:
-        return source.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:
-        common = os.path.commonpath([source.resolve().parent, folder.resolve()])
-        raise UserError(
-            f"{source} is not inside {folder}, and a manifest names local videos relative to "
-            f"itself. Write it to a folder above them: -o {common}/reviewed.csv"
-        ) from None

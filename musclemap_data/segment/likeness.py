@@ -110,7 +110,12 @@ def _usual(flat: Array, fps: float) -> Array:
 
 
 def turned_back(flat: Array, fps: float) -> Array:
-    """The same for a movement that goes back the way it came, at whichever turn suits best."""
+    """As ``come_back``, for a movement that goes back the way it came, at the turn that suits best.
+
+    Args:
+        flat: ``float64 [T, 34]``, the poses.
+        fps: frames a second.
+    """
     frames, usual, reach = len(flat), _usual(flat, fps), round(LONGEST_PERIOD_S * fps / 2)
     best = np.zeros(frames)
     least = max(3, reach // 5)

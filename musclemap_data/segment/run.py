@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from musclemap_data.catalog import DEFAULT_TABLE, load_table
+from musclemap_data.catalog import DEFAULT_TABLE, Activity, load_table
 from musclemap_data.errors import UserError
 from musclemap_data.files import replacing, videos_in
-from musclemap_data.ledger import ClipRow, Ledger
+from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, partition, write_manifest
+from musclemap_data.segment.planned import Plan, Sides, planned, planned_clip, url_within
 from musclemap_data.segment.proposals import (
     MIN_CONFIDENCE,
     PROPOSALS_FILE,
@@ -21,7 +22,6 @@ from musclemap_data.segment.proposals import (
     write_proposals,
 )
 from musclemap_data.segment.video import Recogniser, Source, segment_video
-from musclemap_data.splits import held_out, split_among
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -137,75 +137,96 @@ def _is_done(made: Path, video: Path) -> bool:
     return made.exists() and made.stat().st_mtime >= video.stat().st_mtime
 
 
+@dataclass(frozen=True)
+class ProposedManifest:
+    """What a manifest of proposals has.
+
+    Attributes:
+        new: clips that were proposed.
+        kept: lines of the data set's plan before: clips and whole videos.
+        there: sure proposals that were not taken, as the plan has a clip of these seconds.
+    """
+
+    new: int
+    kept: int
+    there: int
+
+
 def write_proposed_manifest(
     path: Path,
     proposals: Iterable[Proposal],
-    data: Path | None,
+    data: Path,
     *,
     least: float = MIN_CONFIDENCE,
     activities: str = DEFAULT_TABLE,
-) -> int:
-    """A manifest of the proposals that need no second look, for ``download`` and extraction.
+) -> ProposedManifest:
+    """The plan of a data set with the proposals that need no second look, as a manifest.
 
-    Left out are those of less confidence, those whose activity a model contradicts, and those
-    without an activity.
+    It only adds to the plan: ``download`` with it withdraws nothing. Left out are proposals of less
+    confidence, those whose activity a model contradicts, those without an activity, and those of
+    which the plan already has the seconds: a person may have decided on that clip.
 
     Args:
         path: the manifest; local videos must lie in its folder or below.
         proposals: of one run.
-        data: the data set that the videos are of; None for files.
+        data: the data set; it may have no plan yet.
         least: confidence.
-        activities: the label table of files; a data set's ledger has its own.
-
-    Returns:
-        How many clips it has.
+        activities: the label table where there is no plan; a ledger has its own.
 
     Raises:
         UserError: no proposal can be taken, or a video lies elsewhere.
     """
-    rows: Mapping[str, ClipRow] = {}
-    if data is not None:
+    plan = planned(data)
+    if plan.clips or plan.whole:
         with Ledger(data, read_only=True) as ledger:
-            rows = {row.video.video_id: row for row in ledger.demonstrations()}
             activities = ledger.activity_table()
     table = load_table(activities)
-    clips = list(_clips(path, proposals, rows, least))
-    unknown = {clip.activity for clip in clips} - set(table)
+    folder = path.parent
+    kept = [planned_clip(row, folder) for row in (*plan.clips, *plan.whole)]
+    found = list(_clips(folder, proposals, plan, table, least))
+    unknown = {clip.activity for clip in found} - set(table)
     if unknown:
         raise UserError(f"not in the label table: {', '.join(sorted(unknown))}")
-    if not clips:
+    if not found:
         raise UserError(
             f"no proposal has a confidence of {least:g} and an activity: {path} is not written"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    taken: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in plan.clips:
+        taken[row.video.video_id].append((row.start_s, row.end_s or float("inf")))
+    new = [clip for clip in found if not _is_taken(clip, taken[clip.video_id])]
+    folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        write_manifest(temporary, clips)
-    return len(clips)
+        write_manifest(temporary, [*kept, *new])
+    return ProposedManifest(len(new), len(kept), len(found) - len(new))
 
 
 def _clips(
-    path: Path, proposals: Iterable[Proposal], rows: Mapping[str, ClipRow], least: float
+    folder: Path,
+    proposals: Iterable[Proposal],
+    plan: Plan,
+    table: Mapping[str, Activity],
+    least: float,
 ) -> Iterator[Clip]:
-    new = held_out(videos=True)
-    sides: dict[str, str] = {}
+    """The sure proposals as clips, of each video on one side only."""
+    rows = {row.video.video_id: row for row in (*plan.clips, *plan.whole)}
+    places = Sides(table, plan)
+    sides = {name: partition(row.split) for name, row in rows.items()}
     for p in proposals:
         activity = p.activity or p.suggested
         if p.left_out or p.confidence < least or not activity or (p.activity and p.suggested):
             continue
-        row = rows.get(p.video_id)
-        split = split_among(p.video_id, activity, new)
+        split = places.split(p.video_id, activity)
         if split is None or partition(sides.setdefault(p.video_id, split)) != partition(split):
             continue
-        local = Path(row.video.local_path or "") if row else Path(p.video)
-        url = row.video.url if row and not row.video.local_path else _within(local, path.parent)
+        row = rows.get(p.video_id)
+        url = planned_clip(row, folder).url if row else url_within(p.video, folder)
         yield Clip(p.proposal, p.video_id, url, p.start, p.end, activity, split)
 
 
-def _within(video: Path, folder: Path) -> str:
-    relative = os.path.relpath(video.resolve(), folder.resolve())
-    if relative.startswith(".."):
-        raise UserError(
-            f"{video} is not below {folder}, where the manifest is: give --manifest a place in "
-            "or above the folder of the videos"
-        )
-    return Path(relative).as_posix()
+def _is_taken(clip: Clip, taken: Iterable[tuple[float, float]]) -> bool:
+    """Whether half of a clip, or of one that is there, is the same seconds."""
+    end = clip.end_s or float("inf")
+    return any(
+        min(end, b) - max(clip.start_s, a) > 0.5 * min(end - clip.start_s, b - a) for a, b in taken
+    )

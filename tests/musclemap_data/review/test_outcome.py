@@ -12,9 +12,10 @@ from cli import app
 from musclemap_data.catalog import SPLITS, load_activities
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
 from musclemap_data.review.decisions import DecisionFile, Kind
-from musclemap_data.review.material import DECISIONS, FLAGS, built, planned, proposed
+from musclemap_data.review.material import DECISIONS, FLAGS, built, proposed
 from musclemap_data.review.outcome import accepted_clips
 from musclemap_data.review.queue import Queue
+from musclemap_data.segment.planned import planned
 from musclemap_data.shards import Shard, list_shards
 from musclemap_data.splits import partition_of
 from tests.conftest import write_video
@@ -167,7 +168,7 @@ def test_a_manifest_that_could_not_name_its_videos_is_refused_with_a_place_that_
         app, ["review", "manifest", "-d", str(data), "-o", str(tmp_path / "elsewhere" / "m.csv")]
     )
     assert done.exit_code == 2
-    assert f"-o {tmp_path}/reviewed.csv" in done.output.replace("\n", "")
+    assert f"such as {tmp_path}/" in done.output.replace("\n", "")
 
 
 def test_merge_and_agreement_tell_what_two_people_said(tmp_path):

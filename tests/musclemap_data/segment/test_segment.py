@@ -9,13 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from cli import app
 from musclemap_data.catalog import load_activities
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.ffmpeg import ffmpeg_binary
-from musclemap_data.manifest import DEMONSTRATION, Clip, read_manifest
+from musclemap_data.ledger import Ledger
+from musclemap_data.manifest import DEMONSTRATION, Clip, read_manifest, write_manifest
 from musclemap_data.movement.repetitions import body_poses
+from musclemap_data.review import material as review_material
+from musclemap_data.review.decisions import DecisionFile, Kind
+from musclemap_data.review.queue import Queue
 from musclemap_data.segment import run
 from musclemap_data.segment.likeness import find_changes
 from musclemap_data.segment.proposals import PROPOSALS_FILE, Proposal, proposal_id, read_proposals
@@ -275,7 +281,7 @@ def test_a_stopped_run_goes_on_with_the_next_video(data, monkeypatch):
     assert asked == ["a_squat", "b_squat"] * 2
 
 
-def test_sure_proposals_make_a_manifest_that_downloads_nothing(data, monkeypatch):
+def test_sure_proposals_are_added_to_the_plan_and_download_nothing(data, monkeypatch):
     fake(monkeypatch, [])
     report = run.segment_sources(run.sources_of_data(data), data)
     doubt = replace(report.proposals[0], proposal="doubt", confidence=0.3)
@@ -283,15 +289,74 @@ def test_sure_proposals_make_a_manifest_that_downloads_nothing(data, monkeypatch
     rest = replace(report.proposals[0], proposal="rest", left_out="stands")
     manifest = data.parent / "proposed.csv"
     proposals = [*report.proposals, doubt, against, rest]
-    assert run.write_proposed_manifest(manifest, proposals, data) == 2
+    made = run.write_proposed_manifest(manifest, proposals, data)
+    assert (made.new, made.kept, made.there) == (2, 2, 0)
     clips = read_manifest(manifest, load_activities())
-    assert [(c.video_id, c.start_s, c.end_s, c.activity) for c in clips] == [
-        ("a", 0.2, 0.9, "squat"), ("b", 0.2, 0.9, "squat"),
+    assert [(c.clip_id, c.start_s, c.end_s, c.activity, c.tier) for c in clips] == [
+        ("a_squat", 0, None, "squat", DEMONSTRATION),
+        ("b_squat", 0, None, "squat", DEMONSTRATION),
+        ("s_a_0000200_0000900", 0.2, 0.9, "squat", "segment"),
+        ("s_b_0000200_0000900", 0.2, 0.9, "squat", "segment"),
     ]  # fmt: skip
     report_2 = download_videos(clips, manifest.parent, data)
     assert (report_2.downloaded, report_2.present) == (0, 2)
     with pytest.raises(UserError, match="is not written"):
         run.write_proposed_manifest(data.parent / "none.csv", [doubt, against, rest], data)
+
+
+@pytest.mark.slow
+def test_nothing_of_the_plan_is_lost_from_segment_to_review_to_the_build(
+    tmp_path, make_video, serve, monkeypatch
+):
+    """Two whole videos and a clip whose seconds are known, from a server on this machine."""
+    for seed, name in enumerate("abc"):
+        make_video(tmp_path / f"site/{name}.mp4", seed=seed)
+    base, data = serve(tmp_path / "site"), tmp_path / "data"
+    clips = [Clip("known", "c", f"{base}/c.mp4", 0.0, 0.8, "lunge", "val_known")]
+    clips += [Clip(f"{n}_squat", n, f"{base}/{n}.mp4", 0.0, None, "squat", "train", DEMONSTRATION)
+              for n in "ab"]  # fmt: skip
+    manifest = tmp_path / "list.csv"
+    write_manifest(manifest, clips)
+
+    def musclemap(*words: object) -> str:
+        done = CliRunner().invoke(app, [str(word) for word in (*words, "--data", data)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    def build(manifest: Path) -> tuple[set[str], set[str]]:
+        assert "0 videos downloaded" in musclemap("download", "--manifest", manifest, "--pause", 0)
+        musclemap("extract-modalities", "--modalities", "rgb", "--workers", 1)
+        with Ledger(data, read_only=True) as ledger:
+            assert all(clip.state == "built" for clip in ledger.clips())
+            whole = {row.clip_id for row in ledger.demonstrations()}
+            return {clip.clip_id for clip in ledger.clips()}, whole
+
+    assert "3 videos downloaded" in musclemap("download", "--manifest", manifest, "--pause", 0)
+    fake(monkeypatch, [])
+    proposed, whole = tmp_path / "proposed.csv", {"a_squat", "b_squat"}
+    a, b = "s_a_0000200_0000900", "s_b_0000200_0000900"
+    said = musclemap("segment", "--no-model", "--manifest", proposed)
+    assert "2 new clips and the 3 lines of the plan before" in said
+    assert build(proposed) == ({"known", a, b}, whole)
+    again = musclemap("segment", "--no-model", "--manifest", proposed)
+    assert "0 new clips and the 5 lines of the plan before" in again and "2 more are in" in again
+    assert build(proposed) == ({"known", a, b}, whole)
+
+    # One is rejected; on the other nobody has decided, so it stays.
+    queue = Queue(
+        review_material.proposed(data), DecisionFile(data / review_material.DECISIONS), "ab",
+        load_activities(),
+    )  # fmt: skip
+    queue.decide(Kind.MOVE, a, end_s=0.8)
+    queue.decide(Kind.ACCEPT, a)
+    reviewed = tmp_path / "reviewed.csv"
+    musclemap("review", "manifest", "--out", reviewed)
+    assert build(reviewed) == ({"known", a, b}, whole)
+    queue.decide(Kind.REJECT, b, reason="not an exercise")
+    musclemap("review", "manifest", "--out", reviewed)
+    assert build(reviewed) == ({"known", a}, whole)
+    with Ledger(data, read_only=True) as ledger:
+        assert {clip.clip_id: clip.end_s for clip in ledger.clips()} == {"known": 0.8, a: 0.8}
 
 
 def test_videos_of_ones_own_get_safe_and_different_names(tmp_path):
