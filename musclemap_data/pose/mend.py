@@ -25,7 +25,7 @@ trunk, and at all, of the body's size: in a side view they do not."""
 SURE_STEP, MODEL_WEIGHT, TWIST_WEIGHT = 2.0, 0.02, 1.0
 """What speaks for exchanged sides, in units of ``SIDES_MARGIN``: a step between frames counts up to
 so much, the model's own word so much in each frame, shoulders that face as the hips so much."""
-MOST_EXCHANGED = 0.25
+MOST_EXCHANGED = 1 / 3
 """A shot in which more of the frames would be exchanged stays as the model gave it: which side is
 left then hangs on where the shot begins."""
 

@@ -41,6 +41,13 @@ ENOUGH_MOVES = 0.02
 """Where less of the picture moves, nothing is said of where it does."""
 WORST_SHARE = 0.2
 """A model is as unsure as in this share of the frames, the worst: part of a clip may be wrong."""
+BEST_PAIRS = 4
+"""And as in so many of the six pairs of joints: seen from the head, legs are hidden by the body."""
+LONGEST_SHARE = 0.1
+"""The trunk is as long as in this share of the frames, where it points least at the camera."""
+NO_SPEED, FASTEST = 0.02, 0.06
+"""Of the body's size a frame. Joints tremble against their speed, to which the first is added.
+Faster ones than the second are filmed in so few frames a second that nothing is said."""
 MOVING_SHARE = 0.25
 """Nor where that is so in a smaller share of the frames."""
 LIMB_SHARE = 0.12
@@ -86,15 +93,15 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "out-of-view": Measure("too little of a person in view", 0.42, 0.8),
-    "unsure": Measure("the model is unsure where the joints are", 0.4, 0.52),
+    "unsure": Measure("the model is unsure where the joints are", 0.38, 0.52),
     "jumps": Measure("the hips jump", 0.0, 0.05),
-    "trembling": Measure("the joints tremble", 0.06, 0.14),
-    "limbs": Measure("limbs change their length", 0.145, 0.3),
-    "trunk": Measure("the trunk is too short", 0.755, 0.86),
+    "trembling": Measure("the joints tremble", 0.34, 0.44),
+    "limbs": Measure("limbs change their length", 0.2, 0.35),
+    "trunk": Measure("the trunk is too short", 0.78, 0.9),
     "sides": Measure("left and right change places", 0.02, 0.1),
-    "unsettled": Measure("the model takes left for right by turns", 0.1, 0.3),
+    "unsettled": Measure("the model takes left for right by turns", 0.12, 0.45),
     "twisted": Measure("shoulders and hips face opposite ways", 0.1, 0.25),
-    "colours": Measure("the joints slide over the picture", 26.0, 40.0),
+    "colours": Measure("the joints slide over the picture", 27.0, 40.0),
     "elsewhere": Measure("what moves lies elsewhere", 0.5, 0.9),
 }
 """Name -> what it says and how much it weighs; :func:`_measure` defines the values."""
@@ -309,16 +316,15 @@ def _measure(parts: list[_Part], contradicted: float) -> dict[str, float]:
     trunk = _length(here[:, 11:13].mean(axis=1) - here[:, 5:7].mean(axis=1))
     limbs = np.stack([_length(here[:, a] - here[:, b]) for a, b in LIMBS], axis=1)
     step = np.diff(xy, axis=0)[follows[1:]]
-    bend = np.diff(xy[:, _BODY], 2, axis=0)[follows[1:-1] & follows[2:]]
     within = np.concatenate([part.within for part in parts])
     enough = len(within) >= MOVING_SHARE * follows.sum() > 0
     return {
         "out-of-view": 1 - float((inside[:, _BODY] & found[:, None]).mean()),
         "unsure": _unsure(np.where(inside, score, np.nan)[found]),
         "jumps": _mean(_length(step[:, 11:13].mean(axis=1)) > JUMP),
-        "trembling": _mean(_length(bend)),
+        "trembling": _trembling(xy[:, _BODY], follows),
         "limbs": _mean_of_shots(_spread, limbs, shot[found]),
-        "trunk": 1 - float(np.median(trunk)),
+        "trunk": 1 - float(np.percentile(trunk, 100 * (1 - LONGEST_SHARE))),
         "unsettled": contradicted / float(found.sum()),
         "twisted": _mean(facing(here, 1.0).prod(axis=1) < 0),
         "sides": _mean(changed_sides(xy[:-1][follows[1:]], xy[1:][follows[1:]]).any(axis=1)),
@@ -338,7 +344,7 @@ def _sizes(xy: Floats, shot: npt.NDArray[np.int64]) -> Floats:
 
 
 def _unsure(score: Floats) -> float:
-    """1 - score in the worst fifth of the frames.
+    """1 - score of the best ``BEST_PAIRS`` pairs in the worst fifth of the frames.
 
     Of each pair the better seen joint counts: in a side view the other is hidden by the body.
 
@@ -347,12 +353,33 @@ def _unsure(score: Floats) -> float:
     """
     pairs = score[:, _BODY].reshape(len(score), -1, 2)
     best = np.fmax(pairs[..., 0], pairs[..., 1])
-    known = np.isfinite(best)
-    frames = known.any(axis=1)
-    if not frames.any():
+    best = best[np.isfinite(best).any(axis=1)]
+    if not len(best):
         return float("nan")
-    mean = np.where(known, best, 0)[frames].sum(axis=1) / known[frames].sum(axis=1)
+    mean = np.nanmean(-np.sort(-best, axis=1)[:, :BEST_PAIRS], axis=1)  # NaN is sorted last
     return 1 - float(np.percentile(mean, 100 * WORST_SHARE))
+
+
+def _trembling(xy: Floats, follows: npt.NDArray[np.bool_]) -> float:
+    """How much of the joints' motion turns back from frame to frame, against their speed.
+
+    A movement is bent the same way for several frames, noise to and fro: the second differences
+    of noise point against the ones before them, those of a movement seldom do.
+
+    Args:
+        xy: [T, J, 2], of the body's size.
+        follows: bool [T], see ``_Part``.
+
+    Returns:
+        0 for an even movement, over 1 for noise; NaN where it cannot be told.
+    """
+    speed = _mean(_length(np.diff(xy, axis=0)[follows[1:]]))
+    bend = np.diff(xy, 2, axis=0)
+    both = follows[1:-2] & follows[2:-1] & follows[3:]
+    back = -(bend[:-1] * bend[1:]).sum(axis=-1)[both]
+    if not len(back) or speed > FASTEST:
+        return float("nan")
+    return float(np.sqrt(np.maximum(back, 0)).mean()) / (speed + NO_SPEED)
 
 
 def _mean_of_shots(

@@ -60,7 +60,7 @@ def wrong(kind: str) -> np.ndarray:
     elif kind == "jumps":
         skeleton[::10, :, 0] += 60
     elif kind == "trembling":
-        skeleton[..., :2] += random.normal(0, 12, skeleton[..., :2].shape)
+        skeleton[..., :2] += random.normal(0, 5, skeleton[..., :2].shape)
     elif kind == "limbs":
         growth = 1 + 0.7 * np.sin(np.arange(COUNT) / 4)[:, None, None]
         for root, ends in ((5, [7, 9]), (6, [8, 10]), (11, [13, 15]), (12, [14, 16])):
@@ -82,7 +82,7 @@ def wrong(kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", list(MEASURES))
 def test_each_fault_is_named_and_costs_quality(frames, kind):
-    found = judge(frames, wrong(kind), contradicted=0.3 if kind == "unsettled" else 0)
+    found = judge(frames, wrong(kind), contradicted=0.4 if kind == "unsettled" else 0)
     assert kind in found.notes
     assert found.value < GOOD_FROM
     assert MEASURES[kind].said in found.sentence()
