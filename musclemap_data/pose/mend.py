@@ -22,12 +22,15 @@ SIDES_MARGIN = 0.06
 LEAST_WIDTH, LEAST_APART = 0.03, 0.05
 """Shoulders or hips tell which way they face where left and right lie so far apart across the
 trunk, and at all, of the body's size: in a side view they do not."""
-SURE_STEP, MODEL_WEIGHT, TWIST_WEIGHT = 2.0, 0.02, 1.0
+SURE_STEP, TWIST_WEIGHT = 2.0, 1.0
 """What speaks for exchanged sides, in units of ``SIDES_MARGIN``: a step between frames counts up to
-so much, the model's own word so much in each frame, shoulders that face as the hips so much."""
-MOST_EXCHANGED = 1 / 3
-"""A shot in which more of the frames would be exchanged stays as the model gave it: which side is
-left then hangs on where the shot begins."""
+so much, shoulders that face as the hips so much."""
+MODEL_WEIGHT, DOUBT_WEIGHT = 0.1, 0.02
+"""The model's own word counts so much in each frame, where sides are exchanged and where it is only
+asked how far the model contradicts itself."""
+MOST_CONTRADICTED = 1 / 3
+"""A shot in which more of the frames do stays as the model gave it: which side is left would hang
+on where the shot begins."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,14 @@ def mend_skeleton(
         frames = np.flatnonzero(np.isfinite(shot[..., :2]).all(axis=(1, 2)))
         if not len(frames):
             continue
-        exchanged = contradicted_sides(shot[frames])
-        contradicted += int(exchanged.any(axis=1).sum())
-        borders = []
-        if exchanged.any(axis=1).mean() <= MOST_EXCHANGED:
+        doubted = contradicted_sides(shot[frames], DOUBT_WEIGHT)
+        contradicted += int(doubted.any(axis=1).sum())
+        if doubted.any(axis=1).mean() <= MOST_CONTRADICTED:
+            exchanged = contradicted_sides(shot[frames], MODEL_WEIGHT)
             _exchange(result[start:stop], frames, exchanged)
-        else:
-            changes = (exchanged[1:] != exchanged[:-1]).any(axis=1)
-            borders = [start + int(frame) for frame in frames[1:][changes]]
+            doubted ^= exchanged
+        changes = (doubted[1:] != doubted[:-1]).any(axis=1)
+        borders = [start + int(frame) for frame in frames[1:][changes]]
         even += list(zip([start, *borders], [*borders, stop], strict=True))
     there = int(np.isfinite(joints[..., :2]).all(axis=(1, 2)).sum())
     result[too_little_in_view(result, size)] = (np.nan, np.nan, 0)
@@ -159,7 +162,7 @@ def facing(
     return np.stack(ways, axis=1)
 
 
-def contradicted_sides(joints: Skeleton) -> npt.NDArray[np.bool_]:
+def contradicted_sides(joints: Skeleton, model_weight: float) -> npt.NDArray[np.bool_]:
     """The frames in which left and right are the other way round than in most of a shot.
 
     Of all ways to exchange the sides of arms and legs, that in which joints move least from frame
@@ -169,6 +172,7 @@ def contradicted_sides(joints: Skeleton) -> npt.NDArray[np.bool_]:
 
     Args:
         joints: float32 [n, 17, 3] of one shot, all of them frames with a person.
+        model_weight: what each frame as the model gave it counts, see ``MODEL_WEIGHT``.
 
     Returns:
         bool [n, 2]: the arms (with the face), the legs.
@@ -181,7 +185,7 @@ def contradicted_sides(joints: Skeleton) -> npt.NDArray[np.bool_]:
     states = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     agree = facing(xy, size).prod(axis=1)[:, None]
     one_sided = states[:, 0] != states[:, 1]
-    each = MODEL_WEIGHT * states.sum(axis=1) + TWIST_WEIGHT * np.where(
+    each = model_weight * states.sum(axis=1) + TWIST_WEIGHT * np.where(
         one_sided, agree > 0, agree < 0
     )
     turned = states[:, None] != states[None]  # [from, to, arms or legs]

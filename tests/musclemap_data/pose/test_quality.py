@@ -88,6 +88,38 @@ def test_each_fault_is_named_and_costs_quality(frames, kind):
     assert MEASURES[kind].said in found.sentence()
 
 
+def test_joints_that_hardly_move_and_shake_tremble(frames):
+    skeleton = np.repeat(walking_skeleton(1), COUNT, axis=0)
+    skeleton[..., :2] += np.random.default_rng(2).normal(0, 1.5, skeleton[..., :2].shape)
+    assert "trembling" in judge(frames, skeleton).notes
+
+
+@pytest.mark.parametrize("every", [1, 3, 6])
+def test_a_fast_movement_in_few_frames_a_second_does_not_tremble(every):
+    swing = np.sin(2 * np.pi * np.arange(0, 40 * every, every) / 30)
+    skeleton = np.repeat(walking_skeleton(1), 40, axis=0)
+    for joint, way in ((7, 1), (8, -1), (9, 1), (10, -1)):  # a jumping jack
+        skeleton[:, joint, 0] += way * 25 * swing
+        skeleton[:, joint, 1] -= 60 * swing
+    skeleton[..., 1] -= 25 * np.abs(swing)[:, None]
+    assert "trembling" not in judge(picture_of(skeleton), skeleton).notes
+
+
+def test_two_pairs_of_joints_that_the_body_hides_leave_a_skeleton_good(frames):
+    skeleton = walking_skeleton(COUNT)
+    skeleton[:, 13:, 2] = 0.1  # knees and ankles of a push-up seen from the head
+    assert judge(frames, skeleton).label is SkeletonClass.GOOD
+    skeleton[:, 9:, 2] = 0.1
+    assert "unsure" in judge(frames, skeleton).notes
+
+
+def test_a_trunk_that_points_at_the_camera_most_of_the_time_is_not_too_short(frames):
+    short = walking_skeleton(COUNT)
+    short[:, 5:11, 1] += 50
+    short[:8, 5:11, 1] -= 50
+    assert "trunk" not in judge(frames, short).notes
+
+
 def test_a_clip_with_nobody_is_bad_and_says_why(frames):
     nobody = np.full((COUNT, 17, 3), np.nan, np.float32)
     nobody[..., 2] = 0
