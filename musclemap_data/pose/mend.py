@@ -40,7 +40,8 @@ class Mended:
     Attributes:
         joints: float32 [T, 17, 3]: x, y in pixels (NaN where nobody is), score.
         contradicted: share of the frames with a person in which the model's left and right
-            contradict those of most of the shot, whether they were exchanged or not.
+            contradict those of most of the shot, whether they were exchanged or not. Frames in
+            which only the legs do count half: legs do cross.
     """
 
     joints: Skeleton
@@ -62,14 +63,14 @@ def mend_skeleton(
         smoothing: of the joints over time; None for the raw estimates.
     """
     result = joints.copy()
-    contradicted, even = 0, []
+    contradicted, even = 0.0, []
     for start, stop in shots:
         shot = joints[start:stop]
         frames = np.flatnonzero(np.isfinite(shot[..., :2]).all(axis=(1, 2)))
         if not len(frames):
             continue
         doubted = contradicted_sides(shot[frames], DOUBT_WEIGHT)
-        contradicted += int(doubted.any(axis=1).sum())
+        contradicted += float(np.where(doubted[:, 0], 1, doubted[:, 1] / 2).sum())
         if doubted.any(axis=1).mean() <= MOST_CONTRADICTED:
             exchanged = contradicted_sides(shot[frames], MODEL_WEIGHT)
             _exchange(result[start:stop], frames, exchanged)

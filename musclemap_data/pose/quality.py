@@ -43,9 +43,7 @@ WORST_SHARE = 0.2
 """A model is as unsure as in this share of the frames, the worst: part of a clip may be wrong."""
 BEST_PAIRS = 4
 """And as in so many of the six pairs of joints: seen from the head, legs are hidden by the body."""
-LONGEST_SHARE = 0.1
-"""The trunk is as long as in this share of the frames, where it points least at the camera."""
-NO_SPEED, FASTEST = 0.02, 0.06
+NO_SPEED, FASTEST = 0.01, 0.06
 """Of the body's size a frame. Joints tremble against their speed, to which the first is added.
 Faster ones than the second are filmed in so few frames a second that nothing is said."""
 MOVING_SHARE = 0.25
@@ -95,9 +93,8 @@ MEASURES: dict[str, Measure] = {
     "out-of-view": Measure("too little of a person in view", 0.42, 0.8),
     "unsure": Measure("the model is unsure where the joints are", 0.38, 0.52),
     "jumps": Measure("the hips jump", 0.0, 0.05),
-    "trembling": Measure("the joints tremble", 0.34, 0.44),
-    "limbs": Measure("limbs change their length", 0.2, 0.35),
-    "trunk": Measure("the trunk is too short", 0.78, 0.9),
+    "trembling": Measure("the joints tremble", 0.22, 0.29),
+    "limbs": Measure("limbs change their length", 0.18, 0.3),
     "sides": Measure("left and right change places", 0.02, 0.1),
     "unsettled": Measure("the model takes left for right by turns", 0.12, 0.45),
     "twisted": Measure("shoulders and hips face opposite ways", 0.1, 0.25),
@@ -313,7 +310,6 @@ def _measure(parts: list[_Part], contradicted: float) -> dict[str, float]:
     shot = np.cumsum(cut)
     xy = pixels / _sizes(pixels, shot)[:, None, None]
     here = xy[found]
-    trunk = _length(here[:, 11:13].mean(axis=1) - here[:, 5:7].mean(axis=1))
     limbs = np.stack([_length(here[:, a] - here[:, b]) for a, b in LIMBS], axis=1)
     step = np.diff(xy, axis=0)[follows[1:]]
     within = np.concatenate([part.within for part in parts])
@@ -324,7 +320,6 @@ def _measure(parts: list[_Part], contradicted: float) -> dict[str, float]:
         "jumps": _mean(_length(step[:, 11:13].mean(axis=1)) > JUMP),
         "trembling": _trembling(xy[:, _BODY], follows),
         "limbs": _mean_of_shots(_spread, limbs, shot[found]),
-        "trunk": 1 - float(np.percentile(trunk, 100 * (1 - LONGEST_SHARE))),
         "unsettled": contradicted / float(found.sum()),
         "twisted": _mean(facing(here, 1.0).prod(axis=1) < 0),
         "sides": _mean(changed_sides(xy[:-1][follows[1:]], xy[1:][follows[1:]]).any(axis=1)),
@@ -361,25 +356,28 @@ def _unsure(score: Floats) -> float:
 
 
 def _trembling(xy: Floats, follows: npt.NDArray[np.bool_]) -> float:
-    """How much of the joints' motion turns back from frame to frame, against their speed.
+    """How much the joints shake across their paths, against their speed.
 
-    A movement is bent the same way for several frames, noise to and fro: the second differences
-    of noise point against the ones before them, those of a movement seldom do.
+    The second differences of noise point against the ones before them, those of a movement seldom
+    do, and only along its path: where it halts and starts, or is filmed in few frames a second. So
+    only what lies across the way from the frame before to the frame after counts.
 
     Args:
         xy: [T, J, 2], of the body's size.
         follows: bool [T], see ``_Part``.
 
     Returns:
-        0 for an even movement, over 1 for noise; NaN where it cannot be told.
+        0 for an even movement, about a half for noise; NaN where it cannot be told.
     """
     speed = _mean(_length(np.diff(xy, axis=0)[follows[1:]]))
-    bend = np.diff(xy, 2, axis=0)
-    both = follows[1:-2] & follows[2:-1] & follows[3:]
-    back = -(bend[:-1] * bend[1:]).sum(axis=-1)[both]
-    if not len(back) or speed > FASTEST:
+    chain = follows[1:-2] & follows[2:-1] & follows[3:]
+    if not chain.any() or speed > FASTEST:
         return float("nan")
-    return float(np.sqrt(np.maximum(back, 0)).mean()) / (speed + NO_SPEED)
+    way = xy[3:] - xy[:-3]
+    bend = np.diff(xy, 2, axis=0)
+    across = [way[..., 0] * b[..., 1] - way[..., 1] * b[..., 0] for b in (bend[:-1], bend[1:])]
+    back = np.maximum(-across[0] * across[1], 0) / np.maximum(_length(way), 1e-6) ** 2
+    return float(np.sqrt(back)[chain].mean()) / (speed + NO_SPEED)
 
 
 def _mean_of_shots(
@@ -399,7 +397,11 @@ def _mean_of_shots(
 
 
 def _spread(limbs: Floats) -> float:
-    """Median deviation of the limbs [n, 8] from their median length, of it, in the mean."""
+    """Median deviation of the limbs [n, 8] from their median length, of it, in the mean.
+
+    In shares of the mean limb of each frame: who comes nearer grows.
+    """
+    limbs = limbs / np.maximum(limbs.mean(axis=1, keepdims=True), 1e-3)
     middle = np.median(limbs, axis=0)
     return float((np.median(np.abs(limbs - middle), axis=0) / np.maximum(middle, 1e-3)).mean())
 
