@@ -32,7 +32,7 @@ from musclemap_data.modalities.tvl1.schedule import resolve_schedule
 BOUND_PX = ExtractionSettings.flow_bound_px  # flow beyond this is clipped when stored
 CLIPPED_SHARE_WARNING = 0.001  # share of clipped values in a clip above which a build warns
 EXTRACTOR = "musclemap-tvl1"
-VERSION = "1"  # to be raised when a change alters the flow of any schedule
+VERSION = "2"  # to be raised when a change alters the flow of any schedule
 FRAMES_AT_ONCE = 32  # frames whose flow is in memory at the same time
 
 

@@ -53,8 +53,8 @@ class Workspace:
             pyramid0=_aligned_zeros(pixels),
             pyramid1=_aligned_zeros(pixels),
             planes=_aligned_zeros(kernels.PLANES * plane),
-            edge=_aligned_zeros(16),
-            changes=_aligned_zeros(32),
+            edge=_aligned_zeros(kernels.LANES),
+            changes=_aligned_zeros(kernels.LANES),
             taps=_aligned_zeros(kernels.taps_size(height, width)),
             flow=_aligned_zeros(2 * height * width),
             starts=np.zeros(width, dtype=np.int32),
@@ -67,6 +67,7 @@ class Workspace:
             theta=float(s.theta),
             scale=float(s.scale),
             warps=int(s.warps),
+            coarse_warps=int(s.coarse_warps),
             outer_iterations=int(s.outer_iterations),
             inner_iterations=int(s.inner_iterations),
             stop_px=float(s.stop_px),
@@ -83,9 +84,18 @@ class Workspace:
 
         memory, parameters = self.memory, self.parameters
         pyramid0, pyramid1 = memory.pyramid0, memory.pyramid1
-        kernels.build_pyramid(frames[0], memory.sizes, parameters.scale, pyramid0, memory.rows[0])
-        for frame, flow in zip(frames[1:], out, strict=True):
-            kernels.build_pyramid(frame, memory.sizes, parameters.scale, pyramid1, memory.rows[0])
+
+        def build(frame: npt.NDArray[np.uint8], pyramid: npt.NDArray[np.float32]) -> None:
+            kernels.build_pyramid(
+                frame, memory.sizes, parameters.scale, pyramid, memory.starts, memory.rows
+            )
+
+        build(frames[0], pyramid0)
+        for before, frame, flow in zip(frames[:-1], frames[1:], out, strict=True):
+            if np.array_equal(before, frame):  # a frame shown twice: every step of u is zero
+                flow[:] = 0
+                continue
+            build(frame, pyramid1)
             kernels.solve_pair(pyramid0, pyramid1, memory, parameters, flow)
             pyramid0, pyramid1 = pyramid1, pyramid0  # each pyramid serves two pairs
 

@@ -19,7 +19,7 @@ run of iterations.
 
 Memory. A level lives in ``planes``: one row of that array per field (u1, u2, p11, ...). In a plane,
 pixel (x, y) has the index (y + 1) * stride + x: the image has a margin of one row above and below,
-and its rows are padded to a multiple of 16 floats. A neighbour is therefore a constant shift of
+and its rows are padded to whole vectors. A neighbour is therefore a constant shift of
 the index. The padding takes part in the iterations and stays zero by itself: its data term is zero,
 and ``edge`` keeps the last column from looking at it.
 
@@ -45,6 +45,7 @@ from numba.extending import intrinsic
 
 # Everything ``fastmath`` allows: no value here is ever infinite or NaN (tested at the extremes).
 kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy", boundscheck=False)
+inlined = njit(forceinline=True, nogil=True, fastmath=True, error_model="numpy", boundscheck=False)
 
 Float = Any  # a float32 in compiled code
 Plane = np.ndarray  # float32 [plane_size]
@@ -60,7 +61,7 @@ TAP_CHANNELS = 4  # I1, its x and y derivative, and one unused that makes a tap 
 ROWS = 30
 
 # An iteration is written for vectors of this many floats: those of AVX-512, or else of AVX2, which
-# LLVM splits where a processor has narrower ones. A row's padding is a multiple of both.
+# LLVM splits where a processor has narrower ones.
 HAS_AVX512 = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 LANES = 16 if HAS_AVX512 else 8
 
@@ -79,6 +80,7 @@ class Parameters(NamedTuple):
     theta: float
     scale: float
     warps: int
+    coarse_warps: int
     outer_iterations: int
     inner_iterations: int
     stop_px: float
@@ -93,18 +95,20 @@ class Memory(NamedTuple):
     pyramid0: np.ndarray  # float32 [sum of height * width]: I0 of all levels, finest first
     pyramid1: np.ndarray  # the same of I1
     planes: np.ndarray  # float32 [PLANES * plane_size of the finest level]
-    edge: np.ndarray  # float32 [16]: 1 where a pixel of a row's last vector has a right neighbour
-    changes: np.ndarray  # float32 [32]: squared change of the flow, a sum a lane; and unused sums
+    edge: (
+        np.ndarray
+    )  # float32 [LANES]: 1 where a pixel of a row's last vector has a right neighbour
+    changes: np.ndarray  # float32 [LANES]: squared change of the flow in one iteration
     taps: np.ndarray  # float32 [taps of the finest level]
     flow: np.ndarray  # float32 [2 * height * width]: the flow of the level before
-    starts: np.ndarray  # int32 [width]: index of the first tap of each pixel of a row
+    starts: np.ndarray  # int32 [width]: where each pixel of a row begins to read
     rows: np.ndarray  # float32 [ROWS, stride + 16]: single rows, scratch of every step
 
 
 @kernel
 def row_stride(width: int) -> int:
     """Floats from one row of a plane to the next: whole vectors."""
-    return (width + 15) // 16 * 16
+    return (width + LANES - 1) // LANES * LANES
 
 
 @kernel
@@ -137,12 +141,18 @@ def resize(
     step_x: Float,
     step_y: Float,
     gain: Float,
-    row: np.ndarray,
+    starts: np.ndarray,
+    rows: np.ndarray,
 ) -> None:
     """Bilinear resize of [H, W] images as OpenCV's INTER_LINEAR; ``step`` source pixels a pixel."""
     source_height, source_width = source.shape
     height, width = target.shape
     gain = float32(gain)
+    row, row_right, shares = rows[0], rows[0, 1:], rows[1]
+    for x in range(width):
+        source_x = min(max((x + 0.5) * step_x - 0.5, 0.0), source_width - 1.0)
+        starts[x] = np.int32(source_x)
+        shares[x] = float32(source_x - starts[x])
     for y in range(height):
         source_y = min(max((y + 0.5) * step_y - 0.5, 0.0), source_height - 1.0)
         top = int(source_y)
@@ -150,17 +160,22 @@ def resize(
         below = source[min(top + 1, source_height - 1)]
         share = float32(source_y - top)
         for x in range(source_width):
-            row[x] = above[x] + share * (below[x] - above[x])
+            row[x] = gain * (above[x] + share * (below[x] - above[x]))
+        row[source_width] = row[source_width - 1]
+        out = target[y]
         for x in range(width):
-            source_x = min(max((x + 0.5) * step_x - 0.5, 0.0), source_width - 1.0)
-            left = int(source_x)
-            right = min(left + 1, source_width - 1)
-            target[y, x] = gain * (row[left] + float32(source_x - left) * (row[right] - row[left]))
+            left = row[starts[x]]
+            out[x] = left + shares[x] * (row_right[starts[x]] - left)
 
 
 @kernel
 def build_pyramid(
-    frame: np.ndarray, sizes: np.ndarray, scale: Float, pyramid: np.ndarray, row: np.ndarray
+    frame: np.ndarray,
+    sizes: np.ndarray,
+    scale: Float,
+    pyramid: np.ndarray,
+    starts: np.ndarray,
+    rows: np.ndarray,
 ) -> None:
     """Write all levels of a uint8 [H, W] frame into ``pyramid``, one after the other."""
     height, width = frame.shape
@@ -172,7 +187,7 @@ def build_pyramid(
     for s in range(1, len(sizes)):
         height, width = sizes[s]
         coarser = pyramid[start : start + height * width].reshape(height, width)
-        resize(level, coarser, 1.0 / scale, 1.0 / scale, 1.0, row)
+        resize(level, coarser, 1.0 / scale, 1.0 / scale, 1.0, starts, rows)
         level = coarser
         start += height * width
 
@@ -477,13 +492,14 @@ def make_step(flow: bool, dual: bool, edge: bool = False) -> Any:
         p_d = (p_d + grad u_d) / (1 + |grad u_d|)                          forward differences
 
     Args:
-        flow: update u at ``at``, and add its squared change to ``changes[sum_at:]``.
+        flow: update u at ``at``.
         dual: update p at ``at - stride``; without ``flow``, there is no row below.
         edge: a pixel has a right neighbour where ``edges`` is 1; else all of them have one.
 
     Returns:
-        An intrinsic: (planes [PLANES * size], size, at, stride, (limit, tau), edges, changes,
-        sum_at) -> None. The caller answers for the bounds.
+        An intrinsic: (planes [PLANES * size], size, at, stride, (limit, tau), edges, changes) ->
+        None. It adds the squared change of u to ``changes`` [LANES], unless that is None. The
+        caller answers for the bounds.
     """
 
     def step(
@@ -495,19 +511,20 @@ def make_step(flow: bool, dual: bool, edge: bool = False) -> Any:
         numbers: Any,
         edges: Any,
         changes: Any,
-        sum_at: Any,
     ) -> Any:
         index = types.intp
-        signature = types.void(planes, index, index, index, numbers, edges, changes, index)
+        signature = types.void(planes, index, index, index, numbers, edges, changes)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _, size, at, stride, numbers, _, _, sum_at = arguments
-            data, edges, changes = (
-                context.make_array(kind)(context, builder, array).data
-                for kind, array in ((signature.args[k], arguments[k]) for k in (0, 5, 6))
-            )
+            _, size, at, stride, numbers, _, _ = arguments
             above = builder.sub(at, stride)
-            one = ir.Constant(at.type, 1)
+            zero, one = ir.Constant(at.type, 0), ir.Constant(at.type, 1)
+
+            def data_of(argument: int) -> Any:
+                array = context.make_array(signature.args[argument])
+                return array(context, builder, arguments[argument]).data
+
+            data = data_of(0)
 
             def place(field: int, index: Any) -> Any:
                 return builder.add(builder.mul(size, ir.Constant(size.type, field)), index)
@@ -530,14 +547,15 @@ def make_step(flow: bool, dual: bool, edge: bool = False) -> Any:
                 u1, u2 = u1 + step1, u2 + step2
                 u1.store(data, place(U1, at))
                 u2.store(data, place(U2, at))
-                change = Lanes.load(builder, changes, sum_at) + step1 * step1 + step2 * step2
-                change.store(changes, sum_at)
+                if signature.args[6] is not types.none:
+                    sums = Lanes.load(builder, data_of(6), zero)
+                    (sums + step1 * step1 + step2 * step2).store(data_of(6), zero)
             if dual:
                 right = builder.add(above, one)
                 u1_above, u2_above = load(U1, above), load(U2, above)
                 u1x, u2x = load(U1, right) - u1_above, load(U2, right) - u2_above
                 if edge:
-                    has_right = Lanes.load(builder, edges, ir.Constant(at.type, 0))
+                    has_right = Lanes.load(builder, data_of(5), zero)
                     u1x, u2x = u1x * has_right, u2x * has_right
                 tiny = Lanes.all(builder, 1e-20)
                 square1, square2 = u1x * u1x + tiny, u2x * u2x + tiny
@@ -563,6 +581,33 @@ below_step = make_step(flow=False, dual=True)
 below_edge_step = make_step(flow=False, dual=True, edge=True)
 
 
+@inlined
+def iterate_row(
+    flat: np.ndarray,
+    size: int,
+    y: int,
+    height: int,
+    stride: int,
+    numbers: tuple[Float, Float],
+    edge: np.ndarray,
+    changes: np.ndarray | None,
+) -> None:
+    """One iteration of u in row y and of p in row y - 1; rows go from 0 to ``height``."""
+    first = (y + 1) * stride
+    last = first + stride - LANES
+    if y == 0:
+        for i in range(first, last + 1, LANES):
+            first_row_step(flat, size, i, stride, numbers, edge, changes)
+    elif y < height:
+        for i in range(first, last, LANES):
+            step(flat, size, i, stride, numbers, edge, changes)
+        edge_step(flat, size, last, stride, numbers, edge, changes)
+    else:
+        for i in range(first, last, LANES):
+            below_step(flat, size, i, stride, numbers, edge, changes)
+        below_edge_step(flat, size, last, stride, numbers, edge, changes)
+
+
 @kernel
 def iterate(
     planes: Planes,
@@ -574,48 +619,35 @@ def iterate(
     iterations: int,
     stop: Float,
 ) -> Float:
-    """Alternate steps of u and p; end early once the squared change of u is at most ``stop``.
+    """Alternate steps of u and p; with ``stop`` > 0 end once u's squared change is at most that.
 
-    ``stop`` is in the unit of U1 and U2, squared and summed over the pixels. Iteration k works on
-    row y right after iteration k - 1 has done row y + 1. Where every iteration runs (``stop`` 0),
-    ``ITERATIONS_AT_ONCE`` go down the image together.
+    ``stop`` is in the unit of U1 and U2, squared and summed over the pixels. Without it,
+    ``ITERATIONS_AT_ONCE`` go down the image together: iteration k works on row y right after
+    iteration k - 1 has done row y + 1.
 
-    Returns the last change.
+    Returns the last change, or 1 where nobody asked for it.
     """
     size = planes.shape[1]
     flat = planes.reshape(planes.size)
     numbers = (float32(lambda_ * tau), float32(tau))  # lambda theta, in the unit of U1 and U2
     edge, changes = memory.edge, memory.changes
-    at_once = 1 if stop > 0 else ITERATIONS_AT_ONCE
-    change = float32(0)
-    done = 0
-    while done < iterations:
-        block = min(at_once, iterations - done)
-        changes[:] = float32(0)
+    if stop > 0:
+        for _ in range(iterations):
+            changes[:] = float32(0)
+            for y in range(height + 1):
+                iterate_row(flat, size, y, height, stride, numbers, edge, changes)
+            change = float32(0)
+            for x in range(LANES):
+                change += changes[x]
+            if change <= stop:
+                break
+        return change
+    for done in range(0, iterations, ITERATIONS_AT_ONCE):
+        block = min(ITERATIONS_AT_ONCE, iterations - done)
         for t in range(height + block):
             for k in range(max(0, t - height), min(block, t + 1)):
-                y = t - k  # u of row y, p of row y - 1
-                sums = 0 if k == block - 1 else 16
-                first = (y + 1) * stride
-                last = first + stride - LANES
-                if y == 0:
-                    for i in range(first, last + 1, LANES):
-                        first_row_step(flat, size, i, stride, numbers, edge, changes, sums)
-                elif y < height:
-                    for i in range(first, last, LANES):
-                        step(flat, size, i, stride, numbers, edge, changes, sums)
-                    edge_step(flat, size, last, stride, numbers, edge, changes, sums)
-                else:
-                    for i in range(first, last, LANES):
-                        below_step(flat, size, i, stride, numbers, edge, changes, sums)
-                    below_edge_step(flat, size, last, stride, numbers, edge, changes, sums)
-        change = float32(0)
-        for x in range(LANES):
-            change += changes[x]
-        if change <= stop:
-            break
-        done += block
-    return change
+                iterate_row(flat, size, t - k, height, stride, numbers, edge, None)
+    return float32(1)
 
 
 # --- median --------------------------------------------------------------------------------------
@@ -789,12 +821,14 @@ def median_filter(
 
 
 @kernel
-def solve_level(image0: np.ndarray, planes: Planes, memory: Memory, parameters: Parameters) -> None:
+def solve_level(
+    image0: np.ndarray, warps: int, planes: Planes, memory: Memory, parameters: Parameters
+) -> None:
     """Refine the flow in ``planes`` on one level of the pyramid (taps, ``edge`` are filled)."""
     height, width = image0.shape
     unit = float32(parameters.tau / parameters.theta)
     stop = (parameters.stop_px * unit) ** 2 * height * width
-    for _ in range(parameters.warps):
+    for _ in range(warps):
         linearise(image0, parameters.black_outside, unit, planes, memory)
         for _ in range(parameters.outer_iterations):
             if parameters.median_px > 1:
@@ -853,10 +887,12 @@ def solve_pair(
                     step_x,
                     step_y,
                     unit / parameters.scale,
-                    memory.rows[0],
+                    memory.starts,
+                    memory.rows,
                 )
         fill_taps(image1, parameters.black_outside, memory.taps)
-        solve_level(image0, planes, memory, parameters)
+        warps = parameters.coarse_warps if s > 0 else parameters.warps
+        solve_level(image0, warps, planes, memory, parameters)
         count = height * width
         for d in range(2):
             flow = memory.flow[d * count : (d + 1) * count]

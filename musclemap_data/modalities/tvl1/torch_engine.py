@@ -40,7 +40,8 @@ def solve_batch(
         if u.shape[2:] != (height, width):
             steps = u.shape[2] / height, u.shape[3] / width
             u = resize(u, (height, width), steps) / schedule.scale
-        u = solve_level(pyramid0[level], pyramid1[level], u, schedule)
+        warps = schedule.coarse_warps if level else schedule.warps
+        u = solve_level(pyramid0[level], pyramid1[level], u, schedule, warps)
     return u.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
@@ -71,13 +72,15 @@ def resize(images: Tensor, size: tuple[int, int], steps: tuple[float, float]) ->
     return images
 
 
-def solve_level(image0: Tensor, image1: Tensor, u: Tensor, schedule: Schedule) -> Tensor:
+def solve_level(
+    image0: Tensor, image1: Tensor, u: Tensor, schedule: Schedule, warps: int
+) -> Tensor:
     """Refine the flow u [B, 2, H, W] between two images [B, 1, H, W]."""
     batch, _, height, width = u.shape
     p = u.new_zeros((batch, 2, 2, height, width))  # p[:, d]: the dual variable of u[:, d]
     channels = torch.cat([image1, *central_differences(image1)], dim=1)
     stop = schedule.stop_px**2 * height * width
-    for _ in range(schedule.warps):
+    for _ in range(warps):
         rho_c, gradient, inverse = linearise(image0, channels, u, schedule.black_outside)
         going = torch.ones((batch, 1, 1, 1), dtype=torch.bool, device=u.device)
         for _ in range(schedule.outer_iterations):

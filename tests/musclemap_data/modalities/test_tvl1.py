@@ -1,6 +1,8 @@
 """TV-L1: against OpenCV, against known flow, and at the edges of its inputs."""
 
 import dataclasses
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +104,8 @@ def test_pyramid_is_opencv_s(scale: float) -> None:
     frame, _ = rendered_pair((0, 0))
     sizes = np.array(tvl1.level_sizes(HEIGHT, WIDTH, schedule))
     pyramid = np.zeros(sizes.prod(axis=1).sum(), np.float32)
-    kernels.build_pyramid(frame, sizes, scale, pyramid, np.zeros(WIDTH + 16, np.float32))
+    starts, rows = np.zeros(WIDTH, np.int32), np.zeros((2, WIDTH + 16), np.float32)
+    kernels.build_pyramid(frame, sizes, scale, pyramid, starts, rows)
     theirs, start = frame.astype(np.float32), 0
     for height, width in sizes:
         own = pyramid[start : start + height * width].reshape(height, width)
@@ -121,6 +124,39 @@ def test_torch_engine_agrees_with_numba(schedule: str) -> None:
     assert theirs.shape == ours.shape
     assert end_point_error(ours, theirs).mean() < 1e-3
     assert end_point_error(ours, theirs).max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(17, 16), (16, 17), (20, 32), (33, 47), (40, 48)])
+def test_engines_agree_at_the_edges_of_their_vectors(shape: tuple[int, int]) -> None:
+    height, width = shape
+    pair = [frame[:height, :width].copy() for frame in rendered_pair((0.8, -0.5), 4)]
+    theirs = tvl1.tvl1_torch(pair[0][None], pair[1][None])[0]
+    assert end_point_error(tvl1.tvl1_flow(*pair), theirs).max() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
+def test_a_processor_without_avx512_finds_the_same_flow(tmp_path: Path) -> None:
+    pair = rendered_pair((0.8, -0.5), 4)
+    np.save(tmp_path / "pair.npy", pair)
+    code = (
+        "import sys, numpy as np; from musclemap_data.modalities import tvl1;"
+        "from musclemap_data.modalities.tvl1 import kernels; assert kernels.LANES == 8;"
+        "np.save(sys.argv[1] + '/flow.npy', tvl1.tvl1_flow(*np.load(sys.argv[1] + '/pair.npy')))"
+    )
+    older = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ | older, check=True)
+    found = np.load(tmp_path / "flow.npy")
+    assert end_point_error(found, tvl1.tvl1_flow(*pair)).max() < 0.01
+
+
+def test_a_repeated_frame_does_not_move_and_does_not_disturb_its_neighbours() -> None:
+    first, second = rendered_pair((1.5, -0.5))
+    flows = tvl1.flow_clip(np.stack([first, first, second, second, first]))
+    assert not flows[0].any()
+    assert not flows[2].any()
+    np.testing.assert_array_equal(flows[1], tvl1.tvl1_flow(first, second))
+    np.testing.assert_array_equal(flows[3], tvl1.tvl1_flow(second, first))
 
 
 @pytest.mark.slow
@@ -229,6 +265,7 @@ def test_wrong_settings_are_refused(clip: np.ndarray) -> None:
         {"levels": 0},
         {"scale": 1.0},
         {"warps": 0},
+        {"coarse_warps": 0},
         {"outer_iterations": 0},
         {"inner_iterations": 0},
         {"stop_px": -1},
