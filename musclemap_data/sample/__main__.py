@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from musclemap_data.sample.motions import EXERCISES
 from musclemap_data.sample.plan import SAMPLE_SIZES
-from musclemap_data.sample.write import render_sample
+from musclemap_data.sample.write import render_exercise, render_sample
 
 
 def main() -> None:
@@ -17,7 +18,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--truth", action="store_true", help="also write joints, flow and phase")
+    parser.add_argument(
+        "--activity",
+        choices=sorted(EXERCISES),
+        metavar="NAME",
+        help="one video of this activity instead, with its tool (barbell_squat, pull_up, ...)",
+    )
     chosen = parser.parse_args()
+    if chosen.activity:
+        print(render_exercise(chosen.activity, chosen.out_dir, seed=chosen.seed))
+        return
     manifest = render_sample(
         chosen.out_dir,
         size=chosen.size,

@@ -14,12 +14,14 @@ from musclemap_data.sample.render import Camera, draw, screen_points
 from musclemap_data.sample.scene import draw_camera, draw_look, draw_room
 from musclemap_data.sample.skeleton import Array, coco_joints, euler
 from musclemap_data.sample.surface import skin_vertices
+from musclemap_data.sample.tools import Part, tools_of, with_parts
 from musclemap_data.sample.truth import Flow, joint_visibility, true_flow
 
 
 @dataclass(frozen=True)
 class _Clip:
     performance: Performance
+    tools: list[Part]
     yaw: float
     shift: Array
     low: Array
@@ -34,6 +36,7 @@ class SyntheticVideo:
     The same plan and size give the same frames, bit for bit, in any order and any process.
 
     Attributes:
+        body: the person's mesh; ``mesh`` is the same with the tools of all clips.
         frames: number of frames.
         clip_frames: first frame and one past the last frame of every clip.
     """
@@ -44,7 +47,7 @@ class SyntheticVideo:
         look = draw_look(rng)
         self.room = draw_room(rng)
         self.camera_man = draw_camera(rng)
-        self.mesh = build_mesh(look, size.vertex_step_m, 0.52 * size.vertex_step_m)
+        self.body = build_mesh(look, size.vertex_step_m, 0.52 * size.vertex_step_m)
         self._origins = rest_origins(look.size)
         self._dimensions = look.size
         self._clips: list[_Clip] = []
@@ -60,9 +63,19 @@ class SyntheticVideo:
             low, high = self._box(performance, float(yaw))
             shift = -(low + high) / 2 * np.array([1.0, 0.0, 1.0])
             self._clips.append(
-                _Clip(performance, float(yaw), shift, low + shift, high + shift, start, end)
+                _Clip(
+                    performance,
+                    tools_of(clip_plan.activity, performance),
+                    float(yaw),
+                    shift,
+                    low + shift,
+                    high + shift,
+                    start,
+                    end,
+                )
             )
             frame = end
+        self.mesh = with_parts(self.body, [part for clip in self._clips for part in clip.tools])
         self.frames = frame
         self.clip_frames = [(clip.start_frame, clip.end_frame) for clip in self._clips]
 
@@ -79,7 +92,7 @@ class SyntheticVideo:
     def _skin(self, performance: Performance, time_s: float, which: slice = slice(None)) -> Array:
         bones = performance.bones(time_s)
         translation = bones.origin - np.einsum("bij,bj->bi", bones.rotation, self._origins)
-        mesh = self.mesh
+        mesh = self.body
         skinned: Array = skin_vertices(
             np.ascontiguousarray(mesh.vertices[which]),
             np.ascontiguousarray(mesh.bones[which]),
@@ -105,9 +118,18 @@ class SyntheticVideo:
         )
 
     def vertices(self, frame: int) -> Array:
-        """The posed mesh [V, 3] of a frame on the stage, in metres."""
+        """The posed mesh [V, 3] of a frame on the stage, in metres: the body, then all tools.
+
+        Those of other clips are a single point, of which nothing is drawn.
+        """
         clip = self._clip_of(frame)
-        points = self._skin(clip.performance, self._time_in(clip, frame))
+        time_s = self._time_in(clip, frame)
+        points = self._skin(clip.performance, time_s)
+        bones = clip.performance.bones(time_s)
+        for each in self._clips:
+            for part in each.tools:
+                solid = part.vertices(bones, time_s)
+                points = np.concatenate([points, solid if each is clip else solid * 0 + points[0]])
         return points @ euler(0.0, clip.yaw, 0.0).T + clip.shift
 
     def image(self, frame: int) -> npt.NDArray[np.uint8]:

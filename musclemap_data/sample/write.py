@@ -105,7 +105,7 @@ def render_exercise(activity: str, out: Path, *, seconds: float = 7.0, seed: int
     """Renders one synthetic person doing one exercise.
 
     Args:
-        activity: one that the rendered sample shows.
+        activity: of ``EXERCISES``; tools are drawn, see ``tools.py``.
         out: folder; ``videos/synthetic_ACTIVITY.mp4`` is written in it.
         seconds: the video has whole repetitions that last at least so long.
         seed: another one, another person, room and manner.
