@@ -51,15 +51,16 @@ LIST_LICENCES = (
     (r"(?i)all rights reserved|personal use|scraped from", RESERVED),
     (r"Copyright 2026 Simeon Rinkenberger", "MIT, Copyright 2026 Simeon Rinkenberger"),
     (r"Unlicense", "Unlicense"),
-    (r"AGPL-3\.0", "AGPL-3.0"),
-    (r"GPL-3\.0", "GPL-3.0"),
-    (r"CPAL-1\.0", "CPAL-1.0"),
-    (r"Attribution-ShareAlike 4\.0", "CC-BY-SA-4.0"),
-    (r"ISC\b", "ISC"),
-    (r"MIT\b", "MIT"),
+    (r"AGPL-3\.0", "AGPL-3.0, author not known"),
+    (r"GPL-3\.0", "GPL-3.0, author not known"),
+    (r"CPAL-1\.0", "CPAL-1.0, author not known"),
+    (r"Attribution-ShareAlike 4\.0", "CC-BY-SA-4.0, author not known"),
+    (r"ISC\b", "ISC, author not known"),
+    (r"MIT\b", "MIT, author not known"),
 )
 """What stands in the licences of a list, and the attribution that follows; the first that fits.
-Anything else states no licence."""
+Anything else states no licence. These licences ask for the author's name; where the pairs came
+without it, that is said."""
 
 
 def load_decisions(directory: Path) -> dict[tuple[str, str], bool]:

@@ -57,8 +57,11 @@ def test_no_row_is_of_little_trust_and_unconfirmed(rows: list[dict[str, str]]) -
 def test_every_licence_that_asks_for_it_is_attributed(rows: list[dict[str, str]]) -> None:
     named = {name for _, name in LIST_LICENCES} - {RESERVED} | {NOT_STATED}
     assert {name for row in rows for name in row["attribution"].split("; ")} <= named
-    readme = (annotations_dir() / "README.md").read_text(encoding="utf-8")
+    readme = " ".join((annotations_dir() / "README.md").read_text(encoding="utf-8").split())
     for name in named:
+        assert (
+            "author not known" in name or "Copyright" in name or name in ("Unlicense", NOT_STATED)
+        )
         assert name in readme, f"{name} has no line in annotations/README.md"
 
 
@@ -153,8 +156,8 @@ def test_ids_that_are_none_and_unknown_activities_are_refused() -> None:
     [
         ("MIT (Copyright 2026 Simeon Rinkenberger; videos belong ...) | none seen",
          "MIT, Copyright 2026 Simeon Rinkenberger"),
-        ("package.json: MIT | Unlicense", "MIT; Unlicense"),
-        ("AGPL-3.0 | GPL-3.0", "AGPL-3.0; GPL-3.0"),
+        ("package.json: MIT | Unlicense", "MIT, author not known; Unlicense"),
+        ("AGPL-3.0 | GPL-3.0", "AGPL-3.0, author not known; GPL-3.0, author not known"),
         ("README: a badge", "none stated"),
         ("README: for personal use", "reserved"),
         ("README: for personal use | none stated", "none stated"),
