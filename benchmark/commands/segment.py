@@ -72,7 +72,8 @@ def segment(
         typer.Option(
             "--filter",
             help="copies: leave out clips that show a surer one again, also mirrored or cropped. "
-            "bars: record black bars. Can be repeated.",
+            "still: leave out still pictures. text: record text over the person. bars: record "
+            "black bars. Can be repeated.",
         ),
     ] = None,
     dry_run: Annotated[

@@ -31,7 +31,10 @@ COLUMNS = (
     "reasons",
     "left_out",
     "borders",
+    "box",
 )
+LATER = ("borders", "box")
+"""Columns that a file of before may lack."""
 BETWEEN = "; "
 MIN_CONFIDENCE = 0.6
 """Proposals of less are in no manifest until a person decided on them in ``review``."""
@@ -54,6 +57,8 @@ class Proposal:
         reasons: what speaks for and against it, in words.
         left_out: why it is no clip; empty for one that is proposed.
         borders: where repetitions begin and end, seconds of the video.
+        box: where the person is in the picture: left, top, right, bottom as shares of its sides;
+            empty if nobody is seen, or in a file of before.
     """
 
     video: str
@@ -69,6 +74,7 @@ class Proposal:
     reasons: tuple[str, ...] = ()
     left_out: str = ""
     borders: tuple[float, ...] = ()
+    box: tuple[float, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -94,7 +100,8 @@ def write_proposals(path: Path, proposals: Iterable[Proposal]) -> None:
         writer.writerow(
             [p.video, p.video_id, p.proposal, f"{p.start:.3f}", f"{p.end:.3f}", p.activity]
             + [p.suggested, f"{p.repetitions:g}", int(p.hold), f"{p.confidence:.2f}"]
-            + [BETWEEN.join(p.reasons), p.left_out, " ".join(f"{b:.3f}" for b in p.borders)]
+            + [BETWEEN.join(p.reasons), p.left_out]
+            + [" ".join(f"{value:.3f}" for value in values) for values in (p.borders, p.box)]
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text.getvalue())
@@ -110,7 +117,8 @@ def read_proposals(path: Path) -> list[Proposal]:
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS[:-1] if name not in (reader.fieldnames or ())]
+            missing = [name for name in COLUMNS
+                       if name not in (*LATER, *(reader.fieldnames or ()))]  # fmt: skip
             if missing:
                 raise UserError(f"{path}: line 1: missing columns: {', '.join(missing)}")
             for row in reader:
@@ -146,5 +154,10 @@ def _proposal(row: dict[str, str]) -> Proposal:
         confidence=confidence,
         reasons=tuple(part for part in row["reasons"].split(BETWEEN) if part),
         left_out=row["left_out"],
-        borders=tuple(float(word) for word in (row.get("borders") or "").split()),
+        borders=_numbers(row.get("borders")),
+        box=_numbers(row.get("box")),
     )
+
+
+def _numbers(cell: str | None) -> tuple[float, ...]:
+    return tuple(float(word) for word in (cell or "").split())

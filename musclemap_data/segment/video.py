@@ -17,6 +17,7 @@ from musclemap_data.errors import UserError
 from musclemap_data.extract.person import follow
 from musclemap_data.extract.windows import read_video
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
+from musclemap_data.movement.repetitions import SCORE_SEEN
 from musclemap_data.segment.proposals import Proposal, proposal_id
 from musclemap_data.segment.shots import find_cuts
 from musclemap_data.segment.stretches import find_stretches
@@ -87,7 +88,8 @@ def segment_video(
         name = proposal_id(source.video_id, *bounds)
         return [Proposal(source.shown, source.video_id, name, *bounds, source.activity,
                          left_out=reason[:200])]  # fmt: skip
-    return propose(source, person.skeleton, person.times_s, within, recognise)
+    size = (person.pieces.width, person.pieces.height)
+    return propose(source, person.skeleton, person.times_s, within, recognise, size)
 
 
 def propose(
@@ -96,6 +98,7 @@ def propose(
     times_s: npt.NDArray[np.float64],
     cuts_s: list[float],
     recognise: Recogniser | None = None,
+    size: tuple[int, int] | None = None,
 ) -> list[Proposal]:
     """Proposals from the course of one person's skeleton through a video.
 
@@ -105,6 +108,7 @@ def propose(
         times_s: ``[T]`` of each frame, at one rate.
         cuts_s: when the shot changes, ascending.
         recognise: see ``segment_video``.
+        size: width and height of the frames, pixels; None: no proposal gets a box.
     """
     fps = 1 / float(np.median(np.diff(times_s)))
     end_s = min(source.end_s or np.inf, times_s[-1] + 1 / fps)
@@ -131,9 +135,19 @@ def propose(
                 round(stretch.repetitions, 2), stretch.hold, stretch.confidence * factor,
                 (*stretch.reasons, *reasons), stretch.left_out,
                 tuple(float(times_s[b]) for b in stretch.borders if b < len(times_s)),
+                () if size is None or stretch.left_out else _box(skeleton[part], size),
             )
         )  # fmt: skip
     return proposals
+
+
+def _box(skeleton: npt.NDArray[np.float32], size: tuple[int, int]) -> tuple[float, ...]:
+    """Where the joints are for most of the time, as shares of the picture."""
+    points = skeleton[(skeleton[..., 2] >= SCORE_SEEN) & np.isfinite(skeleton[..., 0])][:, :2]
+    if not len(points):
+        return ()
+    edges = np.percentile(points / np.array(size), [5, 95], axis=0).clip(0, 1)
+    return tuple(round(float(value), 3) for value in edges.ravel())
 
 
 def is_pose(slug: str) -> bool:

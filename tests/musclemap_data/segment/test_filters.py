@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from musclemap_data.segment.filters import (
     read_pictures,
     write_sheet,
 )
+from musclemap_data.segment.overlaid import find_lines
 from musclemap_data.segment.proposals import Proposal
 
 
@@ -87,4 +89,49 @@ def test_a_clip_that_cannot_be_read_is_no_copy(tmp_path):
     proposals = clips([tmp_path / "text.mp4"] * 2)
     pictures = [read_pictures(tmp_path / "text.mp4", p) for p in proposals]
     assert [len(shown) for shown in pictures] == [0, 0]
-    assert FILTERS["copies"](proposals, pictures) == FILTERS["bars"](proposals, pictures) == []
+    assert all(find(proposals, pictures) == [] for find in FILTERS.values())
+
+
+def scene(text: str = "", *, bars: int = 0) -> np.ndarray:
+    """Five frames of somebody, a blob, who moves before a wall; a caption and wall bars stay."""
+    frames = []
+    for number in range(FRAMES):
+        frame = np.full((240, 320, 3), 90, np.uint8)
+        for bar in range(bars):
+            cv2.line(frame, (100 + 12 * bar, 60), (100 + 12 * bar, 180), (220, 220, 220), 2)
+        cv2.ellipse(frame, (140 + 10 * number, 120), (40, 80), 0, 0, 360, (60, 40, 150), -1)
+        cv2.putText(frame, text, (90, 130), cv2.FONT_HERSHEY_DUPLEX, 0.8, (255, 255, 255), 2)
+        frames.append(frame)
+    draw = np.random.default_rng(0)
+    noisy = np.stack(frames).astype(int) + draw.integers(-3, 4, (FRAMES, 240, 320, 3))
+    return noisy.clip(0, 255).astype(np.uint8)
+
+
+def test_text_is_told_where_it_lies_over_the_person_and_wall_bars_are_none():
+    person, elsewhere = (0.3, 0.2, 0.7, 0.9), (0.75, 0.2, 1.0, 0.9)
+    shown = [scene("PUSH UPS"), scene("PUSH UPS"), scene(), scene(bars=9), scene("PUSH UPS")]
+    boxes = [person, elsewhere, person, person, ()]
+    proposals = [
+        Proposal("v", "v", f"s_{n}", 0, 2, "squat", box=box) for n, box in enumerate(boxes)
+    ]
+    findings = FILTERS["text"](proposals, shown)
+    assert [(f.index, f.says, f.leaves_out) for f in findings] == [
+        (0, "text over the person", False)
+    ]
+    line = find_lines(shown[0])[0]  # what lies between bright letters may look like dark ones
+    assert line == pytest.approx((90 / 320, 110 / 240, 215 / 320, 132 / 240), abs=0.05)
+
+
+def test_one_picture_for_the_whole_clip_is_left_out_and_a_little_movement_is_not():
+    frozen = np.repeat(scene()[:1], FRAMES, 0)
+    codec = [cv2.imencode(".jpg", frozen[0], [cv2.IMWRITE_JPEG_QUALITY, q])[1]
+             for q in (60, 70, 75, 80, 85)]  # fmt: skip
+    again = np.stack([cv2.imdecode(data, cv2.IMREAD_COLOR) for data in codec])
+    nods = frozen.copy()
+    for number, frame in enumerate(nods):
+        cv2.circle(frame, (140, 30 + 4 * number), 12, (200, 200, 200), -1)
+    proposals = clips([Path("a"), Path("b"), Path("c")])
+    findings = FILTERS["still"](proposals, [frozen, again, nods])
+    assert [(f.index, f.says, f.leaves_out) for f in findings] == [
+        (0, "a still picture", True), (1, "a still picture", True),
+    ]  # fmt: skip

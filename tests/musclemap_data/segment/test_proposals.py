@@ -16,6 +16,7 @@ from musclemap_data.segment.proposals import (
 CLIP = Proposal(
     "videos/-a.mp4", "-a", proposal_id("-a", 1.5, 4), 1.5, 4.0, "squat", "jump_squat", 2.5, False,
     0.83, ("2.5 repetitions", "both ways alike"), "", (1.5, 2.75, 4.0),
+    (0.25, 0.1, 0.5, 0.9),
 )  # fmt: skip
 REST = Proposal("videos/-a.mp4", "-a", proposal_id("-a", 4, 9), 4.0, 9.0, left_out="stands")
 
@@ -30,10 +31,10 @@ def test_a_file_from_a_spreadsheet_is_read(tmp_path):
     path = tmp_path / "p.csv"
     write_proposals(path, [CLIP])
     lines = path.read_text(encoding="utf-8").splitlines()
-    shorter = [line.rpartition(",")[0] for line in lines]  # without the borders
+    shorter = [line.rsplit(",", 2)[0] for line in lines]  # without borders and box
     path.write_bytes(("\ufeff" + "\r\n".join(shorter) + "\r\n").encode())
     (read,) = read_proposals(path)
-    assert (read.start, read.reasons, read.borders) == (1.5, CLIP.reasons, ())
+    assert (read.start, read.reasons, read.borders, read.box) == (1.5, CLIP.reasons, (), ())
 
 
 @pytest.mark.parametrize(

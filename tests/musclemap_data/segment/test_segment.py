@@ -211,6 +211,18 @@ def test_a_model_agrees_suggests_or_is_silent():
     assert (own.activity, own.suggested) == ("", "squat")
 
 
+def test_a_proposal_says_where_the_person_is_in_the_picture():
+    course = squats(4, 8)
+    rows = propose(SOURCE, course, np.arange(len(course)) / FPS, [], None, (320, 240))
+    (clip,) = [row for row in rows if not row.left_out]
+    left, top, right, bottom = clip.box
+    joints = course[..., :2] / np.float32([320, 240])
+    assert joints[..., 0].min() <= left < right <= joints[..., 0].max()
+    assert joints[..., 1].min() <= top < bottom <= joints[..., 1].max()
+    assert (left + right) / 2 == pytest.approx(0.5, abs=0.05) and bottom - top > 0.3
+    assert proposed({}).box == ()
+
+
 def test_only_the_seconds_that_the_list_gives_are_looked_at():
     rows = propose(
         replace(SOURCE, start_s=4.0, end_s=10.0), squats(10, 20), np.arange(250) / FPS, []
