@@ -1,27 +1,27 @@
 """From downloaded videos to shards: plan what is missing, run it in processes, commit by shard.
 
-A worker (``engines``) turns one clip into a staged row in ``work/``; the main process puts the
-finished rows of a shard together, in the order of clip ids, and renames the shard into place. A
-killed build leaves whole rows in ``work/`` and whole shards in ``shards/``; the next run goes on
-from there and ends with the same bytes as an undisturbed one.
+A worker (``engines``) turns one clip into a staged row in ``work/``. Where the last clip of a shard
+has ended, a worker puts its rows together, in the order of clip ids, and renames the shard into
+place. The main process plans and records: the bytes do not pass through it. A killed build leaves
+whole rows in ``work/`` and whole shards in ``shards/``; the next run goes on from there and ends
+with the same bytes as an undisturbed one.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-
 from musclemap_data import remote
 from musclemap_data.catalog import SPLITS, load_table
 from musclemap_data.errors import Failure, UserError
+from musclemap_data.extract import work
+from musclemap_data.extract.assemble import RowPlan, ShardJob, Written
 from musclemap_data.extract.clip import (
     ClipJob,
     Extracted,
@@ -57,15 +57,11 @@ from musclemap_data.shards import (
     note_shard,
     read_dataset_info,
     remove_shard,
-    replace_columns,
     shard_path,
     write_dataset_info,
-    write_shard,
 )
 
 CLIPS_PER_SHARD = 64
-OF_THE_CLIP = ("cut", "source")
-"""Names in a row's provenance that are no modalities."""
 LEDGER_UPLOADED_EVERY_S = 600
 INFO_WRITTEN_EVERY_S = 60
 LARGEST_SHARE_OF_INFO = 0.01
@@ -180,14 +176,17 @@ def extract_modalities(
             on_total(plan.total)
         build = _Build(data_dir, ledger, table, wish, plan)
         build.begin()
-        with closing(run_jobs(build.jobs(), workers, engine=engine, address=address)) as outcomes:
+        with closing(run_jobs(build, workers, engine=engine, address=address)) as outcomes:
             for job, outcome in outcomes:
-                frames, failure = (
-                    (0, outcome) if isinstance(outcome, Failure) else (outcome.frames, None)
-                )
-                if on_clip:
-                    on_clip(job.clip_id, frames, failure)
-                build.finish(job.clip_id, outcome)
+                if isinstance(job, ShardJob):
+                    build.record(job, outcome)
+                elif not isinstance(outcome, Written):
+                    frames, failure = (
+                        (0, outcome) if isinstance(outcome, Failure) else (outcome.frames, None)
+                    )
+                    if on_clip:
+                        on_clip(job.clip_id, frames, failure)
+                    build.finish(job.clip_id, outcome)
         build.close()
         return build.report
 
@@ -256,6 +255,8 @@ class _Build:
         )
         self.places: dict[str, Place] = {}
         """Clip id -> its shard, of the clips in work: of a million, most are done or not begun."""
+        self.ready: deque[ShardJob] = deque()
+        self.clip_jobs = self._clip_jobs()
         self.pending = {place: len(shard.todo) for place, shard in plan.shards.items()}
         self.made: dict[Place, list[str]] = defaultdict(list)
         self.timings: dict[str, dict[str, float]] = {}
@@ -269,9 +270,7 @@ class _Build:
 
     def begin(self) -> None:
         """Clean up, drop shards that have no clip any more, write those that wait for none."""
-        for folder in ("clips", "shards", "work"):
-            for leftover in (self.data_dir / folder).glob(LEFTOVERS):
-                leftover.unlink(missing_ok=True)
+        self._remove_leftovers()
         if (self.data_dir / CHANGED_SHARDS).exists():  # of a killed run
             self._write_info()
         planned = {shard_path(self.data_dir, *place).name for place in self.plan.shards}
@@ -281,9 +280,24 @@ class _Build:
                 remove_shard(self.data_dir, path.name)
         for place, count in self.pending.items():
             if not count:
-                self._commit(place)
+                self._complete(place)
 
-    def jobs(self) -> Iterator[ClipJob]:
+    def __iter__(self) -> Iterator[work.Job]:
+        return self
+
+    def __next__(self) -> work.Job:
+        """The next job: a shard whose clips have all ended, or else a clip.
+
+        At the end there may be more after all, as shards are completed: ask again while jobs run.
+        """
+        if self.ready:
+            job = self.ready.popleft()
+            if job.name in self.shard_hashes:
+                self._set_hash(job.name, None)  # a crash must not leave it beside the new shard
+            return job
+        return next(self.clip_jobs)
+
+    def _clip_jobs(self) -> Iterator[ClipJob]:
         """Jobs as they are asked for, their videos fetched where the data set is a remote one."""
         for place, shard in self.plan.shards.items():
             if not shard.todo:
@@ -307,7 +321,7 @@ class _Build:
         return {clip.clip_id: clip for clip in self.ledger.clips_of(*place)}
 
     def finish(self, clip_id: str, outcome: Outcome) -> None:
-        """Record how a clip ended; the last one of a shard has the shard written."""
+        """Record how a clip ended; after the last one of a shard, the shard is to be written."""
         place = self.places.pop(clip_id)
         if isinstance(outcome, Failure):
             self.ledger.clip_failed(clip_id, outcome)
@@ -317,7 +331,7 @@ class _Build:
             self._count(clip_id, outcome)
         self.pending[place] -= 1
         if not self.pending[place]:
-            self._commit(place)
+            self._complete(place)
 
     def _count(self, clip_id: str, outcome: Extracted) -> None:
         self.report.built += 1
@@ -331,39 +345,66 @@ class _Build:
         if outcome.clipped_share > CLIPPED_SHARE_WARNING:
             self.report.clipped[clip_id] = outcome.clipped_share
 
-    def _commit(self, place: Place) -> None:
-        """Write a shard if it is to change, and record in the ledger what is in it."""
-        shard, path = self.plan.shards[place], shard_path(self.data_dir, *place)
+    def _complete(self, place: Place) -> None:
+        """All clips of a shard have ended: have it written if it is to change, else record it."""
+        shard, name = self.plan.shards[place], shard_path(self.data_dir, *place).name
         fresh = {*shard.staged, *self.made.pop(place, ())}
-        # What a clip had stays, where nothing newer could be made.
-        kept = shard.present | {k: row for k, row in shard.stale.items() if k not in fresh}
-        clip_ids = sorted([*kept, *fresh])
-        changed = bool(clip_ids) and (bool(fresh) or not shard.as_is)
-        if (changed or not clip_ids) and path.name in self.shard_hashes:
-            self._set_hash(path.name, None)  # a crash must not leave it beside the new shard
+        stored = shard.present | shard.stale  # what a clip had stays where nothing newer was made
+        clip_ids = sorted({*stored, *fresh})
         if not clip_ids:
-            remove_shard(self.data_dir, path.name)
+            if name in self.shard_hashes:
+                self._set_hash(name, None)
+            remove_shard(self.data_dir, name)
             return
         clips = self._clips_of(place)
-        if changed:
-            sha256 = write_shard(path, self._rows(place, clips, kept, clip_ids))
-            self._set_hash(path.name, {"rows": len(clip_ids), "sha256": sha256})
-        elif path.name not in self.shard_hashes:
-            sha256 = shard_sha256(find_shard(self.data_dir, path.name))
-            self._set_hash(path.name, {"rows": len(clip_ids), "sha256": sha256})
-        if changed or shard.todo or not _are_recorded(clips, clip_ids):
-            with Shard(find_shard(self.data_dir, path.name)) as written:
-                rows = written.table(["clip_id", "source_sha256", "skeleton_quality"]).to_pydict()
+        if fresh or not shard.as_is:
+            rows = (
+                RowPlan(each, labels_of(clips[each], self.wish), stored.get(each), each in fresh)
+                for each in clip_ids
+            )
+            self.ready.append(ShardJob(str(self.data_dir), place, tuple(rows)))
+            return
+        path = find_shard(self.data_dir, name)
+        if name not in self.shard_hashes:
+            self._set_hash(name, {"rows": len(clip_ids), "sha256": shard_sha256(path)})
+        if shard.todo or not _are_recorded(clips, clip_ids):
+            with Shard(path) as there:
+                rows = there.table(["clip_id", "source_sha256", "skeleton_quality"]).to_pydict()
             sources = dict(zip(rows["clip_id"], rows["source_sha256"], strict=True))
             quality = dict(zip(rows["clip_id"], rows["skeleton_quality"], strict=True))
-            self.ledger.shard_written(*place, sources, self.timings, self.damaged_frames, quality)
-        for clip_id in fresh:
-            (self.data_dir / "work" / f"{clip_id}.arrow").unlink(missing_ok=True)
-            self.timings.pop(clip_id, None)
-            self.damaged_frames.pop(clip_id, None)
-        if changed and time.monotonic() > self.info_due:
+            self.ledger.shard_written(*place, sources, {}, {}, quality)
+
+    def record(self, job: ShardJob, written: work.Outcome) -> None:
+        """Record a shard that was written.
+
+        Raises:
+            UserError: it could not be.
+        """
+        if not isinstance(written, Written):
+            why = written.reason if isinstance(written, Failure) else "it came to nothing"
+            raise UserError(f"{job.name} was not written: {why}. Run the command again to go on")
+        self._set_hash(job.name, {"rows": len(job.rows), "sha256": written.sha256})
+        self.ledger.shard_written(
+            *job.place, written.sources, self.timings, self.damaged_frames, written.quality
+        )
+        self.report.skeletons += written.skeletons
+        self.report.without_person += written.without_person
+        for row in job.rows:
+            if row.staged:
+                self._count_quality(row.clip_id, written.quality[row.clip_id])
+                (self.data_dir / "work" / f"{row.clip_id}.arrow").unlink(missing_ok=True)
+                self.timings.pop(row.clip_id, None)
+                self.damaged_frames.pop(row.clip_id, None)
+        if time.monotonic() > self.info_due:
             self._write_info()
             self._upload()
+
+    def _count_quality(self, clip_id: str, quality: float | None) -> None:
+        if quality is not None:
+            found = skeleton_class(quality)
+            self.report.skeleton_classes[found] += 1
+            if found is SkeletonClass.BAD:
+                self.report.bad_skeletons.append(clip_id)
 
     def _set_hash(self, name: str, entry: dict[str, object] | None) -> None:
         """Record at once what a shard is now; None while it is replaced, and when it is gone."""
@@ -380,45 +421,14 @@ class _Build:
         self.ledger_uploaded = now if with_ledger else self.ledger_uploaded
         remote.upload(self.data_dir, shards_only=not with_ledger)
 
-    def _rows(
-        self,
-        place: Place,
-        clips: Mapping[str, ClipRow],
-        kept: Mapping[str, int],
-        clip_ids: Iterable[str],
-    ) -> Iterator[pa.Table]:
-        """The rows of a shard, old and new, with today's labels."""
-        path = find_shard(self.data_dir, shard_path(self.data_dir, *place).name)
-        stale = self.plan.shards[place].stale
-        for clip_id in clip_ids:
-            labels = labels_of(clips[clip_id], self.wish)
-            if clip_id in kept:
-                yield replace_columns(_read_row(path, kept[clip_id]), labels)
-                continue
-            with read_staged(self.data_dir / "work" / f"{clip_id}.arrow") as row:
-                if row is None:
-                    raise UserError(
-                        f"work/{clip_id}.arrow is gone or damaged: run the command again"
-                    )
-                self._look_for_person(clip_id, row)
-                if clip_id in stale:
-                    row = _merged(_read_row(path, stale[clip_id]), row)
-                yield replace_columns(row, labels)
-
-    def _look_for_person(self, clip_id: str, row: pa.Table) -> None:
-        skeleton = row["skeleton"][0].values
-        if skeleton is not None:
-            self.report.skeletons += 1
-            if not skeleton.to_numpy(zero_copy_only=False)[2::3].any():
-                self.report.without_person.append(clip_id)
-            quality = row["skeleton_quality"][0].as_py()
-            if quality is not None:
-                found = skeleton_class(quality)
-                self.report.skeleton_classes[found] += 1
-                if found is SkeletonClass.BAD:
-                    self.report.bad_skeletons.append(clip_id)
+    def _remove_leftovers(self) -> None:
+        """Half files of processes and nodes that were killed."""
+        for folder in ("clips", "shards", "work"):
+            for leftover in (self.data_dir / folder).glob(LEFTOVERS):
+                leftover.unlink(missing_ok=True)
 
     def close(self) -> None:
+        self._remove_leftovers()
         shutil.rmtree(self.data_dir / "work", ignore_errors=True)
         self._write_info()
 
@@ -449,31 +459,3 @@ def _are_recorded(clips: Mapping[str, ClipRow], clip_ids: Iterable[str]) -> bool
     """Whether the ledger has these clips as the rows of their shard."""
     rows = ((clips[clip_id].state, clips[clip_id].shard_row) for clip_id in clip_ids)
     return all(row == ("built", number) for number, row in enumerate(rows))
-
-
-def _read_row(path: Path, index: int) -> pa.Table:
-    """A row to be written again; a modality that MuscleMap no longer has leaves its provenance.
-
-    Its columns are not written again, and a name without them would later count as made.
-    """
-    with Shard(path, verify=True) as shard:
-        row = shard.row_table(index)
-    made = json.loads(row["provenance"][0].as_py())
-    known = {name: value for name, value in made.items() if name in {*OF_THE_CLIP, *MODALITIES}}
-    if known == made:
-        return row
-    return replace_columns(row, {"provenance": json.dumps(known, sort_keys=True)})
-
-
-def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:
-    """An old row with the modalities that were made anew."""
-    made = json.loads(fresh["provenance"][0].as_py())
-    provenance = json.loads(old["provenance"][0].as_py()) | made
-    columns = [
-        column.name for name in made.keys() & MODALITIES for column in MODALITIES[name].columns
-    ]
-    return replace_columns(
-        old,
-        {name: fresh[name] for name in columns}
-        | {"provenance": json.dumps(provenance, sort_keys=True)},
-    )

@@ -62,6 +62,11 @@ class ClipJob:
     fixed: Mapping[str, Any]
     """Columns that are known before: ids, labels, source sha256."""
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.clip_id
+
 
 def make_job(
     data_dir: Path,

@@ -1,32 +1,34 @@
-"""Where clips are extracted: in processes of this machine, or on the nodes of a Ray cluster.
+"""Where clips are extracted and shards written: in processes of this machine, or on nodes of Ray.
 
-Both take the same jobs and give back the same rows. A clip is computed by one process with one
+Both take the same jobs and make the same rows and shards. A job is done by one process with one
 thread; it is safe to run a job twice. Only as many jobs are handed out as keep the workers busy,
 so that memory does not grow with the number of clips. See docs/cluster.md for Ray.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, TypeVar
 
 from musclemap_data.errors import UserError
 from musclemap_data.extract import local, ray
-from musclemap_data.extract.clip import ClipJob, Outcome
+from musclemap_data.extract.work import Job, Outcome
 
 ENGINES = ("local", "ray")
+J = TypeVar("J", bound=Job)
 
 
 def run_jobs(
-    jobs: Iterable[ClipJob],
+    jobs: Iterable[J],
     workers: int | None,
     *,
     engine: str = "local",
     address: str | None = None,
-) -> Generator[tuple[ClipJob, Outcome], None, None]:
-    """Run jobs; yields each with its outcome as it ends. The row of a good one is in its file.
+) -> Generator[tuple[J, Outcome], None, None]:
+    """Run jobs; yields each with its outcome as it ends. What a good one made is in its file.
 
     Args:
-        jobs: read as they are handed out.
+        jobs: read as they are handed out; asked again after they ended, as long as jobs run.
         workers: clips at once; None: one a core, of this machine or of the cluster.
         engine: of ``ENGINES``.
         address: of the Ray cluster: ``auto`` (the one this machine belongs to; the default),
@@ -37,9 +39,10 @@ def run_jobs(
             is not set up for the jobs, see ``clip.run_job``.
     """
     check_engine(engine, workers, address)
+    taken: Iterator[Any] = iter(jobs)
     if engine == "ray":
-        return ray.run_jobs(iter(jobs), workers, address or "auto")
-    return local.run_jobs(iter(jobs), workers)
+        return ray.run_jobs(taken, workers, address or "auto")
+    return local.run_jobs(taken, workers)
 
 
 def check_engine(engine: str, workers: int | None, address: str | None) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 from musclemap_data.errors import Failure, FailureClass
-from musclemap_data.extract.clip import ClipJob, Outcome, run_job
+from musclemap_data.extract.work import Job, Outcome, run_job
 
 MOST_ATTEMPTS_PER_RUN = 2
 """A clip whose worker process died is tried once more, in case a neighbour was the cause."""
@@ -27,15 +28,15 @@ THREAD_VARIABLES = (
 
 
 def run_jobs(
-    jobs: Iterator[ClipJob], workers: int | None
-) -> Generator[tuple[ClipJob, Outcome], None, None]:
+    jobs: Iterator[Any], workers: int | None
+) -> Generator[tuple[Any, Outcome], None, None]:
     """A worker that dies (out of memory, say) takes its pool and the clips of its neighbours along.
 
     Those are then run again in one process, one after the other, to find the one that kills.
     """
     workers = workers or os.cpu_count() or 1
     deaths: Counter[str] = Counter()
-    suspects: list[ClipJob] = []
+    suspects: list[Job] = []
     while True:
         queue, count = (iter(suspects), 1) if suspects else (jobs, workers)
         lost = yield from _run_in_pool(queue, count)
@@ -45,8 +46,8 @@ def run_jobs(
         again = []
         # The first ``count`` unfinished jobs may have been the ones that were running.
         for index, job in enumerate(lost):
-            deaths[job.clip_id] += index < count
-            if deaths[job.clip_id] >= MOST_ATTEMPTS_PER_RUN:
+            deaths[job.name] += index < count
+            if deaths[job.name] >= MOST_ATTEMPTS_PER_RUN:
                 yield job, died("its worker process died twice (out of memory?)")
             else:
                 again.append(job)
@@ -54,14 +55,14 @@ def run_jobs(
 
 
 def _run_in_pool(
-    jobs: Iterator[ClipJob], workers: int
-) -> Generator[tuple[ClipJob, Outcome], None, list[ClipJob]]:
+    jobs: Iterator[Job], workers: int
+) -> Generator[tuple[Job, Outcome], None, list[Job]]:
     """Run jobs until there are none or the pool dies; returns those that died with it, in order."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    running: dict[Future[Outcome], ClipJob] = {}
-    lost: list[ClipJob] = []
-    refused: list[ClipJob] = []
+    running: dict[Future[Outcome], Job] = {}
+    lost: list[Job] = []
+    refused: list[Job] = []
     try:
         while True:
             while not lost and not refused and len(running) < JOBS_PER_WORKER * workers:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
+import uuid
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -16,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musclemap_data.errors import Failure, UserError
-from musclemap_data.extract.clip import ClipJob, Extracted, Outcome, run_job, tool_versions
+from musclemap_data.errors import Failure, FailureClass, UserError
+from musclemap_data.extract.assemble import ShardJob
+from musclemap_data.extract.clip import ClipJob, Extracted, tool_versions
 from musclemap_data.extract.local import (
     MOST_ATTEMPTS_PER_RUN,
     THREAD_VARIABLES,
@@ -25,7 +28,8 @@ from musclemap_data.extract.local import (
     one_thread_in_opencv,
 )
 from musclemap_data.extract.staging import write_bytes
-from musclemap_data.files import file_sha256
+from musclemap_data.extract.work import Job, Outcome, run_job
+from musclemap_data.files import file_sha256, replacing
 
 MOST_NODES_LOST = 5
 """A clip whose node was lost is not to blame, unless that happens again and again."""
@@ -73,12 +77,14 @@ def _connected(ray: Any, address: str, workers: int | None) -> Iterator[None]:
 
 
 def run_jobs(
-    jobs: Iterator[ClipJob], workers: int | None, address: str
-) -> Generator[tuple[ClipJob, Outcome], None, None]:
-    """One task a clip; rows come back through the object store and are written here.
+    jobs: Iterator[Any], workers: int | None, address: str
+) -> Generator[tuple[Any, Outcome], None, None]:
+    """One task a clip and one a shard; each writes to where its bytes belong, if it sees the place.
 
-    A node that has not the video's file is sent its bytes: once one node says so, all are, and
-    each keeps to its own file where that is the same.
+    A node that does not see the data set's folder sends the rows of its clips through the object
+    store, to be written here, and leaves shards to others. A node that has not the video's file is
+    sent its bytes: once one node says so, all are, and each keeps to its own file where that is
+    the same.
     """
     ray = import_ray()
     worker_died = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
@@ -88,94 +94,118 @@ def run_jobs(
         ray.exceptions.ObjectLostError,
     )
     # Ray would try a clip that takes all memory again for ever: the counting is done here.
-    extract_on_node = ray.remote(
+    on_node = ray.remote(
         num_cpus=1,
-        num_returns=2,
         max_retries=0,
         runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")},
-    )(_extract_on_node)
+    )
+    extract_on_node = on_node(_extract_on_node).options(num_returns=2)
+    write_on_node = on_node(_write_on_node)
     tools = tool_versions()
     deaths: Counter[tuple[str, str]] = Counter()
-    again: deque[ClipJob] = deque()
-    running: dict[Any, tuple[ClipJob, Any]] = {}  # outcome -> job, row
+    again: deque[Job] = deque()
+    running: dict[Any, tuple[Job, Any]] = {}  # outcome -> job, row
     videos: dict[str, Any] = {}
     send_videos = False
-    with _connected(ray, address, workers):
+    with _connected(ray, address, workers), _Marker() as marker:
         while True:
             most = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
             while len(running) < most:
                 job = again.popleft() if again else next(jobs, None)
                 if job is None:
                     break
+                if isinstance(job, ShardJob):
+                    seen = marker.in_folder(Path(job.data_dir) / "work")
+                    running[write_on_node.remote(job, seen, tools)] = (job, None)
+                    continue
                 if not Path(job.video).is_file():
                     yield job, run_job(job)  # says that it is gone
                     continue
                 if send_videos and job.video not in videos:
                     videos[job.video] = ray.put(np.fromfile(job.video, np.uint8))
-                outcome, row = extract_on_node.remote(job, videos.get(job.video), tools)
+                seen = marker.in_folder(Path(job.staged).parent)
+                outcome, row = extract_on_node.remote(job, videos.get(job.video), tools, seen)
                 running[outcome] = (job, row)
             if not running:
                 return
             for done in ray.wait(list(running))[0]:
                 job, row = running.pop(done)
                 try:
-                    result = _collect(ray, done, row, Path(job.staged))
+                    result = _collect(ray, job, done, row)
                 except (*worker_died, *node_died) as error:
                     what, most_deaths = (
                         ("worker process", MOST_ATTEMPTS_PER_RUN)
                         if isinstance(error, worker_died)
                         else ("node", MOST_NODES_LOST)
                     )
-                    deaths[job.clip_id, what] += 1
-                    if deaths[job.clip_id, what] < most_deaths:
+                    deaths[job.name, what] += 1
+                    if deaths[job.name, what] < most_deaths:
                         again.append(job)
                         continue
                     how = f"its {what} died {most_deaths} times ({type(error).__name__})"
                     result = died(how)
+                if result is None and isinstance(job, ShardJob):
+                    result = run_job(job)  # that node does not see the folder; this one does
                 if result is None:
                     send_videos = True
                     again.append(job)
                     continue
                 yield job, result
-            in_use = {job.video for job, _ in running.values()}
+            in_use = {job.video for job, _ in running.values() if isinstance(job, ClipJob)}
             videos = {name: video for name, video in videos.items() if name in in_use}
 
 
-def _collect(ray: Any, outcome: Any, row: Any, staged: Path) -> Outcome | None:
-    """What a task gave back; its row goes to ``staged``.
+class _Marker:
+    """An empty file in a folder of this run: who sees it sees the folder, not one of its name."""
+
+    def __init__(self) -> None:
+        self._name = f".seen-{uuid.uuid4().hex}"
+        self._paths: set[Path] = set()
+
+    def __enter__(self) -> _Marker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+    def in_folder(self, folder: Path) -> str:
+        """Its absolute path; made if need be, where the folder is there."""
+        path = folder.absolute() / self._name
+        if path not in self._paths and folder.is_dir():
+            path.touch()
+            self._paths.add(path)
+        return str(path)
+
+
+def _collect(ray: Any, job: Job, outcome: Any, row: Any) -> Outcome | None:
+    """What a task gave back; a row that it could not write itself goes to its place.
 
     Raises:
         UserError: a node cannot work, or the cluster broke down.
+        OSError: a shard could not be written where it belongs.
         RayError: the task was lost with its process or its node.
     """
     try:
         result: Outcome | None = ray.get(outcome)
-        if isinstance(result, Extracted):
-            write_bytes(staged, ray.get(row))
+        if isinstance(result, Extracted) and isinstance(job, ClipJob):
+            sent = ray.get(row)
+            if sent is not None:
+                write_bytes(Path(job.staged), sent)
         return result
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
+        if isinstance(error.cause, UserError | OSError):
             raise error.cause from None
         raise UserError(f"a node of the Ray cluster cannot work: {error}") from error
     except (ray.exceptions.RaySystemError, ray.exceptions.RuntimeEnvSetupError) as error:
         raise UserError(f"the Ray cluster failed: {error}") from error
 
 
-def _extract_on_node(
-    job: ClipJob, video: npt.NDArray[np.uint8] | None, tools: dict[str, str]
-) -> tuple[Outcome | None, npt.NDArray[np.uint8] | None]:
-    """Run a job in a temporary folder of the node that this is called on.
-
-    Args:
-        job: with the paths of the main process.
-        video: the bytes of the source, for a node without its file.
-        tools: of the main process. Rows say what made them: here it must be the same.
-
-    Returns:
-        (outcome, the staged row's bytes where it is good); (None, None): the video is needed.
+def _check_tools(tools: dict[str, str]) -> None:
+    """Rows say what made them: here it must be what the main process has.
 
     Raises:
-        UserError: other versions are installed here, or the node is not set up for the job.
+        UserError: other versions are installed here.
     """
     other = {name: found for name, found in tool_versions().items() if tools.get(name) != found}
     if other:
@@ -185,6 +215,37 @@ def _extract_on_node(
             f"the node {socket.gethostname()} has {here} where the main process has {there}: "
             "install the same versions on all of them (constraints.txt)"
         )
+
+
+def _write_on_node(job: ShardJob, seen: str, tools: dict[str, str]) -> Outcome | None:
+    """Write a shard on the node that this is called on; None: it does not see the folder.
+
+    Raises:
+        UserError, ValueError, OSError: see ``assemble.write_job``; or other versions are here.
+    """
+    _check_tools(tools)
+    return run_job(job) if Path(seen).exists() else None
+
+
+def _extract_on_node(
+    job: ClipJob, video: npt.NDArray[np.uint8] | None, tools: dict[str, str], seen: str
+) -> tuple[Outcome | None, npt.NDArray[np.uint8] | None]:
+    """Run a job in a temporary folder of the node that this is called on.
+
+    Args:
+        job: with the paths of the main process.
+        video: the bytes of the source, for a node without its file.
+        tools: of the main process.
+        seen: a file that is there if this node sees the folder of the main process.
+
+    Returns:
+        (outcome, the staged row's bytes where it is good and was not put in its place here);
+        (None, None): the video is needed.
+
+    Raises:
+        UserError: other versions are installed here, or the node is not set up for the job.
+    """
+    _check_tools(tools)
     one_thread_in_opencv()
     with tempfile.TemporaryDirectory(prefix="musclemap-") as name:
         folder = Path(name)
@@ -199,7 +260,16 @@ def _extract_on_node(
             outcome = run_job(replace(job, video=str(source), staged=str(staged), cut=str(cut)))
         except UserError as error:
             raise UserError(f"on the node {socket.gethostname()}: {error}") from None
-        return outcome, None if isinstance(outcome, Failure) else np.fromfile(staged, np.uint8)
+        if isinstance(outcome, Failure):
+            return outcome, None
+        if not Path(seen).exists():
+            return outcome, np.fromfile(staged, np.uint8)
+        try:
+            with replacing(Path(job.staged), flush=True) as temporary:
+                shutil.copyfile(staged, temporary)
+        except OSError as error:
+            return Failure("extract", FailureClass.DISK, error.strerror or str(error)), None
+        return outcome, None
 
 
 def _is_same_file(path: Path, sha256: str) -> bool:

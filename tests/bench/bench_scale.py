@@ -4,17 +4,16 @@
 
 Two measurements, each size in a process of its own, on tiny videos, one for every 50 clips:
 
-- bookkeeping: everything that the main process does (read the manifest, ledger, plan, write and
-  check shards, ``dataset.json``), once for a fresh build and once for a run that finds all of it
-  done. Extraction is replaced: a staged row is copied where a worker would have made it, and the
-  time of that is taken off. In memory (/dev/shm) if there is room, so that the disk, which is
-  busier at some times than at others, does not count.
+- bookkeeping: everything that the main process does (read the manifest, ledger, plan, jobs,
+  ``dataset.json``), once for a fresh build and once for a run that finds all of it done. Extraction
+  is replaced: a staged row is copied where a worker would have made it. What workers do is given
+  apart: writing and checking shards, with that copy. In memory (/dev/shm) if there is room, so
+  that the disk, which is busier at some times than at others, does not count.
 - full: ``musclemap extract-modalities --modalities rgb`` as it is, two frames of 32 x 32 a clip.
 
-A million rows take an hour and 8 GB, so from 200,000 clips on (``LIGHT_FROM``) shards are light:
-they have the columns that the bookkeeping reads and no modality, and are not read back. The time
-of writing shards is taken off at all sizes in the column "without shards", which so compares the
-same work from the first size to the last; a shard of 64 rows is the same work in any build.
+A million rows take an hour and 8 GB, so from 200,000 clips on (``LIGHT_FROM``), or with
+``--light``, shards are light: they have the columns that the bookkeeping reads and no modality, and
+are not read back. What the main process does is the same.
 
 Seconds of a processor (all processes) are steadier than the clock on a busy machine: both are
 given. Memory is the main process's peak.
@@ -32,7 +31,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -43,10 +41,12 @@ import pyarrow.parquet as pq
 
 from musclemap_data.catalog import load_activities
 from musclemap_data.download.videos import download_videos
+from musclemap_data.extract.assemble import ShardJob, Written
 from musclemap_data.extract.staging import read_staged, write_staged
+from musclemap_data.extract.work import run_job
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
-from musclemap_data.rows import PART, schema
-from musclemap_data.shards import FORMAT_VERSION, write_shard
+from musclemap_data.rows import PART, file_schema
+from musclemap_data.shards import FORMAT_VERSION, shard_path
 from tests.conftest import REPOSITORY, write_video
 
 CLIPS_PER_VIDEO = 50
@@ -63,22 +63,22 @@ class Measured:
         clips: how many.
         manifest_ms: reading and checking the manifest.
         ledger_ms: the plan into the ledger, and the videos copied.
-        build_cpu_ms: a fresh build, without the copying of rows; None where shards are light.
-        rest_cpu_ms: of these, without the writing of shards.
-        first_commit_ms, last_commit_ms: recording one shard (not writing it), median of the first
-            and of the last tenth of the shards.
-        again_cpu_ms: a run that finds everything done.
+        main_cpu_ms: a fresh build, the main process.
+        workers_cpu_ms: what workers would do but for extracting; None where shards are light.
+        first_record_ms, last_record_ms: recording one shard, median of the first and of the last
+            tenth of the shards.
+        again_cpu_ms: a run that finds everything done; None where shards are light.
         memory_mb: peak.
     """
 
     clips: int
     manifest_ms: float
     ledger_ms: float
-    build_cpu_ms: float | None
-    rest_cpu_ms: float
-    first_commit_ms: float
-    last_commit_ms: float
-    again_cpu_ms: float
+    main_cpu_ms: float
+    workers_cpu_ms: float | None
+    first_record_ms: float
+    last_record_ms: float
+    again_cpu_ms: float | None
     memory_mb: int
 
 
@@ -114,82 +114,64 @@ class Replaced:
         light: write shards without modalities.
 
     Attributes:
-        copying_s, writing_s: of a processor, for copying rows and for writing shards.
-        commits_s: of a processor, for each shard, without the writing.
+        workers_s: of a processor, for what workers do: copying rows and writing shards.
+        records_s: of a processor, for recording each shard.
     """
 
     def __init__(self, light: bool) -> None:
         from musclemap_data.extract import build
 
-        self.copying_s = self.writing_s = 0.0
-        self.commits_s: list[float] = []
+        self.workers_s = 0.0
+        self.records_s: list[float] = []
         self._light = light
+        self._outcome: Any = None
         self._row: dict[str, Any] = {}
-        self._fixed: dict[str, Any] = {}  # clip id -> known columns, where shards are light
-        self._write_shard = write_shard
-        # Not public places, but the only ones that tell writing from recording.
+        self._fixed: dict[str, Any] = {}  # clip id -> known columns, until its shard is written
+        # Not public places.
         build.run_jobs = self._run  # type: ignore[assignment,attr-defined]
-        build.write_shard = self._write  # type: ignore[attr-defined]
-        build._Build._commit = self._timed(build._Build._commit)  # type: ignore[method-assign]
-        if light:
-            build.read_staged = self._staged  # type: ignore[attr-defined]
+        build._Build.record = self._timed(build._Build.record)  # type: ignore[method-assign]
 
-    def _run(self, jobs: Iterator[Any], *_: object, **__: object) -> Iterator[tuple[Any, Any]]:
-        from musclemap_data.extract.clip import run_job
-
-        for job in jobs:
+    def _run(self, jobs: Iterable[Any], *_: object, **__: object) -> Iterator[tuple[Any, Any]]:
+        taken = iter(jobs)
+        while (job := next(taken, None)) is not None:
             began = cpu_s()
-            if not self._row:
-                outcome = run_job(job)
-                with read_staged(Path(job.staged)) as table:
-                    assert table is not None, outcome
-                    self._row = table.to_pylist()[0]
-            if self._light:
-                self._fixed[job.clip_id] = job.fixed
-            else:
-                write_staged(Path(job.staged), {**self._row, **job.fixed})
-            self.copying_s += cpu_s() - began
-            yield job, outcome
+            made = self._write(job) if isinstance(job, ShardJob) else self._extract(job)
+            self.workers_s += cpu_s() - began
+            yield job, made
 
-    @contextmanager
-    def _staged(self, path: Path) -> Iterator[pa.Table]:
-        """A row without modalities, from memory."""
-        began = cpu_s()
-        row = {**self._row, **self._fixed.pop(path.stem)}
-        table = pa.Table.from_arrays(
-            [pa.array([None if field.nullable else row[field.name]], field.type)
-             for field in schema()],
-            schema=schema(),
-        )  # fmt: skip
-        self.copying_s += cpu_s() - began
-        yield table
+    def _extract(self, job: Any) -> Any:
+        if not self._row:
+            self._outcome = run_job(job)
+            with read_staged(Path(job.staged)) as table:
+                assert table is not None, self._outcome
+                self._row = table.to_pylist()[0]
+        if self._light:
+            self._fixed[job.clip_id] = job.fixed
+        else:
+            write_staged(Path(job.staged), {**self._row, **job.fixed})
+        return self._outcome
 
-    def _write(self, path: Path, rows: Iterable[pa.Table]) -> str:
+    def _write(self, job: ShardJob) -> Any:
         if not self._light:
-            began = cpu_s()
-            sha256 = self._write_shard(path, rows)
-            self.writing_s += cpu_s() - began
-            return sha256
-        tables = list(rows)
-        began = cpu_s()
-        table = pa.concat_tables(tables).select([f.name for f in schema() if not f.nullable])
-        table = table.append_column(PART.name, pa.array([0] * len(table), PART.type))
+            return run_job(job)
+        rows = [{**self._row, **self._fixed.pop(row.clip_id), PART.name: 0} for row in job.rows]
+        fields = [field for field in file_schema() if not field.nullable]
+        table = pa.Table.from_pylist(rows, schema=pa.schema(fields))
         table = table.replace_schema_metadata({"musclemap.format_version": str(FORMAT_VERSION)})
-        pq.write_table(table, path, row_group_size=1)
-        self.writing_s += cpu_s() - began
-        return "0" * 64
+        pq.write_table(table, shard_path(Path(job.data_dir), *job.place), row_group_size=1)
+        sources = {row["clip_id"]: row["source_sha256"] for row in rows}
+        return Written("0" * 64, sources, dict.fromkeys(sources))
 
-    def _timed(self, commit: Callable[..., None]) -> Callable[..., None]:
+    def _timed(self, record: Callable[..., None]) -> Callable[..., None]:
         def timed(*words: Any) -> None:
-            others_s, began = self.writing_s + self.copying_s, cpu_s()
-            commit(*words)
-            others_s = self.writing_s + self.copying_s - others_s
-            self.commits_s.append(cpu_s() - began - others_s)
+            began = cpu_s()
+            record(*words)
+            self.records_s.append(cpu_s() - began)
 
         return timed
 
 
-def measure_bookkeeping(folder: Path, count: int) -> Measured:
+def measure_bookkeeping(folder: Path, count: int, light: bool) -> Measured:
     """In this process: a build of ``count`` clips without the workers."""
     from musclemap_data.extract import build
 
@@ -200,15 +182,14 @@ def measure_bookkeeping(folder: Path, count: int) -> Measured:
     download_videos(clips, folder, folder / "data")
     times.append(time.perf_counter())
     del clips  # of another command
-    light = count >= LIGHT_FROM
     replaced = Replaced(light)
     began = cpu_s()
     report = build.extract_modalities(folder / "data", modalities=("rgb",))
     if report.built != count:
         raise SystemExit(f"{report.built} of {count} clips were built: {report.failed}")
-    build_s = cpu_s() - began - replaced.copying_s
-    commits = replaced.commits_s[:]
-    tenth = max(1, len(commits) // 10)
+    main_s = cpu_s() - began - replaced.workers_s
+    records = replaced.records_s[:]
+    tenth = max(1, len(records) // 10)
     began = cpu_s()
     if not light:  # else nothing is as wished: the modality is missing
         report = build.extract_modalities(folder / "data", modalities=("rgb",))
@@ -221,18 +202,19 @@ def measure_bookkeeping(folder: Path, count: int) -> Measured:
         count,
         each_ms * manifest_s,
         each_ms * ledger_s,
-        None if light else each_ms * build_s,
-        each_ms * (build_s - replaced.writing_s),
-        1000 * statistics.median(commits[:tenth]),
-        1000 * statistics.median(commits[-tenth:]),
-        each_ms * again_s,
+        each_ms * main_s,
+        None if light else each_ms * replaced.workers_s,
+        1000 * statistics.median(records[:tenth]),
+        1000 * statistics.median(records[-tenth:]),
+        None if light else each_ms * again_s,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     )
 
 
-def bookkeeping_in_own_process(count: int) -> Measured:
+def bookkeeping_in_own_process(count: int, light: bool) -> Measured:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.bench_scale", "--one", str(count)],
+        [sys.executable, "-m", "tests.bench.bench_scale", "--one", str(count)]
+        + ["--light"] * light,
         cwd=REPOSITORY,
         check=True,
         stdout=subprocess.PIPE,
@@ -263,37 +245,42 @@ def main() -> None:
     parser.add_argument("--full-sizes", default="250,1000", help="'' for none")
     parser.add_argument("--tries", type=int, default=2, help="the one with the least is printed")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--light", action="store_true", help="no modalities at any size")
     parser.add_argument("--one", type=int, help="one size, in this process; prints JSON")
     chosen = parser.parse_args()
     if chosen.one:
         memory = Path("/dev/shm")
+        light = chosen.light or chosen.one >= LIGHT_FROM
         with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-            print(json.dumps(asdict(measure_bookkeeping(Path(folder), chosen.one))))
+            print(json.dumps(asdict(measure_bookkeeping(Path(folder), chosen.one, light))))
         return
     print("Bookkeeping (extraction replaced), ms a clip; of a processor but for the first two:\n")
     print(
-        "| clips | manifest | ledger | build | without shards | recording a shard, first tenth "
-        "and last | second run | MB |\n|---:|---:|---:|---:|---:|---:|---:|---:|"
+        "| clips | manifest | ledger | build, main process | workers but for extraction "
+        "| recording a shard, first tenth, last | second run | MB |\n"
+        "|---:|---:|---:|---:|---:|---:|---:|---:|"
     )
     rows = []
     for size in map(int, filter(None, chosen.sizes.split(","))):
-        tries = [bookkeeping_in_own_process(size) for _ in range(chosen.tries)]
-        row = min(tries, key=lambda measured: measured.rest_cpu_ms)
+        tries = [bookkeeping_in_own_process(size, chosen.light) for _ in range(chosen.tries)]
+        row = min(tries, key=lambda measured: measured.main_cpu_ms)
         rows.append(row)
-        build = "" if row.build_cpu_ms is None else f"{row.build_cpu_ms:.2f}"
-        again = "" if row.build_cpu_ms is None else f"{row.again_cpu_ms:.2f}"
+        workers, again = (
+            "" if value is None else f"{value:.2f}"
+            for value in (row.workers_cpu_ms, row.again_cpu_ms)
+        )
         print(
-            f"| {row.clips:,} | {row.manifest_ms:.3f} | {row.ledger_ms:.3f} | {build} "
-            f"| {row.rest_cpu_ms:.3f} | {row.first_commit_ms:.1f}, {row.last_commit_ms:.1f} "
-            f"| {again} | {row.memory_mb} |",
+            f"| {row.clips:,} | {row.manifest_ms:.3f} | {row.ledger_ms:.3f} "
+            f"| {row.main_cpu_ms:.3f} | {workers} | {row.first_record_ms:.1f}, "
+            f"{row.last_record_ms:.1f} | {again} | {row.memory_mb} |",
             flush=True,
         )
     if len(rows) > 1:
         first, last = rows[0], rows[-1]
         print(
             f"\n{last.clips:,} against {first.clips:,} clips: "
-            f"{last.rest_cpu_ms / first.rest_cpu_ms:.2f} times the processor time a clip, "
-            f"{last.memory_mb - first.memory_mb} MB more"
+            f"{last.main_cpu_ms / first.main_cpu_ms:.2f} times the processor time a clip in the "
+            f"main process, {last.memory_mb - first.memory_mb} MB more"
         )
     print(f"\nFull path, {chosen.workers} workers, ms a clip:\n")
     print("| clips | clock | processor |\n|---:|---:|---:|")

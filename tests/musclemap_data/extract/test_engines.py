@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,12 @@ import pytest
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import Failure, FailureClass, UserError
-from musclemap_data.extract import engines, local, ray
+from musclemap_data.extract import assemble, build, engines, local, ray, work
+from musclemap_data.extract.assemble import ShardJob
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.extract.clip import ClipJob, Extracted, tool_versions
+from musclemap_data.ffmpeg import ffmpeg_binary
+from musclemap_data.manifest import Clip
 from musclemap_data.modalities.settings import ExtractionSettings
 from tests.musclemap_data.extract.test_build import FAST, make_clips, shard_bytes
 
@@ -37,21 +42,41 @@ def lack_weights_at_c2(job: ClipJob) -> dict:
     return {"frames": 1}
 
 
-def end_at_c2_on_node(job, video, tools):
+def end_at_c2_on_node(job, video, tools, seen):
     return end_at_c2(job), None
 
 
-def extract_without_shared_files(job, video, tools):
+def extract_without_shared_files(job, video, tools, seen):
     """As on a node with a file system of its own."""
-    return ray._extract_on_node(replace(job, video=f"/nowhere/{job.clip_id}"), video, tools)
+    hidden = replace(job, video=f"/nowhere/{job.clip_id}")
+    return ray._extract_on_node(hidden, video, tools, "/nowhere/seen")
 
 
-def hang_on_second_node(job, video, tools):
+def write_without_shared_files(job, seen, tools):
+    return ray._write_on_node(job, "/nowhere/seen", tools)
+
+
+def hang_on_second_node(job, video, tools, seen):
     """The second node takes clips and finishes none: what it took is lost with it."""
     if os.environ.get("SECOND_NODE"):
         Path(job.staged).with_name("second-node-works").touch()
         time.sleep(300)
-    return ray._extract_on_node(job, video, tools)
+    return ray._extract_on_node(job, video, tools, seen)
+
+
+def hang_in_a_shard_on_second_node(job, seen, tools):
+    """Half a shard is there under its temporary name, and the node writes no more."""
+    if os.environ.get("SECOND_NODE"):
+        folder = Path(job.data_dir)
+        (folder / "shards" / f".{job.name}.1.tmp.parquet").write_bytes(b"PAR1 and no more")
+        (folder / "work" / "second-node-works").touch()
+        time.sleep(300)
+    time.sleep(1)  # leaves one for the second node
+    return ray._write_on_node(job, seen, tools)
+
+
+def no_shard_here(job):
+    raise AssertionError(f"the main process was to do {job.name}")
 
 
 def some_jobs(count: int) -> list[ClipJob]:
@@ -118,29 +143,87 @@ def test_a_wrong_engine_is_named(monkeypatch):
 def test_a_node_with_other_versions_refuses():
     tools = tool_versions() | {"numba": "0.1"}
     with pytest.raises(UserError, match=r"numba .* where the main process has numba 0\.1"):
-        ray._extract_on_node(some_jobs(1)[0], None, tools)
+        ray._extract_on_node(some_jobs(1)[0], None, tools, "")
+    with pytest.raises(UserError, match=r"numba .* where the main process has numba 0\.1"):
+        ray._write_on_node(ShardJob("", ("train", 0), ()), "", tools)
 
 
 def test_a_node_without_weights_says_which_it_is(monkeypatch):
     monkeypatch.setattr(ray, "run_job", lack_weights_at_c2)
     monkeypatch.setattr(ray, "_is_same_file", lambda path, sha256: True)
     with pytest.raises(UserError, match=rf"on the node {re.escape(gethostname())}: no weights"):
-        ray._extract_on_node(some_jobs(3)[2], None, tool_versions())
+        ray._extract_on_node(some_jobs(3)[2], None, tool_versions(), "")
 
 
 def test_a_node_asks_for_a_video_that_it_lacks_or_has_otherwise():
     job = some_jobs(1)[0]  # its file exists, with another hash
     for video in (job.video, "/nowhere/v.mp4"):
-        answer = ray._extract_on_node(replace(job, video=video), None, tool_versions())
+        answer = ray._extract_on_node(replace(job, video=video), None, tool_versions(), "")
         assert answer == (None, None)
+
+
+def test_a_folder_of_the_same_name_is_not_the_same_folder(tmp_path):
+    """Another machine has its own /data/work: it must not write there."""
+    job = ShardJob(str(tmp_path), ("train", 0), ())
+    (tmp_path / "work").mkdir()
+    with ray._Marker() as marker:
+        seen = Path(marker.in_folder(tmp_path / "work"))
+        assert seen.exists()
+        elsewhere = seen.with_name(".seen-0123")
+        assert ray._write_on_node(job, str(elsewhere), tool_versions()) is None
+    assert not any((tmp_path / "work").iterdir())
+
+
+# -- shards -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_main_process_writes_no_shard(folders, monkeypatch):
+    built, data = folders
+    monkeypatch.setattr(assemble, "write_shard", no_shard_here)  # here, not in the workers
+    report = extract_modalities(data, modalities=FAST, workers=2)
+    assert (report.built, report.failed) == (10, {})
+    assert shard_bytes(data) == shard_bytes(built)
+
+
+@pytest.mark.slow
+def test_a_shard_that_cannot_be_written_ends_the_run_and_goes_on_later(folders, monkeypatch):
+    built, data = folders
+
+    def killed(jobs, workers, **_):
+        for job in jobs:
+            if isinstance(job, ShardJob):
+                yield job, local.died("its worker process died twice (out of memory?)")
+            else:
+                yield job, work.run_job(job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "run_jobs", killed)
+        with pytest.raises(UserError, match=r"parquet was not written: its worker process died"):
+            extract_modalities(data, modalities=FAST)
+    report = extract_modalities(data, modalities=FAST, workers=2)
+    assert report.failed == {}
+    assert shard_bytes(data) == shard_bytes(built)
 
 
 # -- Ray ----------------------------------------------------------------------------------------
 
 
+def add_second_node(cluster):
+    """A node that knows that it is the second one."""
+    memory = 80 * 2**20
+    return cluster.add_node(num_cpus=1, object_store_memory=memory, env_vars={"SECOND_NODE": "1"})
+
+
+def bytes_moved() -> int:
+    """What this process has read and written until now, from and to whatever."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes of one core each; (the cluster, the second node)."""
+    """Two nodes of one core each; (the cluster, a list of the second node while it is alive)."""
     real_ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
@@ -152,8 +235,7 @@ def cluster():
         "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
     }
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    second = cluster.add_node(num_cpus=1, object_store_memory=memory, env_vars={"SECOND_NODE": "1"})
-    yield cluster, second
+    yield cluster, [add_second_node(cluster)]
     real_ray.shutdown()
     cluster.shutdown()
 
@@ -172,12 +254,42 @@ def folders(tmp_path, make_video):
 def test_ray_gives_the_same_shards_without_shared_files(cluster, folders, monkeypatch):
     local, data = folders
     monkeypatch.setattr(ray, "_extract_on_node", extract_without_shared_files)
+    monkeypatch.setattr(ray, "_write_on_node", write_without_shared_files)
     report = extract_modalities(
         data, modalities=FAST, workers=None, engine="ray", address=cluster[0].address
     )
     assert (report.built, report.failed) == (10, {})
     assert shard_bytes(data) == shard_bytes(local)
     assert validate_dataset(data) == (10, [])
+
+
+@pytest.mark.slow
+def test_with_a_shared_folder_the_driver_moves_hardly_a_byte(cluster, tmp_path, monkeypatch):
+    """Nodes write rows and shards; less than a hundredth of the bytes pass through the driver."""
+    noise = "testsrc2=size=256x256:rate=20:duration=4,noise=alls=60:allf=t"
+    command = [ffmpeg_binary(), "-loglevel", "error", "-f", "lavfi", "-i", noise, "-crf", "10"]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", str(tmp_path / "v.mp4")], check=True)
+    clips = [Clip(f"c{n}", "v", "v.mp4", n / 2, n / 2 + 2.0, "squat", "train") for n in range(4)]
+    for name in ("local", "ray"):
+        download_videos(clips, tmp_path, tmp_path / name)
+    extract_modalities(tmp_path / "local", modalities=("rgb", "rgb-diff"), workers=1)
+    # Loads the code of Ray.
+    list(engines.run_jobs(some_jobs(2), None, engine="ray", address=cluster[0].address))
+    monkeypatch.setattr(ray, "run_job", no_shard_here)
+    monkeypatch.setattr(ray, "write_bytes", no_shard_here)
+    before = bytes_moved()
+    report = extract_modalities(
+        tmp_path / "ray", modalities=("rgb", "rgb-diff"), engine="ray", address=cluster[0].address,
+        clips_per_shard=64,
+    )  # fmt: skip
+    moved = bytes_moved() - before
+    assert (report.built, report.failed) == (4, {})
+    made = shard_bytes(tmp_path / "ray")
+    assert made == shard_bytes(tmp_path / "local")
+    # Each row is written to work/, read, written to its shard, and the shard is read back.
+    whole = 4 * sum(map(len, made.values()))
+    print(f"{moved} of {whole} bytes")
+    assert moved < whole / 100
 
 
 @pytest.mark.slow
@@ -199,28 +311,34 @@ def test_a_ray_node_with_other_versions_stops_the_run(cluster, monkeypatch):
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_with_a_ray_node(cluster, folders, monkeypatch):
+@pytest.mark.parametrize(
+    "in_work",
+    [
+        {"_extract_on_node": hang_on_second_node},
+        {"_write_on_node": hang_in_a_shard_on_second_node},
+    ],
+)
+def test_nothing_is_lost_with_a_ray_node(cluster, folders, monkeypatch, in_work):
     local, data = folders
-    monkeypatch.setattr(ray, "_extract_on_node", hang_on_second_node)
-    alive = [True]
+    for name, hanging in in_work.items():
+        monkeypatch.setattr(ray, name, hanging)
+    second = cluster[1].pop() if cluster[1] else add_second_node(cluster[0])
+    worked = []
 
-    def on_clip(clip_id, frames, failure):
-        if alive.pop() if alive else False:
-            works = data / "work" / "second-node-works"
-            until = time.monotonic() + 60
-            while not works.exists():
-                assert time.monotonic() < until
-                time.sleep(0.1)
-            cluster[0].remove_node(cluster[1], allow_graceful=False)
+    def kill_once_it_works():
+        until = time.monotonic() + 60
+        while not worked and time.monotonic() < until:
+            worked.extend((data / "work").glob("second-node-works"))
+            time.sleep(0.05)
+        cluster[0].remove_node(second, allow_graceful=False)
 
+    killer = threading.Thread(target=kill_once_it_works)
+    killer.start()
     report = extract_modalities(
-        data,
-        modalities=FAST,
-        workers=None,
-        engine="ray",
-        address=cluster[0].address,
-        on_clip=on_clip,
+        data, modalities=FAST, workers=None, engine="ray", address=cluster[0].address
     )
+    killer.join()
+    assert worked
     assert (report.built, report.failed) == (10, {})
     assert shard_bytes(data) == shard_bytes(local)
 
