@@ -60,7 +60,10 @@ DetectorHash = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _skeletons(help="rtmpose, mmpose: cpu or cuda. Default: a GPU where there is one."),
+    typer.Option(
+        help="cpu, cuda or auto (a GPU where there is one), for flow, rtmpose and mmpose. Default: "
+        "cpu for flow, auto for the others. Flow has not yet run on a GPU.",
+    ),
 ]
 PoseBatch = Annotated[int | None, _skeletons(help="mmpose: frames at a time.", min=1)]
 RequirePerson = Annotated[
@@ -86,6 +89,7 @@ MinSkeletonQuality = Annotated[
         "`musclemap extract-modalities`",
         "`musclemap extract-modalities --modalities rgb,skeleton --workers 8`",
         "`musclemap extract-modalities --blur-faces` (docs/privacy.md)",
+        "`musclemap extract-modalities --device cuda` (docs/gpu.md)",
         "`musclemap extract-modalities --pose rtmpose --weights rtmpose-m.zip`",
         "`musclemap extract-modalities --engine ray --address ray://head:10001` (docs/cluster.md)",
         "`.venv-mmpose/bin/musclemap extract-modalities --pose mmpose "
@@ -130,6 +134,7 @@ def extract_modalities(
     """
     from musclemap_data.modalities import MODALITIES
     from musclemap_data.modalities.settings import ExtractionSettings
+    from musclemap_data.modalities.tvl1 import choose_device
     from musclemap_data.pose.backends import check_options
 
     pose_options = {
@@ -139,13 +144,14 @@ def extract_modalities(
         "checkpoint": checkpoint,
         "detector": detector,
         "detector_sha256": detector_sha256,
-        "device": device,
+        "device": device if pose in ("rtmpose", "mmpose") and device != "auto" else None,
         "pose_batch": pose_batch,
     }
     pose = pose or ExtractionSettings.pose
     settings = ExtractionSettings(
         pose=pose,
         pose_options=check_options(pose, pose_options),
+        flow_device=choose_device(device),
         require_person=require_person,
         min_skeleton_quality=min_skeleton_quality,
         blur_faces=blur_faces,

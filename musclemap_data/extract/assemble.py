@@ -16,7 +16,7 @@ from musclemap_data.extract.staging import read_staged
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.shards import Shard, find_shard, replace_columns, shard_path, write_shard
 
-OF_THE_CLIP = ("cut", "source")
+OF_THE_CLIP = ("cut", "source", "engines")
 """Names in a row's provenance that are no modalities."""
 
 
@@ -142,7 +142,13 @@ def _read_row(path: Path, index: int) -> pa.Table:
 def _merged(old: pa.Table, fresh: pa.Table) -> pa.Table:
     """An old row with the modalities that were made anew."""
     made = json.loads(fresh["provenance"][0].as_py())
-    provenance = json.loads(old["provenance"][0].as_py()) | made
+    before = json.loads(old["provenance"][0].as_py())
+    engines = before.get("engines", {})
+    engines = {name: engines[name] for name in engines if name not in made}
+    engines |= made.get("engines", {})
+    provenance = before | made | {"engines": engines}
+    if not engines:
+        del provenance["engines"]
     columns = [
         column.name for name in made.keys() & MODALITIES for column in MODALITIES[name].columns
     ]

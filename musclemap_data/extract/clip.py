@@ -19,6 +19,8 @@ from musclemap_data.errors import DISK_ERRORS, Failure, FailureClass, StageError
 from musclemap_data.extract.cut import cut_clip
 from musclemap_data.extract.staging import JpegSpool, write_staged
 from musclemap_data.modalities import MODALITIES
+from musclemap_data.modalities.flow import FLOW
+from musclemap_data.modalities.flow import engine as flow_engine
 from musclemap_data.modalities.modality import Maker, Modality, Pictures
 from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.modalities.skeleton import SKELETON, SkeletonMaker
@@ -133,7 +135,8 @@ def describe_cut(
 def asked_provenance(provenance: str) -> str:
     """The provenance that a job asked for, from that of its row, which says more of the source."""
     made = json.loads(provenance)
-    made.pop("source", None)
+    for said_afterwards in ("source", "engines"):
+        made.pop(said_afterwards, None)
     return json.dumps(made, sort_keys=True)
 
 
@@ -207,6 +210,8 @@ def _extract_clip(job: ClipJob) -> Extracted:
         for _, maker in makers:
             columns |= maker.finish()
         provenance = json.loads(job.fixed["provenance"]) | {"source": made.facts}
+        if FLOW in chosen and (engine := flow_engine(job.settings)):
+            provenance["engines"] = {FLOW.name: engine}
         row = {
             **job.fixed,
             **columns,

@@ -141,6 +141,8 @@ class _Maker:
 
     def __init__(self, settings: ExtractionSettings) -> None:
         self._settings = settings
+        device = settings.flow_device
+        self._compute = tvl1.torch_solver(device) if device else tvl1.flow_clip
         self._before: Frames | None = None
         self._clipped = 0.0
         self._pairs = 0
@@ -154,7 +156,7 @@ class _Maker:
             self._before = joined[-1].copy()
             if len(joined) < 2:
                 continue
-            flow = compute_flow(joined, schedule=self._settings.flow_schedule)
+            flow = self._compute(gray_frames(joined), self._settings.flow_schedule)
             self._clipped += clipped_share(flow, bound_px) * len(flow)
             self._pairs += len(flow)
             for pair in flow:
@@ -165,6 +167,15 @@ class _Maker:
             "flow_bound_px": self._settings.flow_bound_px,
             "flow_clipped_share": self._clipped / max(1, self._pairs),
         }
+
+
+def engine(settings: ExtractionSettings) -> str | None:
+    """What computes the flow, if it is not numba on the processor: torch, its version, the device.
+
+    Raises:
+        UserError: torch sees no such device.
+    """
+    return tvl1.torch_solver(settings.flow_device).name if settings.flow_device else None
 
 
 def _describe(settings: ExtractionSettings) -> Mapping[str, object]:

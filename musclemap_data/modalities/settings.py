@@ -41,6 +41,9 @@ class ExtractionSettings:
         jpeg_quality: of the stored frames, 1 to 100.
         flow_schedule: a name in ``tvl1.SCHEDULES``.
         flow_bound_px: flow is stored as uint8 over [-bound, bound], pixels a frame.
+        flow_device: where torch computes the flow, such as "cuda"; None: numba, on the processor.
+            The flow is the same but for rounding, so it decides not whether a row is made again.
+            Where it is torch, the row's provenance says so under "engines".
         pose: a name in ``pose.BACKENDS``.
         pose_options: keyword arguments of that backend; hashable values.
         require_person: the share of a clip's frames, in (0, 1], that must show a person; a clip
@@ -56,6 +59,7 @@ class ExtractionSettings:
     jpeg_quality: int = 90
     flow_schedule: str = "default"
     flow_bound_px: float = 20.0
+    flow_device: str | None = None
     pose: str = "blazepose"
     pose_options: Mapping[str, Any] = field(default_factory=dict)
     require_person: float | None = None

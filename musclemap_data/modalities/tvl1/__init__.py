@@ -3,22 +3,25 @@
     flow = tvl1_flow(frame0, frame1)                  float32 [H, W, 2], pixels
     flows = flow_clip(frames, "fast", threads=2)      float32 [T - 1, H, W, 2]
     flows = tvl1_torch(frames[:-1], frames[1:])       the same in torch, all pairs at once
+    flows = torch_solver("cuda")(frames)              the same of a clip, in batches that fit
 
 The energy is the one that OpenCV's DualTVL1 minimises, with the same tau, lambda and theta; the
 schedules (``schedule.py``) differ in the way they get there. ``kernels.py`` holds the method. Numba
 compiles it at its first use and keeps the result on disk. ``torch_engine.py`` has the method once
-more, for a batch of pairs in torch; no command calls that one yet. Importing this module loads
-neither numba nor torch.
+more, for a batch of pairs in torch: ``extract-modalities --device cuda`` computes with that one. It
+is tested on the CPU and has not yet run on a GPU. Importing this module loads neither.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from musclemap_data.errors import UserError
 from musclemap_data.modalities.tvl1.schedule import (
     SCHEDULES,
     Schedule,
@@ -29,7 +32,18 @@ from musclemap_data.modalities.tvl1.schedule import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SCHEDULES", "Schedule", "Workspace", "flow_clip", "tvl1_flow", "tvl1_torch"]
+    from musclemap_data.modalities.tvl1.torch_engine import TorchSolver
+
+__all__ = [
+    "SCHEDULES",
+    "Schedule",
+    "Workspace",
+    "choose_device",
+    "flow_clip",
+    "torch_solver",
+    "tvl1_flow",
+    "tvl1_torch",
+]
 
 
 class Workspace:
@@ -194,10 +208,7 @@ def tvl1_torch(
     schedule: str | Schedule = "default",
     device: str | torch.device = "cpu",
 ) -> npt.NDArray[np.float32]:
-    """TV-L1 flow of a batch of pairs in torch.
-
-    Nothing calls this yet but its tests, which compare it with the numba engine on the CPU; it has
-    not run on a GPU. A later change wires it to ``--device``.
+    """TV-L1 flow of a batch of pairs in torch, which need not be neighbours in one clip.
 
     Args:
         frames0: uint8 [B, H, W].
@@ -223,6 +234,43 @@ def tvl1_torch(
     _, height, width = frames0.shape
     sizes = level_sizes(height, width, schedule)
     return torch_engine.solve_batch(frames0, frames1, schedule, sizes, device)
+
+
+def choose_device(name: str | None) -> str | None:
+    """Where torch is to compute the flow, by the option ``--device``.
+
+    Args:
+        name: "cuda" needs a GPU; "auto" takes one where torch sees it; None and "cpu" take none.
+
+    Returns:
+        "cuda", or None for numba on the processor.
+
+    Raises:
+        UserError: an unknown name, or torch sees no GPU.
+    """
+    if name not in (None, "auto", "cpu", "cuda"):
+        raise UserError(f"--device is {name!r}; choose auto, cpu or cuda")
+    if name in (None, "cpu"):
+        return None
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise UserError("--device cuda: PyTorch sees no GPU here; use --device auto or cpu")
+    return None
+
+
+@lru_cache(maxsize=1)
+def torch_solver(device: str) -> TorchSolver:
+    """One solver a process, which remembers how many pairs fit into the device's memory.
+
+    Raises:
+        UserError: torch sees no such device.
+    """
+    from musclemap_data.modalities.tvl1.torch_engine import TorchSolver
+
+    return TorchSolver(device)
 
 
 def _fitting_workspace(

@@ -1,10 +1,10 @@
-"""TV-L1 optical flow for a batch of pairs in torch, behind ``tvl1.tvl1_torch``.
+"""TV-L1 flow for a batch of pairs in torch, behind ``tvl1.tvl1_torch`` and ``torch_solver``.
 
 The method of ``kernels.py``, step by step, on whole batches: the same pyramid, warps, medians and
 iterations, so the results differ by rounding alone.
 
-No command calls this yet. The tests compare it with the numba engine on the CPU; it has not run on
-a GPU. A later change wires it to ``--device``.
+The tests compare it with the numba engine on the CPU, through the same code; it has not yet run on
+a GPU.
 """
 
 from __future__ import annotations
@@ -15,9 +15,69 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from musclemap_data.modalities.tvl1.schedule import Schedule
+from musclemap_data.errors import UserError
+from musclemap_data.modalities.tvl1.schedule import Schedule, level_sizes, resolve_schedule
 
+PAIRS_AT_ONCE = 32
 FLAT = torch.finfo(torch.float32).eps  # squared gradient that counts as none, as in kernels.py
+
+
+class TorchSolver:
+    """Solves the pairs of clips on one device, as many at once as fit into its memory.
+
+    Args:
+        device: as torch names it.
+
+    Attributes:
+        name: torch, its version and the device, for the provenance.
+        pairs_at_once: halved for good whenever the device is out of memory.
+
+    Raises:
+        UserError: torch sees no such device.
+    """
+
+    def __init__(self, device: str, pairs_at_once: int = PAIRS_AT_ONCE) -> None:
+        self.device = torch.device(device)
+        hardware = self.device.type
+        if hardware == "cuda":
+            if not torch.cuda.is_available():
+                raise UserError("--device cuda: PyTorch sees no GPU here; use --device auto or cpu")
+            hardware = torch.cuda.get_device_name(self.device)
+        self.name = f"torch {torch.__version__}, {hardware}"
+        self.pairs_at_once = pairs_at_once
+
+    def __call__(
+        self, frames_gray: npt.NDArray[np.uint8], schedule: str | Schedule = "default"
+    ) -> npt.NDArray[np.float32]:
+        """Flow of every pair of neighbours, as ``tvl1.flow_clip``: uint8 [T, H, W], T >= 1.
+
+        Returns:
+            float32 [T - 1, H, W, 2], pixels.
+
+        Raises:
+            MemoryError: not even one pair fits.
+        """
+        count, height, width = frames_gray.shape
+        schedule = resolve_schedule(schedule)
+        sizes = level_sizes(height, width, schedule)
+        flows = np.empty((count - 1, height, width, 2), np.float32)
+        done = 0
+        while done < count - 1:
+            frames = frames_gray[done : done + self.pairs_at_once + 1]
+            try:
+                found = solve_batch(frames[:-1], frames[1:], schedule, sizes, self.device)
+            except torch.OutOfMemoryError:
+                if self.pairs_at_once == 1:
+                    raise MemoryError(f"{self.name} has no room for a pair of frames") from None
+                self.pairs_at_once = max(1, min(self.pairs_at_once, len(frames) - 1) // 2)
+            else:
+                flows[done : done + len(found)] = found
+                done += len(found)
+                continue
+            # Outside of the handler, whose error holds on to the memory that was not enough.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return flows
 
 
 @torch.inference_mode()

@@ -157,6 +157,30 @@ def test_other_modalities_are_added_to_the_rows(built):
 
 
 @pytest.mark.slow
+def test_flow_by_torch_is_the_same_and_says_so(built):
+    folder, _ = built
+    data = folder / "data"
+    before = {row["clip_id"]: row for row in rows(data, "clip_id", "flow", "provenance")}
+    by_torch = ExtractionSettings(flow_device="cpu")
+    assert extract_modalities(data, modalities=FAST, settings=by_torch).present == 5
+    for schedule, device in (("fast", None), ("default", "cpu"), ("fast", None)):
+        settings = replace(ExtractionSettings(), flow_schedule=schedule, flow_device=device)
+        assert extract_modalities(data, modalities=FAST, settings=settings).built == 5
+        for row in rows(data, "clip_id", "flow", "provenance"):
+            made = json.loads(row["provenance"])
+            if device is None:
+                assert "engines" not in made
+                continue
+            assert made["engines"]["flow"].startswith("torch ")
+            old = before[row["clip_id"]]
+            assert made["flow"] == json.loads(old["provenance"])["flow"]
+            for ours, theirs in zip(old["flow"], row["flow"], strict=True):
+                step = simplejpeg.decode_jpeg(ours, colorspace="GRAY").astype(int)
+                step -= simplejpeg.decode_jpeg(theirs, colorspace="GRAY")
+                assert np.abs(step).mean() < 0.05  # of a step; JPEG spreads it
+
+
+@pytest.mark.slow
 def test_changed_settings_redo_their_modality_only(built):
     folder, _ = built
     data = folder / "data"

@@ -5,15 +5,19 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musclemap_data.errors import UserError
 from musclemap_data.modalities import tvl1
+from musclemap_data.modalities.tvl1 import torch_engine
 
 HEIGHT, WIDTH = 96, 130
 
@@ -124,6 +128,56 @@ def test_torch_engine_agrees_with_numba(schedule: str) -> None:
     assert theirs.shape == ours.shape
     assert end_point_error(ours, theirs).mean() < 1e-3
     assert end_point_error(ours, theirs).max() < 0.1
+
+
+def test_torch_solver_finds_numba_s_flow_of_a_clip_in_batches(clip: np.ndarray) -> None:
+    ours = tvl1.flow_clip(clip)
+    solver = torch_engine.TorchSolver("cpu", pairs_at_once=2)
+    theirs = solver(clip)
+    assert theirs.shape == ours.shape == (5, HEIGHT, WIDTH, 2)
+    error = end_point_error(ours, theirs)
+    assert error.mean() < 1e-3
+    assert (error < 0.01).mean() > 0.999
+    assert solver(clip[:1]).shape == (0, HEIGHT, WIDTH, 2)
+
+
+def test_torch_solver_halves_its_batches_when_memory_is_out(
+    clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def room_for(most: int) -> Callable[..., np.ndarray]:
+        def solve(frames0: np.ndarray, frames1: np.ndarray, *_: object) -> np.ndarray:
+            sizes.append(len(frames0))
+            if len(frames0) > most:
+                raise torch.OutOfMemoryError("no room")
+            shown = np.stack([frames0, frames1], axis=-1)
+            return shown.astype(np.float32)
+
+        return solve
+
+    solver = torch_engine.TorchSolver("cpu", pairs_at_once=64)
+    monkeypatch.setattr(torch_engine, "solve_batch", room_for(1))
+    flows = solver(clip)
+    assert sizes == [5, 2, 1, 1, 1, 1, 1]
+    assert solver.pairs_at_once == 1  # the next clip does not try again
+    np.testing.assert_array_equal(flows, np.stack([clip[:-1], clip[1:]], axis=-1))
+    monkeypatch.setattr(torch_engine, "solve_batch", room_for(0))
+    with pytest.raises(MemoryError, match="no room for a pair"):
+        solver(clip)
+
+
+def test_the_device_of_the_flow_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [tvl1.choose_device(name) for name in (None, "cpu", "auto")] == [None, None, None]
+    with pytest.raises(UserError, match="sees no GPU here; use --device auto or cpu"):
+        tvl1.choose_device("cuda")
+    with pytest.raises(UserError, match="sees no GPU"):
+        torch_engine.TorchSolver("cuda")
+    with pytest.raises(UserError, match="'tpu'; choose auto, cpu or cuda"):
+        tvl1.choose_device("tpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [tvl1.choose_device(name) for name in ("cpu", "auto", "cuda")] == [None, "cuda", "cuda"]
 
 
 @pytest.mark.parametrize("shape", [(17, 16), (16, 17), (20, 32), (33, 47), (40, 48)])
