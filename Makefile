@@ -8,7 +8,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart embedded-model test test-quick test-faults test-exports bench-scale lint lint-workflows format docs docker bench bench-flow bench-extract bench-memory bench-large \
-	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement bench-segment bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
+	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-gpu bench-intervals bench-movement bench-segment bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -127,6 +127,9 @@ bench-loader: install  ## shards against a folder of mp4 files
 
 bench-model: install  ## our MViTv2 and TransM3E against torchvision
 	$(BIN)/python -m tests.bench.bench_model
+
+bench-gpu: install  ## flow, training steps and loader on a GPU; without one, that they work
+	$(BIN)/python -m tests.bench.bench_gpu
 
 bench-segment: quickstart  ## clips proposed in composed videos against the truth (half an hour, kept)
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment
