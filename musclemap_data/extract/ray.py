@@ -109,7 +109,8 @@ def run_jobs(
     send_videos = False
     with _connected(ray, address, workers), _Marker() as marker:
         while True:
-            most = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
+            # There may be no core yet: tasks wait for the nodes that are to join.
+            most = workers or max(2, 2 * int(ray.cluster_resources().get("CPU", 0)))
             while len(running) < most:
                 job = again.popleft() if again else next(jobs, None)
                 if job is None:
