@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+ALIKE = "alike"
+"""The filter that asks the embedded model, so it is none of ``filters.FILTERS``."""
+
 
 @app.command(
     rich_help_panel=BUILD,
@@ -72,8 +75,9 @@ def segment(
         typer.Option(
             "--filter",
             help="copies: leave out clips that show a surer one again, also mirrored or cropped. "
-            "still: leave out still pictures. text: record text over the person. bars: record "
-            "black bars. Can be repeated.",
+            "still: leave out still pictures. text: record text over the person. alike: record "
+            "clips that move just as one of another video. bars: record black bars. Can be "
+            "repeated.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -87,6 +91,7 @@ def segment(
     Writes `DATA/segment/proposals.csv`: every part of every video, with what was left out and why.
     """
     from musclemap_data.segment.run import (
+        course_of,
         segment_sources,
         sources_of_data,
         sources_of_files,
@@ -100,7 +105,8 @@ def segment(
             on_total=bar.reset, on_video=lambda name, clips: bar.update(),
         )  # fmt: skip
     if filters:
-        report.proposals = _filter(filters, report.proposals, data, dry_run)
+        courses = {source.video_id: course_of(data, source.name) for source in sources}
+        report.proposals = _filter(filters, report.proposals, data, courses, dry_run)
     if as_json:
         typer.echo(json.dumps([asdict(proposal) for proposal in report.proposals], indent=2))
     else:
@@ -115,19 +121,33 @@ def segment(
 
 
 def _filter(
-    names: list[str], proposals: list[Proposal], data: Path, dry_run: bool
+    names: list[str],
+    proposals: list[Proposal],
+    data: Path,
+    courses: Mapping[str, Path],
+    dry_run: bool,
 ) -> list[Proposal]:
     """Apply filters to what is proposed, and write a sheet of pictures for each."""
     from musclemap_data.errors import UserError
-    from musclemap_data.segment.filters import FILTERS, apply_findings, read_pictures, write_sheet
+    from musclemap_data.segment.filters import (
+        FILTERS,
+        apply_findings,
+        find_alike,
+        read_pictures,
+        write_sheet,
+    )
 
-    if unknown := [name for name in names if name not in FILTERS]:
-        raise UserError(f"filter {unknown[0]!r}: choose from {', '.join(FILTERS)}")
+    known = (*FILTERS, ALIKE)
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"filter {unknown[0]!r}: choose from {', '.join(known)}")
     changed = {p.proposal: p for p in proposals}
     for name in dict.fromkeys(names):
         left = [p for p in changed.values() if not p.left_out]
         pictures = [read_pictures(data / p.video, p) for p in left]
-        findings = FILTERS[name](left, pictures)
+        if name == ALIKE:
+            findings = find_alike(left, _movements(left, courses))
+        else:
+            findings = FILTERS[name](left, pictures)
         sheet = data / "segment" / f"filter_{name}.png"
         if findings:
             write_sheet(sheet, left, pictures, findings)
@@ -141,6 +161,33 @@ def _filter(
         return proposals
     write_proposals(data / PROPOSALS_FILE, changed.values())
     return list(changed.values())
+
+
+def _movements(
+    proposals: list[Proposal], courses: Mapping[str, Path]
+) -> list[npt.NDArray[np.float32] | None]:
+    """Of each clip what the embedded model sees in its movement; None where it is not kept."""
+    from functools import lru_cache
+
+    from benchmark.embedded.model import EmbeddedModel
+    from musclemap_data.segment.video import read_course
+
+    model, read = EmbeddedModel.load(), lru_cache(4)(read_course)
+    found: list[npt.NDArray[np.float32] | None] = []
+    for p in proposals:
+        course = read(courses[p.video_id])
+        if course is None:
+            found.append(None)
+            continue
+        skeleton, times_s = course
+        inside = (times_s >= p.start - 1e-6) & (times_s < p.end)
+        found.append(model.features(skeleton[inside], times_s[inside]) if inside.any() else None)
+    if missing := sum(each is None for each in found):
+        typer.echo(
+            f"{ALIKE}: of {missing} clips the movement is not kept; `musclemap segment --again` "
+            "keeps it", err=True,
+        )  # fmt: skip
+    return found
 
 
 def embedded_recogniser() -> Recogniser:

@@ -145,6 +145,23 @@ class EmbeddedModel:
         )
 
     @torch.no_grad()
+    def features(
+        self, skeleton: npt.NDArray[np.float32], times_s: npt.ArrayLike
+    ) -> npt.NDArray[np.float32]:
+        """What the network sees in a movement, the mean over its windows; mirrored it is the same.
+
+        Args:
+            skeleton, times_s: as for ``recognise``.
+
+        Returns:
+            ``float32 [2 * width]``.
+        """
+        windows, _ = cut_windows(resample(skeleton, times_s)[0], max(1, round(STEP_S * RATE_HZ)))
+        mirrored = windows[:, :, list(MIRRORED)] * np.array([-1, 1, 1], np.float32)
+        both = torch.from_numpy(np.concatenate([windows, mirrored]))
+        return np.asarray(self.network.pooled(both).mean(0).numpy(), np.float32)
+
+    @torch.no_grad()
     def _logits(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Mean of a window and its mirror image: left and right must not matter."""
         mirrored = windows[:, :, list(MIRRORED)] * np.array([-1, 1, 1], np.float32)

@@ -164,6 +164,10 @@ class EmbeddedNetwork(nn.Module):
 
     def forward(self, skeleton: Tensor) -> tuple[Tensor, Tensor]:
         """Windows ``[B, 48, 17, 3]`` to logits of activities ``[B, A]`` and regions ``[B, 20]``."""
-        x = self.blocks(F.relu(self.mix(self.norm(features(skeleton)))))
-        pooled = self.dropout(torch.cat([x.mean(2), x.amax(2)], dim=1))
+        pooled = self.dropout(self.pooled(skeleton))
         return self.activity(pooled), self.region(pooled)
+
+    def pooled(self, skeleton: Tensor) -> Tensor:
+        """Windows ``[B, 48, 17, 3]`` to what both heads read, ``[B, 2 * width]``."""
+        x = self.blocks(F.relu(self.mix(self.norm(features(skeleton)))))
+        return torch.cat([x.mean(2), x.amax(2)], dim=1)

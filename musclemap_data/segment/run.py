@@ -121,7 +121,8 @@ def segment_sources(
         on_total(len(todo))
     try:
         for source in todo:
-            proposals = segment_video(source, recognise, workers=workers)
+            course = course_of(folder, source.name)
+            proposals = segment_video(source, recognise, course=course, workers=workers)
             write_proposals(files[source.name], proposals)
             report.made += 1
             if on_video:
@@ -131,6 +132,11 @@ def segment_sources(
         report.proposals = [p for path in done for p in read_proposals(path)]
         write_proposals(folder / PROPOSALS_FILE, report.proposals)
     return report
+
+
+def course_of(folder: Path, name: str) -> Path:
+    """Where the course of the person through a source's video is kept, see ``read_course``."""
+    return folder / "segment" / "videos" / f"{name}.npz"
 
 
 def _is_done(made: Path, video: Path) -> bool:

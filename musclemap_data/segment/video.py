@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from musclemap_data.catalog import load_activities
 from musclemap_data.errors import UserError
 from musclemap_data.extract.person import follow
 from musclemap_data.extract.windows import read_video
+from musclemap_data.files import replacing
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
 from musclemap_data.movement.repetitions import SCORE_SEEN
 from musclemap_data.segment.proposals import Proposal, proposal_id
@@ -60,6 +62,7 @@ def segment_video(
     source: Source,
     recognise: Recogniser | None = None,
     *,
+    course: Path | None = None,
     workers: int | None = None,
     on_total: Callable[[int], None] | None = None,
     on_piece: Callable[[], None] | None = None,
@@ -69,6 +72,7 @@ def segment_video(
     Args:
         source: the video.
         recognise: a model that says what a skeleton does; None: only the movement is looked at.
+        course: where the person's skeleton through the video is kept, see ``read_course``.
         workers: processes that follow the person; one a core if not given.
         on_total, on_piece: see ``extract.person.follow``.
     """
@@ -88,8 +92,34 @@ def segment_video(
         name = proposal_id(source.video_id, *bounds)
         return [Proposal(source.shown, source.video_id, name, *bounds, source.activity,
                          left_out=reason[:200])]  # fmt: skip
+    if course is not None:
+        write_course(course, person.skeleton, person.times_s)
     size = (person.pieces.width, person.pieces.height)
     return propose(source, person.skeleton, person.times_s, within, recognise, size)
+
+
+def write_course(
+    path: Path, skeleton: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]
+) -> None:
+    """Keep a person's course through a video, for ``read_course``; the folder is made if need be.
+
+    Args:
+        path: an ``.npz``.
+        skeleton: ``float32 [T, 17, 3]`` x, y (pixels) and score.
+        times_s: ``float64 [T]``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, skeleton=skeleton, times_s=times_s)
+
+
+def read_course(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]] | None:
+    """Skeleton ``[T, 17, 3]`` and times ``[T]`` as they were kept; None without such a file."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return kept["skeleton"], kept["times_s"]
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None
 
 
 def propose(

@@ -14,6 +14,7 @@ from musclemap_data.segment.filters import (
     FILTERS,
     FRAMES,
     apply_findings,
+    find_alike,
     read_pictures,
     write_sheet,
 )
@@ -135,3 +136,17 @@ def test_one_picture_for_the_whole_clip_is_left_out_and_a_little_movement_is_not
     assert [(f.index, f.says, f.leaves_out) for f in findings] == [
         (0, "a still picture", True), (1, "a still picture", True),
     ]  # fmt: skip
+
+
+def test_only_clips_of_different_videos_that_are_no_holds_are_compared():
+    squat, lunge = np.float32([1, 2, 3]), np.float32([3, -1, 0])
+    proposals = [
+        Proposal("v", video, f"s_{n}", 0, 2, hold=hold)
+        for n, (video, hold) in enumerate(
+            [("a", False), ("a", False), ("b", False), ("b", True), ("c", False), ("d", False)]
+        )
+    ]
+    features = [squat, squat, 2 * squat, squat, lunge, None]
+    findings = find_alike(proposals, features)
+    assert [(f.index, f.like, f.leaves_out) for f in findings] == [(2, 0, False)]
+    assert find_alike(proposals[:1], features[:1]) == []

@@ -1,4 +1,4 @@
-"""From a person's course through a video to proposals, and from many videos to a manifest."""
+"""From a person's course through a video to proposals."""
 
 from __future__ import annotations
 
@@ -9,95 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from cli import app
-from musclemap_data.catalog import load_activities
-from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.ffmpeg import ffmpeg_binary
-from musclemap_data.ledger import Ledger
-from musclemap_data.manifest import DEMONSTRATION, Clip, read_manifest, write_manifest
 from musclemap_data.movement.repetitions import body_poses
-from musclemap_data.review import material as review_material
-from musclemap_data.review.decisions import DecisionFile, Kind
-from musclemap_data.review.queue import Queue
-from musclemap_data.segment import run
 from musclemap_data.segment.likeness import find_changes
-from musclemap_data.segment.proposals import PROPOSALS_FILE, Proposal, proposal_id, read_proposals
+from musclemap_data.segment.proposals import Proposal
 from musclemap_data.segment.shots import find_cuts
 from musclemap_data.segment.stretches import LONGEST_S, find_stretches
 from musclemap_data.segment.video import Source, is_pose, propose
-from musclemap_data.skeleton import JOINTS, MIRRORED
-
-FPS = 12.5
-STANDING = {
-    "nose": (0, -1.8), "shoulder": (0.2, -1.5), "elbow": (0.3, -1.0), "wrist": (0.3, -0.5),
-    "hip": (0.15, -0.5), "knee": (0.15, 0.3), "ankle": (0.15, 1.1),
-}  # fmt: skip
-"""Of the right half, in trunks; the left one is its mirror image."""
-PLANK = {
-    "nose": (1.8, -0.5), "shoulder": (1.4, -0.5), "elbow": (1.5, 0.0), "wrist": (1.9, 0.0),
-    "hip": (0.4, -0.4), "knee": (-0.4, -0.2), "ankle": (-1.2, 0.0),
-}  # fmt: skip
-
-
-def pose(places: dict[str, tuple[float, float]], one_side: bool = False) -> np.ndarray:
-    """``[17, 3]`` in pixels; ears and eyes are where the nose is."""
-    points = np.zeros((len(JOINTS), 3), np.float32)
-    for index, name in enumerate(JOINTS):
-        side, _, joint = name.partition("_")
-        x, y = places.get(joint) or places["nose"]
-        left = side == "left" and places is not PLANK and not one_side
-        points[index] = (160 + 40 * (-x if left else x), 120 + 40 * y, 0.9)
-    return points
-
-
-def squats(count: float, seconds: float) -> np.ndarray:
-    """So many squats in so many seconds, begun standing."""
-    times = np.arange(round(seconds * FPS)) / (seconds * FPS)
-    depth = (1 - np.cos(2 * np.pi * count * times)) / 2
-    frames = []
-    for down in depth:
-        lower = {name: (x + 0.0, y) for name, (x, y) in STANDING.items()}
-        for name in ("nose", "shoulder", "elbow", "wrist", "hip"):
-            lower[name] = (lower[name][0], lower[name][1] + 0.7 * down)
-        lower["knee"] = (0.15 + 0.5 * down, 0.3 + 0.2 * down)
-        frames.append(pose(lower))
-    return shaken(np.stack(frames))
-
-
-def push_ups(count: float, seconds: float) -> np.ndarray:
-    """So many push-ups in so many seconds, begun with straight arms, seen from the side."""
-    times = np.arange(round(seconds * FPS)) / (seconds * FPS)
-    frames = []
-    for down in (1 - np.cos(2 * np.pi * count * times)) / 2:
-        places = dict(PLANK)
-        for name, share in (("nose", 0.9), ("shoulder", 0.8), ("hip", 0.4), ("elbow", 0.3)):
-            x, y = PLANK[name]
-            places[name] = (x - 0.2 * down * (name == "elbow"), y + 0.7 * share * down)
-        frames.append(pose(places, one_side=True))
-    return shaken(np.stack(frames))
-
-
-def between(one: np.ndarray, other: np.ndarray, seconds: float) -> np.ndarray:
-    """The way from the last pose of a course to the first one of another."""
-    share = np.linspace(0, 1, round(seconds * FPS) + 2)[1:-1, None, None]
-    return shaken((one[-1] * (1 - share) + other[0] * share).astype(np.float32))
-
-
-def kept(places: dict[str, tuple[float, float]], seconds: float) -> np.ndarray:
-    return shaken(np.repeat(pose(places)[None], round(seconds * FPS), 0))
-
-
-def shaken(course: np.ndarray) -> np.ndarray:
-    draw = np.random.default_rng(0)
-    course[..., :2] += draw.normal(0, 0.4, course[..., :2].shape)
-    return course
-
-
-def nobody(seconds: float) -> np.ndarray:
-    return np.full((round(seconds * FPS), 17, 3), [np.nan, np.nan, 0], np.float32)
+from musclemap_data.skeleton import MIRRORED
+from tests.musclemap_data.segment.courses import (
+    FPS,
+    PLANK,
+    STANDING,
+    between,
+    kept,
+    nobody,
+    push_ups,
+    squats,
+)
 
 
 def shown(*parts: np.ndarray) -> list[tuple[float, float, str]]:
@@ -252,130 +183,3 @@ def test_cuts_are_found_at_their_frame(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(UserError, match=r"text\.mp4 cannot be read"):
         find_cuts(tmp_path / "text.mp4")
-
-
-@pytest.fixture
-def data(tmp_path, make_video):
-    """A data set of two downloaded demonstrations, of which each has a proposal."""
-    for name in ("a", "b"):
-        make_video(tmp_path / f"{name}.mp4", seed=ord(name))
-    clips = [
-        Clip(f"{n}_squat", n, f"{n}.mp4", 0.0, None, "squat", "train", DEMONSTRATION) for n in "ab"
-    ]
-    download_videos(clips, tmp_path, tmp_path / "d")
-    return tmp_path / "d"
-
-
-def fake(monkeypatch, asked: list[str], fail_at: str = "") -> None:
-    def segment_video(source: Source, recognise: object, *, workers: object) -> list[Proposal]:
-        if source.name == fail_at:
-            raise KeyboardInterrupt
-        asked.append(source.name)
-        name = proposal_id(source.video_id, 0.2, 0.9)
-        return [Proposal(source.shown, source.video_id, name, 0.2, 0.9, source.activity,
-                         repetitions=2, confidence=0.8)]  # fmt: skip
-
-    monkeypatch.setattr(run, "segment_video", segment_video)
-
-
-def test_a_stopped_run_goes_on_with_the_next_video(data, monkeypatch):
-    asked: list[str] = []
-    sources = run.sources_of_data(data)
-    fake(monkeypatch, asked, fail_at="b_squat")
-    with pytest.raises(KeyboardInterrupt):
-        run.segment_sources(sources, data)
-    assert [p.video_id for p in read_proposals(data / PROPOSALS_FILE)] == ["a"]
-    fake(monkeypatch, asked)
-    report = run.segment_sources(sources, data)
-    assert asked == ["a_squat", "b_squat"] and (report.made, report.present) == (1, 1)
-    assert [p.video_id for p in read_proposals(data / PROPOSALS_FILE)] == ["a", "b"]
-    run.segment_sources(sources, data, again=True)
-    assert asked == ["a_squat", "b_squat"] * 2
-
-
-def test_sure_proposals_are_added_to_the_plan_and_download_nothing(data, monkeypatch):
-    fake(monkeypatch, [])
-    report = run.segment_sources(run.sources_of_data(data), data)
-    doubt = replace(report.proposals[0], proposal="doubt", confidence=0.3)
-    against = replace(report.proposals[0], proposal="against", suggested="lunge")
-    rest = replace(report.proposals[0], proposal="rest", left_out="stands")
-    manifest = data.parent / "proposed.csv"
-    proposals = [*report.proposals, doubt, against, rest]
-    made = run.write_proposed_manifest(manifest, proposals, data)
-    assert (made.new, made.kept, made.there) == (2, 2, 0)
-    clips = read_manifest(manifest, load_activities())
-    assert [(c.clip_id, c.start_s, c.end_s, c.activity, c.tier) for c in clips] == [
-        ("a_squat", 0, None, "squat", DEMONSTRATION),
-        ("b_squat", 0, None, "squat", DEMONSTRATION),
-        ("s_a_0000200_0000900", 0.2, 0.9, "squat", "segment"),
-        ("s_b_0000200_0000900", 0.2, 0.9, "squat", "segment"),
-    ]  # fmt: skip
-    report_2 = download_videos(clips, manifest.parent, data)
-    assert (report_2.downloaded, report_2.present) == (0, 2)
-    with pytest.raises(UserError, match="is not written"):
-        run.write_proposed_manifest(data.parent / "none.csv", [doubt, against, rest], data)
-
-
-@pytest.mark.slow
-def test_nothing_of_the_plan_is_lost_from_segment_to_review_to_the_build(
-    tmp_path, make_video, serve, monkeypatch
-):
-    """Two whole videos and a clip whose seconds are known, from a server on this machine."""
-    for seed, name in enumerate("abc"):
-        make_video(tmp_path / f"site/{name}.mp4", seed=seed)
-    base, data = serve(tmp_path / "site"), tmp_path / "data"
-    clips = [Clip("known", "c", f"{base}/c.mp4", 0.0, 0.8, "lunge", "val_known")]
-    clips += [Clip(f"{n}_squat", n, f"{base}/{n}.mp4", 0.0, None, "squat", "train", DEMONSTRATION)
-              for n in "ab"]  # fmt: skip
-    manifest = tmp_path / "list.csv"
-    write_manifest(manifest, clips)
-
-    def musclemap(*words: object) -> str:
-        done = CliRunner().invoke(app, [str(word) for word in (*words, "--data", data)])
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    def build(manifest: Path) -> tuple[set[str], set[str]]:
-        assert "0 videos downloaded" in musclemap("download", "--manifest", manifest, "--pause", 0)
-        musclemap("extract-modalities", "--modalities", "rgb", "--workers", 1)
-        with Ledger(data, read_only=True) as ledger:
-            assert all(clip.state == "built" for clip in ledger.clips())
-            whole = {row.clip_id for row in ledger.demonstrations()}
-            return {clip.clip_id for clip in ledger.clips()}, whole
-
-    assert "3 videos downloaded" in musclemap("download", "--manifest", manifest, "--pause", 0)
-    fake(monkeypatch, [])
-    proposed, whole = tmp_path / "proposed.csv", {"a_squat", "b_squat"}
-    a, b = "s_a_0000200_0000900", "s_b_0000200_0000900"
-    said = musclemap("segment", "--no-model", "--manifest", proposed)
-    assert "2 new clips and the 3 lines of the plan before" in said
-    assert build(proposed) == ({"known", a, b}, whole)
-    again = musclemap("segment", "--no-model", "--manifest", proposed)
-    assert "0 new clips and the 5 lines of the plan before" in again and "2 more are in" in again
-    assert build(proposed) == ({"known", a, b}, whole)
-
-    # One is rejected; on the other nobody has decided, so it stays.
-    queue = Queue(
-        review_material.proposed(data), DecisionFile(data / review_material.DECISIONS), "ab",
-        load_activities(),
-    )  # fmt: skip
-    queue.decide(Kind.MOVE, a, end_s=0.8)
-    queue.decide(Kind.ACCEPT, a)
-    reviewed = tmp_path / "reviewed.csv"
-    musclemap("review", "manifest", "--out", reviewed)
-    assert build(reviewed) == ({"known", a, b}, whole)
-    queue.decide(Kind.REJECT, b, reason="not an exercise")
-    musclemap("review", "manifest", "--out", reviewed)
-    assert build(reviewed) == ({"known", a}, whole)
-    with Ledger(data, read_only=True) as ledger:
-        assert {clip.clip_id: clip.end_s for clip in ledger.clips()} == {"known": 0.8, a: 0.8}
-
-
-def test_videos_of_ones_own_get_safe_and_different_names(tmp_path):
-    for name in ("x/My video.mp4", "y/My video.MP4", "y/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    names = [source.name for source in run.sources_of_files([tmp_path])]
-    assert names == ["My_video", "My_video_2"]
-    with pytest.raises(UserError, match="no file or folder"):
-        run.sources_of_files([tmp_path / "gone.mp4"])
