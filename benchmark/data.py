@@ -38,6 +38,9 @@ _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 5, 6, 11, 12
 
 Batch = dict[str, Tensor]
 
+DRAWS = "draws"
+"""``int64 [5]`` of an item: the seed of its RGB and the erased box, for ``augment_batch``."""
+
 
 class ClipDataset(Dataset[Batch]):
     """Views of the clips of one or more splits.
@@ -50,7 +53,8 @@ class ClipDataset(Dataset[Batch]):
     skeleton ``float32 [M, T, 17, 3]``, other numbers ``float32 [T, ...]``), ``muscles``
     ``float32 [20]`` (in training what the setting ``target`` names) and ``clip`` ``int64 []``, an
     index into ``clips``; ``features`` are those of all views of the clip, ``float32 [views,
-    width]`` (:mod:`benchmark.features`). Pictures stay bytes until :func:`normalise_batch`, on the
+    width]`` (:mod:`benchmark.features`); in training with ``augment_on=device`` there are ``DRAWS``
+    too. Pictures stay bytes until :func:`normalise_batch`, on the
     model's device: a quarter of the memory to move.
 
     Args:
@@ -146,10 +150,13 @@ class ClipDataset(Dataset[Batch]):
             geometry = augment.centre_geometry(clip.height, clip.width, settings)
         frame_indices = view_indices(clip.frames, settings.frames, settings.rate, start)
         # Drawn even where unused, so that a clip is the same whatever modalities a model reads.
-        rgb_rng = np.random.default_rng(rng.integers(2**63))
+        rgb_seed = int(rng.integers(2**63))
         erased = augment.erased_box(settings, rng) if self.train else None
+        late = self.train and settings.augment_on == "device"
 
         item: Batch = {}
+        if late:
+            item[DRAWS] = torch.tensor([rgb_seed, *_corners(erased)])
         if self._features:
             item[FEATURES] = torch.from_numpy(self._features[clip.clip_id])
         row = self._read(clip) if self._read_of else {}
@@ -165,14 +172,8 @@ class ClipDataset(Dataset[Batch]):
             images = self._pictures(clip, row[name], name, content, box, frame_indices)
             if beside and view:
                 images = torch.full_like(images, content.blank)
-            if name == "rgb" and self.train:
-                images = augment.randaugment(images, settings, rgb_rng)
-            if erased is not None:
-                region = images[:, :, erased[0], erased[1]]
-                if name == "rgb":
-                    region.copy_(_noise(region, rgb_rng))
-                else:
-                    region.fill_(content.blank)
+            if self.train and not late:
+                images = augment_late(images, modality.key, rgb_seed, erased, settings)
             # A copy: the images may still lie in the buffer that the next clip is decoded into.
             item[name] = augment.planes(images)
         item["muscles"] = torch.from_numpy(self._targets[clip_index])
@@ -330,9 +331,67 @@ def _check_size(found: tuple[int, int], wanted: tuple[int, ...]) -> None:
 
 
 def _noise(like: Tensor, rng: np.random.Generator) -> Tensor:
-    """Normal noise of the data set's mean and spread, as bytes."""
-    noise = rng.standard_normal(like.shape, dtype=np.float32) * STD + MEAN
-    return torch.from_numpy(np.clip(noise * 255.0, 0, 255).astype(np.uint8))
+    """Normal noise of the data set's mean and spread, as bytes, on the device of ``like``."""
+    if like.is_cuda:  # the host would take longer than the rest of the batch
+        drawn = torch.Generator(like.device).manual_seed(int(rng.integers(2**63)))
+        noise = torch.randn(like.shape, generator=drawn, device=like.device) * STD + MEAN
+        return (noise * 255.0).clamp(0, 255).byte()
+    values = rng.standard_normal(like.shape, dtype=np.float32) * STD + MEAN
+    return torch.from_numpy(np.clip(values * 255.0, 0, 255).astype(np.uint8))
+
+
+def _corners(box: tuple[slice, slice] | None) -> tuple[int, ...]:
+    """Top, bottom, left and right of a box; four zeros for none."""
+    return (0, 0, 0, 0) if box is None else tuple(k for s in box for k in (s.start, s.stop))
+
+
+def augment_late(
+    images: Tensor,
+    key: str,
+    rgb_seed: int,
+    erased: tuple[slice, slice] | None,
+    settings: Settings,
+) -> Tensor:
+    """What is done to the cut-out pictures of a clip in training: RandAugment, then erasing.
+
+    Args:
+        images: ``uint8 [T, C, S, S]`` of one modality, on any device.
+        key: of the modality.
+        rgb_seed: of what is random in RGB.
+        erased: rows and columns to blank.
+    """
+    rng = np.random.default_rng(rgb_seed)
+    if key == "rgb":
+        images = augment.randaugment(images, settings, rng)
+    if erased is not None:
+        region = images[:, :, erased[0], erased[1]]
+        if key == "rgb":
+            region.copy_(_noise(region, rng))
+        else:
+            region.fill_(pictures()[key].blank)
+    return images
+
+
+def augment_batch(batch: Batch, settings: Settings) -> Batch:
+    """The augmentation that a loader left to the device (``augment_on``); without it, the batch.
+
+    On the CPU it gives the very bytes that the workers would have. On a GPU pictures may differ by
+    rounding, and the noise of erased boxes is another.
+    """
+    if DRAWS not in batch:
+        return batch
+    draws = batch[DRAWS].tolist()
+    result = {name: values for name, values in batch.items() if name != DRAWS}
+    for key, values in result.items():
+        if values.dtype != torch.uint8:
+            continue
+        clips = []
+        for clip, (seed, top, bottom, left, right) in zip(values, draws, strict=True):
+            box = (slice(top, bottom), slice(left, right)) if bottom else None
+            images = augment_late(clip.transpose(0, 1), key, seed, box, settings)
+            clips.append(images.transpose(0, 1))
+        result[key] = torch.stack(clips)
+    return result
 
 
 def normalise_batch(batch: Batch, normalise: bool = True) -> Batch:

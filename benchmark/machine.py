@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark.data import Batch, normalise_batch
+from benchmark.data import DRAWS, Batch, augment_batch, normalise_batch
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 
@@ -120,6 +120,10 @@ def autocast(settings: Settings, device: torch.device) -> torch.autocast:
 
 
 def to_device(batch: Batch, device: torch.device, settings: Settings) -> Batch:
-    """A loader's batch on ``device``, normalised as set: what a model takes."""
-    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-    return normalise_batch(moved, settings.normalise)
+    """A loader's batch on ``device``, augmented and normalised as set: what a model takes."""
+    moved = {
+        # Numbers that the host reads stay there: fetching them would wait for the GPU.
+        name: tensor if name == DRAWS else tensor.to(device, non_blocking=True)
+        for name, tensor in batch.items()
+    }
+    return normalise_batch(augment_batch(moved, settings), settings.normalise)

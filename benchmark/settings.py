@@ -97,6 +97,9 @@ class Settings:
     erasing: float = _documented(
         0.25, "probability of random erasing (config; the early code never applies it)"
     )
+    augment_on: Literal["workers", "device"] = _documented(
+        "workers", "where RandAugment and erasing are done; device: by the GPU that trains"
+    )
     early_views: bool = _documented(
         False,
         "two crops of a clip's frames a batch: the first with the second's RGB difference, the "

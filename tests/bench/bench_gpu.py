@@ -15,6 +15,7 @@ pairs of 64 x 80 px) and says so: such numbers tell that it works, not how fast.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from benchmark import data
 from benchmark.data import ClipDataset
 from benchmark.losses import training_loss
-from benchmark.machine import autocast, choose_device
+from benchmark.machine import autocast, choose_device, to_device
 from benchmark.models import MODELS
 from benchmark.sampling import TrainingBatches
 from benchmark.settings import Settings
@@ -164,31 +165,34 @@ def training_rows(
 
 
 def loader_rows(device: torch.device, small: bool, seconds: float) -> Iterator[Row]:
-    """Clips a second out of shards, on the device as a model takes them."""
-    settings = Settings.from_preset("tiny" if small else "base")
+    """Clips a second out of shards with augmentation, on the device as a model takes them."""
+    base = Settings()  # also of the small sizes: RandAugment and erasing are what takes long
+    augmented = {"randaugment_ops": base.randaugment_ops, "erasing": base.erasing}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_all(islice(rendered_clips(80), 2 if small else 16), folder)
-        dataset = ClipDataset(folder, ["train"], ["rgb"], settings, train=True)
-        for workers in (0, 2, 8):
+        for workers, where in itertools.product((0, 2, 8), ("workers", "device")):
             if workers > (os.cpu_count() or 1):
                 continue
+            settings = Settings.from_preset(
+                "tiny" if small else "base", augment_on=where, **augmented
+            )
+            dataset = ClipDataset(folder, ["train"], ["rgb"], settings, train=True)
             batches = TrainingBatches(len(dataset.clips), settings.batch_size, seed=0, epochs=10**6)
             loader = data.make_loader(
                 dataset, batches, workers=workers, pin_memory=device.type == "cuda"
             )
             stream = iter(loader)
 
-            def feed(stream: Iterator[dict[str, Tensor]] = stream) -> int:
-                batch = {
-                    name: values.to(device, non_blocking=True)
-                    for name, values in next(stream).items()
-                }
-                return len(data.normalise_batch(batch)["rgb"])
+            def feed(
+                stream: Iterator[dict[str, Tensor]] = stream, settings: Settings = settings
+            ) -> int:
+                return len(to_device(next(stream), device, settings)["rgb"])
 
             found = rate(feed, device, seconds)
             del stream, loader
-            yield f"loader, {workers} workers", f"{found:.1f} clips/s", peak_memory(device)
+            what = f"loader, {workers} workers, augment_on={where}"
+            yield what, f"{found:.1f} clips/s", peak_memory(device)
 
 
 def main() -> None:

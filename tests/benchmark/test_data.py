@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from benchmark import data
 from benchmark.clips import read_clips
 from benchmark.data import ClipDataset, make_loader
+from benchmark.machine import to_device
 from benchmark.sampling import TrainingBatches, evaluation_batches, view_indices, view_starts
 from musclemap_data.catalog import SPLITS, load_activities, load_table
 from musclemap_data.errors import UserError
@@ -45,6 +46,35 @@ def test_views_stay_inside_the_clip(clip_frames, frames, rate, views):
         last = view_indices(clip_frames, frames, rate, starts[-1])
         assert first[0] == 0
         assert last[-1] == clip_frames - 1
+
+
+@pytest.mark.parametrize("modalities", [ALL, ("rgb",), ("flow", "skeleton")])
+def test_augmentation_on_the_device_gives_what_the_workers_would(dataset_dir, tiny, modalities):
+    changes = {"randaugment_ops": 4, "erasing": 0.7}
+    batches = TrainingBatches(12, 6, seed=0, epochs=2)
+    found = {}
+    for where in ("workers", "device"):
+        settings = tiny(augment_on=where, **changes)
+        dataset = ClipDataset(dataset_dir, ["train"], modalities, settings, train=True)
+        loaded = list(make_loader(dataset, batches, workers=0))
+        assert all((data.DRAWS in batch) == (where == "device") for batch in loaded)
+        found[where] = [to_device(batch, torch.device("cpu"), settings) for batch in loaded]
+    for ours, theirs in zip(found["workers"], found["device"], strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, values in ours.items():
+            torch.testing.assert_close(theirs[name], values, rtol=0, atol=0, equal_nan=True)
+    plain = tiny(randaugment_ops=0, erasing=0.0)
+    still = ClipDataset(dataset_dir, ["train"], modalities, plain, train=True)
+    first = to_device(
+        next(iter(make_loader(still, batches, workers=0))), torch.device("cpu"), plain
+    )
+    assert not torch.equal(first[modalities[0]], found["device"][0][modalities[0]])
+
+
+def test_a_test_view_is_never_augmented_on_the_device(dataset_dir, tiny):
+    settings = tiny(augment_on="device", randaugment_ops=4, erasing=1.0)
+    dataset = ClipDataset(dataset_dir, ["train"], ["rgb"], settings, train=False)
+    assert data.DRAWS not in dataset[0]
 
 
 def test_short_clips_are_spread_not_padded():
