@@ -48,6 +48,9 @@ NO_SPEED, FASTEST = 0.01, 0.06
 Faster ones than the second are filmed in so few frames a second that nothing is said."""
 MOVING_SHARE = 0.25
 """Nor where that is so in a smaller share of the frames."""
+FEWEST_FRAMES, FROM_STEPS = 30, ("jumps", "trembling", "sides", "unsettled")
+"""In a clip of fewer frames with a person, a few seconds at a few frames a second, what moves from
+frame to frame says nothing: nor do these measures."""
 LIMB_SHARE = 0.12
 """Thickness of a limb, of the body's size."""
 _BODY = slice(5, 17)  # shoulders to ankles: the joints of the face hardly matter
@@ -314,7 +317,7 @@ def _measure(parts: list[_Part], contradicted: float) -> dict[str, float]:
     step = np.diff(xy, axis=0)[follows[1:]]
     within = np.concatenate([part.within for part in parts])
     enough = len(within) >= MOVING_SHARE * follows.sum() > 0
-    return {
+    values = {
         "out-of-view": 1 - float((inside[:, _BODY] & found[:, None]).mean()),
         "unsure": _unsure(np.where(inside, score, np.nan)[found]),
         "jumps": _mean(_length(step[:, 11:13].mean(axis=1)) > JUMP),
@@ -326,6 +329,9 @@ def _measure(parts: list[_Part], contradicted: float) -> dict[str, float]:
         "colours": _mean_of_shots(_off_colour, colour[found][:, _BODY], shot[found]),
         "elsewhere": 1 - float(np.median(within)) if enough else float("nan"),
     }
+    if found.sum() < FEWEST_FRAMES:
+        values |= dict.fromkeys(FROM_STEPS, float("nan"))
+    return values
 
 
 def _sizes(xy: Floats, shot: npt.NDArray[np.int64]) -> Floats:

@@ -103,6 +103,15 @@ def test_a_fast_movement_in_few_frames_a_second_does_not_tremble(every):
     assert "trembling" not in judge(picture_of(skeleton), skeleton).notes
 
 
+def test_a_few_frames_a_second_say_nothing_of_steps_between_them():
+    skeleton = walking_skeleton(90)[::9]
+    skeleton[::2, :, 0] += 45
+    few = judge(picture_of(skeleton), skeleton, contradicted=0.4)
+    assert few.label is SkeletonClass.GOOD
+    many = np.repeat(skeleton, 4, axis=0)
+    assert "unsettled" in judge(picture_of(many), many, contradicted=0.4).notes
+
+
 def test_two_pairs_of_joints_that_the_body_hides_leave_a_skeleton_good(frames):
     skeleton = walking_skeleton(COUNT)
     skeleton[:, 13:, 2] = 0.1  # knees and ankles of a push-up seen from the head
