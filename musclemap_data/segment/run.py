@@ -115,7 +115,7 @@ def segment_sources(
     """
     report = SegmentReport()
     files = {s.name: folder / "segment" / "videos" / f"{s.name}.csv" for s in sources}
-    todo = [s for s in sources if again or not _is_done(files[s.name], s.path)]
+    todo = [s for s in sources if again or not _is_done(files[s.name], s)]
     report.present = len(sources) - len(todo)
     if on_total:
         on_total(len(todo))
@@ -139,8 +139,11 @@ def course_of(folder: Path, name: str) -> Path:
     return folder / "segment" / "videos" / f"{name}.npz"
 
 
-def _is_done(made: Path, video: Path) -> bool:
-    return made.exists() and made.stat().st_mtime >= video.stat().st_mtime
+def _is_done(made: Path, source: Source) -> bool:
+    """Whether the proposals are there, newer than the video, and not of another of its name."""
+    if not made.exists() or made.stat().st_mtime < source.path.stat().st_mtime:
+        return False
+    return all(p.video == source.shown for p in read_proposals(made))
 
 
 @dataclass(frozen=True)

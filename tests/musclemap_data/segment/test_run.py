@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +192,16 @@ def test_clips_of_two_videos_that_move_alike_are_named_and_others_are_not(data, 
     assert not any(p.left_out for p in after)
     moves["b_squat"] = push_ups(2, 4)
     assert "alike: 0 of 2 clips" in CliRunner().invoke(app, words).output
+
+
+def test_a_video_of_the_same_name_in_another_folder_is_not_taken_for_done(tmp_path, monkeypatch):
+    asked: list[str] = []
+    fake(monkeypatch, asked)
+    for folder in ("monday", "tuesday", "tuesday"):
+        video = tmp_path / folder / "squats.mp4"
+        video.parent.mkdir(exist_ok=True)
+        video.write_bytes(b"x")
+        os.utime(video, (1, 1))  # older than what is made of it
+        report = run.segment_sources(run.sources_of_files([video]), tmp_path / "data")
+        assert {p.video for p in report.proposals} == {str(video.resolve())}
+    assert asked == ["squats", "squats"]
