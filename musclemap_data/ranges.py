@@ -33,9 +33,9 @@ FOLDER = "ranges"
 STATE = ".remote.json"
 """In a copy: where the original is, see ``remote``."""
 DEFAULT_CACHE_GB = 50.0
-BLOCK_BYTES = 4096
-"""Bytes are fetched and marked in blocks of a page: small beside a clip's pictures."""
-GAP_BLOCKS = 8
+BLOCK_BYTES = 1024
+"""Bytes are fetched and marked in blocks of this size: small beside a clip's skeleton."""
+GAP_BLOCKS = 32
 """What lies between two wanted parts is fetched too where it is less than this: one request."""
 FOOTER_BYTES = 64 * 1024
 """Fetched of the end of a shard at first; a footer says how long it is."""

@@ -202,11 +202,11 @@ def test_parts_are_fetched_once_in_whole_blocks(sent, built):
     part = Ranges(path)
     assert part.read(range(10_000, 10_010)) == content[10_000:10_010]
     assert sent.sent_of("/shards/") == BLOCK_BYTES
-    assert part.read(range(8192, 12288)) == content[8192:12288]
+    assert part.read(range(9216, 10240)) == content[9216:10240]
     assert sent.sent_of("/shards/") == BLOCK_BYTES
     # Two that nearly touch are one request; the block that is here is not asked for again.
     requests = sent.requests.total()
-    assert part.fetch([range(0, 100), range(13_000, 13_100), range(300_000, 300_100)])
+    assert part.fetch([range(0, 100), range(11_000, 11_100), range(300_000, 300_100)])
     assert sent.requests.total() == requests + 3
     assert part.read(range(len(content) - 5, len(content))) == content[-5:]
     assert hashlib.sha256(part.open().read(len(content))).hexdigest() == part.sha256()
