@@ -264,10 +264,14 @@ def _upload_videos(files: Any, root: str, data_dir: Path) -> None:
         there = {entry["name"]: entry["size"] for entry in files.ls(f"{root}/videos", detail=True)}
     except FileNotFoundError:
         there = {}
-    for path in sorted((data_dir / "videos").glob("[!.]*")):
-        key = f"{root}/videos/{path.name}"
-        if path.is_file() and there.get(key) != path.stat().st_size:
-            files.put_file(str(path), key)
+    missing = {
+        str(path): key
+        for path in sorted((data_dir / "videos").glob("[!.]*"))
+        for key in [f"{root}/videos/{path.name}"]
+        if path.is_file() and there.get(key) != path.stat().st_size
+    }
+    if missing:
+        files.put(list(missing), list(missing.values()))  # several at once
 
 
 def _upload_ledger(files: Any, root: str, data_dir: Path, state: _State) -> None:
