@@ -113,7 +113,7 @@ bench-memory: install  ## peak memory: ten-minute against ten-second clip
 bench-large: install  ## a split of 5 GB in datasets, pandas, Polars, DuckDB (needs 15 GB of disk)
 	$(BIN)/python -m tests.bench.bench_large
 
-bench-scale: install  ## time a clip and memory from 1,000 to 20,000 clips
+bench-scale: install  ## time a clip and memory from 1,000 to 100,000 clips, 10 minutes
 	$(BIN)/python -m tests.bench.bench_scale
 
 bench-pose: install  ## skeletons on real clips: found, jitter, lag

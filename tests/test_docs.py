@@ -38,7 +38,8 @@ OTHER_OPTIONS = {
     "uv": {"--index"},
     "docker": {"--build-arg", "--gpus", "--rm"},
     "ffmpeg": {"--enable-gpl", "--enable-version3"},
-    "tests.bench": {"--seconds", "--long-s"},
+    "tests.bench": {"--seconds", "--long-s", "--clips", "--cores"},
+    "tests.bench.bench_scale": {"--light", "--sizes", "--full-sizes", "--tries"},
 }
 
 # Files that a guide tells its reader to write.
