@@ -23,7 +23,7 @@ from musclemap_data.commands.shared import (
     examples,
     progress,
 )
-from musclemap_data.segment.proposals import MIN_CONFIDENCE, PROPOSALS_FILE, write_proposals
+from musclemap_data.segment.proposals import MIN_CONFIDENCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,6 +136,7 @@ def _filter(
         read_pictures,
         write_sheet,
     )
+    from musclemap_data.segment.run import replace_proposals
 
     known = (*FILTERS, ALIKE)
     if unknown := [name for name in names if name not in known]:
@@ -159,7 +160,7 @@ def _filter(
         changed |= {p.proposal: p for p in apply_findings(left, findings)}
     if dry_run:
         return proposals
-    write_proposals(data / PROPOSALS_FILE, changed.values())
+    replace_proposals(data, list(changed.values()))
     return list(changed.values())
 
 

@@ -100,7 +100,7 @@ def segment_sources(
     on_total: Callable[[int], None] | None = None,
     on_video: Callable[[str, int], None] | None = None,
 ) -> SegmentReport:
-    """Segment videos, and write the proposals of all of them as ``segment/proposals.csv``.
+    """Segment videos, and write the proposals of all of them to ``segment/proposals.csv``.
 
     Each video has a file of its own in ``segment/videos``, written when it is done: a run that was
     stopped goes on with the next video. A video newer than its file is segmented again.
@@ -130,8 +130,26 @@ def segment_sources(
     finally:
         done = [path for path in files.values() if path.exists()]
         report.proposals = [p for path in done for p in read_proposals(path)]
-        write_proposals(folder / PROPOSALS_FILE, report.proposals)
+        replace_proposals(folder, report.proposals)
     return report
+
+
+def replace_proposals(folder: Path, proposals: Sequence[Proposal]) -> None:
+    """Write the proposals of a run; those of one's own videos that it was not about stay.
+
+    Of a data set every run is about all videos of the plan, so others of it go.
+
+    Args:
+        folder: the data set's folder.
+        proposals: of the run.
+    """
+    path = folder / PROPOSALS_FILE
+    own = any(Path(p.video).is_absolute() for p in proposals)
+    now = {key for p in proposals for key in (p.video, p.video_id)}
+    before = read_proposals(path) if path.exists() else []
+    stays = [p for p in before if not {p.video, p.video_id} & now
+             and (own or Path(p.video).is_absolute())]  # fmt: skip
+    write_proposals(path, [*stays, *proposals])
 
 
 def course_of(folder: Path, name: str) -> Path:

@@ -205,3 +205,21 @@ def test_a_video_of_the_same_name_in_another_folder_is_not_taken_for_done(tmp_pa
         report = run.segment_sources(run.sources_of_files([video]), tmp_path / "data")
         assert {p.video for p in report.proposals} == {str(video.resolve())}
     assert asked == ["squats", "squats"]
+
+
+def test_proposals_of_own_videos_of_an_earlier_run_stay(data, tmp_path, monkeypatch):
+    fake(monkeypatch, [])
+    for name in ("monday", "tuesday"):
+        (tmp_path / f"{name}.mp4").write_bytes(b"x")
+        run.segment_sources(run.sources_of_files([tmp_path / f"{name}.mp4"]), data)
+
+    def there() -> list[str]:
+        return [p.video_id for p in read_proposals(data / PROPOSALS_FILE)]
+
+    assert there() == ["monday", "tuesday"]
+    run.segment_sources(run.sources_of_files([tmp_path / "monday.mp4"]), data)
+    assert there() == ["tuesday", "monday"]
+    run.segment_sources(run.sources_of_data(data), data)
+    assert there() == ["tuesday", "monday", "a", "b"]
+    run.segment_sources(run.sources_of_data(data)[:1], data)  # b is no longer in the plan
+    assert there() == ["tuesday", "monday", "a"]
