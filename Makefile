@@ -135,6 +135,7 @@ bench-segment: quickstart  ## clips proposed in composed videos against the trut
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --clips unseen --real 0
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --clips unseen --real 0 --one-shot
+	$(BIN)/python -m tests.bench.bench_filters data/bench-segment
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --sample data/quickstart/sample
 
 bench-movement: install  ## repetitions against 42 hand-counted real clips, if ../shared has them

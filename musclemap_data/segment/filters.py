@@ -32,7 +32,7 @@ CROPS = (1.0, 0.9, 0.8)
 LEAST_ALIKE_MOVEMENT = 0.995
 """Cosine of the movements' features, from which two clips may be one recording. Of 281 real clips a
 copy, mirrored and with each joint displaced by 3% of the trunk, has it in 99.6%; one that begins
-half a second later in 54%. Of all other pairs six have it: three of held poses, two of different
+half a second later in 56%. Of all other pairs six have it: three of held poses, two of different
 people, and one that is a piece of the same recording."""
 LEAST_CHANGE = 1.6
 """Grey levels by which some part of the picture (1 of 100 in 32 by 32) changes from one of the five
