@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from musclemap_data.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _DROP_EVERY_S = 0.02
 VIDEO_ENDINGS = (
@@ -162,6 +164,8 @@ def mapped(file: int) -> Iterator[pa.Buffer]:
     Args:
         file: a file descriptor.
     """
+    import pyarrow as pa  # not for `musclemap --help`, which is to be instant
+
     size = os.fstat(file).st_size
     if not size:
         yield pa.py_buffer(b"")  # an empty file cannot be mapped

@@ -47,18 +47,24 @@ def musclemap(*words: str | Path, env: dict[str, str] | None = None, cwd: Path |
     )
 
 
-def test_help_is_instant_and_names_every_verb():
-    # Processor time, not the clock: other tests may be running beside this one.
+def processor_s(*words: str) -> float:
+    """Of the best of three runs: other tests may be running beside this one."""
     times = []
     for _ in range(3):
         began = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = musclemap("--help")
+        subprocess.run([sys.executable, *words], capture_output=True, cwd=REPOSITORY, check=True)
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
+    return min(times)
+
+
+def test_help_is_instant_and_names_every_verb():
+    done = musclemap("--help")
     assert done.returncode == 0
     for verb in VERBS:
         assert verb in done.stdout
-    assert min(times) < 0.5
+    # Against what cannot be done without, which takes .11 to .36 s by the build of Python.
+    assert processor_s("cli.py", "--help") < 3 * processor_s("-c", "import typer.rich_utils")
 
 
 @pytest.mark.parametrize("verb", WORDS)
