@@ -60,7 +60,7 @@ def open_video(path: Path) -> Any:
     import av
 
     # Titles may be in any encoding; we read none of them. PyAV 19 and later takes any by itself.
-    lenient = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
+    lenient: Any = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
     return av.open(f"file:{path}", options=INPUT_OPTIONS, **lenient)
 
 
