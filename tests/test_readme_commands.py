@@ -27,7 +27,7 @@ SET_UP = ["make install", ". .venv/bin/activate"]
 MORE = {
     "musclemap download": "--manifest list.csv",
     "musclemap benchmark --model transm3e": "--preset tiny --epochs 1",
-    "musclemap quickstart": "--size tiny --models label-prior",
+    "musclemap quickstart": "--size tiny --models label-prior,stgcn --epochs 1",
 }
 PAGES = ("musclemap browse", "musclemap app")
 ACTIVITIES = {"train": "squat", "val_known": "squat", "val_new": "hollow_hold"} | {
