@@ -19,6 +19,7 @@ from musclemap_data.catalog import load_muscles
 from musclemap_data.export.contents import Contents
 from musclemap_data.ffmpeg import video_writer
 from musclemap_data.files import write_text
+from musclemap_data.modalities.skeleton import stored_skeleton
 from musclemap_data.shards import Shard
 from musclemap_data.skeleton import JOINT_COUNT, JOINTS
 
@@ -98,8 +99,7 @@ def _labels(row: Mapping[str, Any]) -> dict[str, object]:
         }
     }
     if row["skeleton"] is not None:
-        shape = (row["frames"], row["skeleton_people"], JOINT_COUNT, 3)
-        skeleton = np.asarray(row["skeleton"], np.float32).reshape(shape)
+        skeleton = stored_skeleton(row)
         place = skeleton[..., :2] / (row["width"], row["height"])
         labels["frames"] = {
             str(t + 1): {
@@ -112,7 +112,7 @@ def _labels(row: Mapping[str, Any]) -> dict[str, object]:
                             "points": [place[t, person, joint].tolist()],
                             "confidence": [float(skeleton[t, person, joint, 2])],
                         }
-                        for person in range(shape[1])
+                        for person in range(skeleton.shape[1])
                         for joint in range(JOINT_COUNT)
                         if np.isfinite(place[t, person, joint]).all()
                     ]

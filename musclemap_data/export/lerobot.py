@@ -20,6 +20,7 @@ import simplejpeg
 from musclemap_data.catalog import load_muscles
 from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
+from musclemap_data.modalities.skeleton import stored_skeleton
 from musclemap_data.shards import Shard
 from musclemap_data.skeleton import JOINT_COUNT, JOINTS
 
@@ -154,8 +155,7 @@ def _frames(row: Mapping[str, Any], fps: int, size: tuple[int, int], shows: bool
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     state = np.zeros((len(chosen), JOINT_COUNT, 3), np.float32)
     if row["skeleton"] is not None:
-        shape = (row["frames"], row["skeleton_people"], JOINT_COUNT, 3)
-        joints = np.asarray(row["skeleton"], np.float32).reshape(shape)[chosen, 0]
+        joints = stored_skeleton(row)[chosen, 0]
         moved = joints * np.array((scale, scale, 1), np.float32) + np.array(
             (left, top, 0), np.float32
         )

@@ -17,8 +17,8 @@ from musclemap_data.catalog import load_muscles
 from musclemap_data.export.card import fill_template
 from musclemap_data.export.contents import Contents
 from musclemap_data.files import write_text
+from musclemap_data.modalities.skeleton import stored_skeleton
 from musclemap_data.shards import Shard
-from musclemap_data.skeleton import JOINT_COUNT
 
 SKELETON_FILE = "musclemap_skeleton.pkl"
 
@@ -41,8 +41,7 @@ def skeleton_annotation(row: Mapping[str, Any]) -> dict[str, object]:
         (height, width), total_frames T, keypoint float32 ``[M, T, 17, 2]`` in pixels and
         keypoint_score float32 ``[M, T, 17]``.
     """
-    shape = (row["frames"], row["skeleton_people"], JOINT_COUNT, 3)
-    skeleton = np.asarray(row["skeleton"], np.float32).reshape(shape).transpose(1, 0, 2, 3)
+    skeleton = stored_skeleton(row).transpose(1, 0, 2, 3)
     found = np.asarray(np.isfinite(skeleton).all(axis=-1))
     size = (row["height"], row["width"])
     return {

@@ -15,8 +15,8 @@ from musclemap_data.catalog import load_muscles
 from musclemap_data.export.contents import Contents
 from musclemap_data.files import replacing
 from musclemap_data.modalities import pictures
+from musclemap_data.modalities.skeleton import stored_skeleton
 from musclemap_data.shards import Shard
-from musclemap_data.skeleton import JOINT_COUNT
 
 
 def write_webdataset(contents: Contents, out: Path, on_shard: Callable[[], None]) -> str:
@@ -57,7 +57,6 @@ def _sample(row: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         for number, picture in enumerate(row[modality] or []):
             yield f"{key}.{modality}.{number:04d}.jpg", picture
     if row["skeleton"] is not None:
-        shape = (row["frames"], row["skeleton_people"], JOINT_COUNT, 3)
         array = io.BytesIO()
-        np.save(array, np.asarray(row["skeleton"], np.float32).reshape(shape))
+        np.save(array, stored_skeleton(row))
         yield f"{key}.skeleton.npy", array.getvalue()

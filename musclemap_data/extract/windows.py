@@ -25,10 +25,11 @@ from musclemap_data.extract.source import frame_times, probe
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import file_sha256
 from musclemap_data.modalities.settings import ExtractionSettings
+from musclemap_data.modalities.skeleton import stored_skeleton
 from musclemap_data.pose.quality import SEVERAL_PEOPLE, quality_doubts
 from musclemap_data.rows import REGION_COUNT
 from musclemap_data.shards import Shard, shard_path, write_shard
-from musclemap_data.skeleton import JOINT_COUNT, person_share
+from musclemap_data.skeleton import person_share
 
 SPLIT = "test_known"
 """The split in whose shard the windows are; a shard must have one."""
@@ -314,14 +315,11 @@ def _staged_rows(paths: Iterable[Path]) -> Iterator[pa.Table]:
 
 
 def _read_back(path: Path, failed: dict[str, Failure]) -> WindowedVideo:
-    columns = ["start_s", "end_s", "fps", "height", "width", "skeleton", "skeleton_people"]
-    columns += ["skeleton_quality", "skeleton_notes"]
+    columns = ["start_s", "end_s", "frames", "fps", "height", "width"]
+    columns += ["skeleton", "skeleton_people", "skeleton_quality", "skeleton_notes"]
     with Shard(path) as shard:
         rows = [shard.row(index, columns) for index in range(len(shard))]
-    skeletons = [
-        np.array(row["skeleton"], np.float32).reshape(-1, row["skeleton_people"], JOINT_COUNT, 3)
-        for row in rows
-    ]
+    skeletons = [stored_skeleton(row) for row in rows]
     return WindowedVideo(
         windows=[(row["start_s"], row["end_s"]) for row in rows],
         fps=rows[0]["fps"],

@@ -76,6 +76,21 @@ def _shape(row: Row) -> tuple[int, ...]:
     return row["frames"], row["skeleton_people"] or 0, JOINT_COUNT, 3
 
 
+_CONTENT = Numbers(_shape)
+
+
+def stored_skeleton(row: Row) -> npt.NDArray[np.float32]:
+    """The skeleton of a row that has one, ``float32 [T, M, 17, 3]``: x, y in pixels, score.
+
+    Args:
+        row: with the columns ``frames``, ``skeleton`` and ``skeleton_people``.
+
+    Raises:
+        ValueError: it has more or fewer values than the row says.
+    """
+    return _CONTENT.decode("skeleton", row)
+
+
 SKELETON = Modality(
     name="skeleton",
     title="Skeleton",
@@ -98,7 +113,7 @@ SKELETON = Modality(
             "what makes it less: names of musclemap_data.pose.quality.MEASURES",
         ),
     ),
-    content=Numbers(_shape),
+    content=_CONTENT,
     maker=SkeletonMaker,
     describe=_describe,
 )
