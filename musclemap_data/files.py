@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -122,6 +123,17 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A file under another name: a hard link where the file system can, else a copy.
+
+    A link costs no space. It is safe for files that are replaced and never written into.
+    """
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
 def videos_in(folder: Path, *, deep: bool = True) -> list[Path]:

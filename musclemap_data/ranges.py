@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_data.errors import UserError
-from musclemap_data.files import cache_folder, file_sha256, replacing
+from musclemap_data.files import cache_folder, file_sha256, link_or_copy, replacing
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 """Protocol -> the package that fsspec reads it with. Others are refused: fsspec also knows
@@ -288,9 +288,7 @@ def shard_sha256(path: Path) -> str:
 
 
 def copy_shard(path: Path, target: Path) -> None:
-    """A shard under another name: a hard link where the file system can, else a copy.
-
-    A link costs no space and is safe: a shard is replaced, never written into.
+    """A shard under another name, see ``link_or_copy``: a shard is replaced, never written into.
 
     Raises:
         UserError: it is in a storage that cannot be read.
@@ -304,10 +302,7 @@ def copy_shard(path: Path, target: Path) -> None:
         ):
             shutil.copyfileobj(content, file, READ_AT_ONCE_BYTES)
         return
-    try:
-        os.link(path, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(path, target)
+    link_or_copy(path, target)
 
 
 class _Streamed(io.RawIOBase):

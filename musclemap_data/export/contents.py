@@ -45,6 +45,11 @@ class Contents:
     blurred_clips: int
 
     @property
+    def shard_paths(self) -> list[Path]:
+        """The shards of all splits, split after split."""
+        return [path for found in self.shards.values() for path in found]
+
+    @property
     def clip_count(self) -> int:
         """Clips in all shards."""
         return sum(entry["clips"] for entry in self.counts["splits"].values())
@@ -52,7 +57,7 @@ class Contents:
     @property
     def shard_count(self) -> int:
         """Shards of all splits."""
-        return sum(map(len, self.shards.values()))
+        return len(self.shard_paths)
 
     @property
     def modalities(self) -> tuple[str, ...]:

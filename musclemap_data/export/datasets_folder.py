@@ -36,7 +36,7 @@ def exported_name(contents: Contents, path: Path) -> str:
 def place_shards(contents: Contents, out: Path, on_shard: Callable[[], None]) -> None:
     """Put the shards into ``out/data``, see ``copy_shard``."""
     (out / "data").mkdir(exist_ok=True)
-    for path in (path for found in contents.shards.values() for path in found):
+    for path in contents.shard_paths:
         copy_shard(path, out / exported_name(contents, path))
         on_shard()
 

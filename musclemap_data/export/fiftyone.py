@@ -6,8 +6,6 @@ The form is FiftyOne's own ``FiftyOneVideoLabelsDataset``, plain JSON without a 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import simplejpeg
 from musclemap_data.catalog import load_muscles
 from musclemap_data.export.contents import Contents
 from musclemap_data.ffmpeg import video_writer
-from musclemap_data.files import write_text
+from musclemap_data.files import link_or_copy, write_text
 from musclemap_data.modalities.skeleton import stored_skeleton
 from musclemap_data.shards import Shard
 from musclemap_data.skeleton import JOINT_COUNT, JOINTS
@@ -42,7 +40,7 @@ def write_fiftyone(contents: Contents, out: Path, on_shard: Callable[[], None]) 
     (out / "data").mkdir()
     (out / "labels").mkdir()
     index = []
-    for path in (path for found in contents.shards.values() for path in found):
+    for path in contents.shard_paths:
         with Shard(path) as shard:
             for number in range(len(shard)):
                 row = shard.row(number, COLUMNS)
@@ -69,10 +67,7 @@ def _place_video(clips: Path, row: Mapping[str, Any], target: Path) -> bool:
     """Whether there is a video now."""
     cut = clips / target.name
     if cut.is_file():
-        try:
-            os.link(cut, target)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(cut, target)
+        link_or_copy(cut, target)
         return True
     if row["rgb"] is None:
         return False

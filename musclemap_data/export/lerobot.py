@@ -125,7 +125,7 @@ class _Clip:
 
 def _clips(contents: Contents) -> list[_Clip]:
     clips = []
-    for path in (path for found in contents.shards.values() for path in found):
+    for path in contents.shard_paths:
         with Shard(path) as shard:
             for row in shard.table(["activity", "fps", "height", "width"]).to_pylist():
                 size = (row["height"], row["width"])

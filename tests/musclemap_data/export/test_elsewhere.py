@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
-from musclemap_data.catalog import load_activities, load_muscles
+from musclemap_data.catalog import load_activities
 from musclemap_data.export import export_dataset
 from musclemap_data.export.bare import without_pictures
 from musclemap_data.export.contents import read_contents
@@ -34,7 +34,6 @@ from tests.musclemap_data.tiny_dataset import (
 )
 
 pytestmark = pytest.mark.slow
-SLUGS = [muscle.slug for muscle in load_muscles()]
 
 
 @pytest.fixture(scope="module")
