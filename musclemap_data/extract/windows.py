@@ -295,9 +295,11 @@ def _to_cut_from(video: Video, folder: Path, windows: int, settings: ExtractionS
     without loss, to where a seek can be trusted.
     """
     path = video.path.resolve()
+    if windows <= WINDOWS_WITHOUT_COPY:
+        return path
     try:
         source = probe(path, stage="cut")
-        if windows <= WINDOWS_WITHOUT_COPY or not source.counted or source.begin_s:
+        if not source.counted or source.begin_s:
             return path
         copy = folder / "whole.mp4"
         cut_clip(path, copy, 0.0, None, replace(settings.cut, crf=NEARLY_LOSSLESS_CRF))

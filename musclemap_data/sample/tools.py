@@ -40,6 +40,11 @@ class Part:
     shine: float
     vertices: Callable[[Bones, float], Array]
 
+    @property
+    def size(self) -> int:
+        """How many vertices it has."""
+        return int(self.faces.max()) + 1
+
 
 def tools_of(activity: str, performance: Performance) -> list[Part]:
     """The solids of an activity's tool; none for most activities."""
@@ -52,7 +57,7 @@ def with_parts(body: BodyMesh, parts: Sequence[Part]) -> BodyMesh:
     if not parts:
         return body
     faces, count = [body.faces], len(body.vertices)
-    sizes = [int(part.faces.max()) + 1 for part in parts]
+    sizes = [part.size for part in parts]
     for part, size in zip(parts, sizes, strict=True):
         faces.append(part.faces + np.int32(count))
         count += size

@@ -12,7 +12,7 @@ from musclemap_data.sample.motions import EXERCISES, Performance, perform
 from musclemap_data.sample.plan import SampleSize, VideoPlan
 from musclemap_data.sample.render import Camera, draw, screen_points
 from musclemap_data.sample.scene import draw_camera, draw_look, draw_room
-from musclemap_data.sample.skeleton import Array, coco_joints, euler
+from musclemap_data.sample.skeleton import Array, Bones, coco_joints, euler
 from musclemap_data.sample.surface import skin_vertices
 from musclemap_data.sample.tools import Part, tools_of, with_parts
 from musclemap_data.sample.truth import Flow, joint_visibility, true_flow
@@ -84,13 +84,12 @@ class SyntheticVideo:
         turn = euler(0.0, yaw, 0.0)
         low, high = np.full(3, np.inf), np.full(3, -np.inf)
         for time_s in np.linspace(0.0, performance.seconds, 16):
-            points = self._skin(performance, float(time_s), few) @ turn.T
+            points = self._skin(performance.bones(float(time_s)), few) @ turn.T
             low, high = np.minimum(low, points.min(0)), np.maximum(high, points.max(0))
         low[1] = 0.0
         return low, high
 
-    def _skin(self, performance: Performance, time_s: float, which: slice = slice(None)) -> Array:
-        bones = performance.bones(time_s)
+    def _skin(self, bones: Bones, which: slice = slice(None)) -> Array:
         translation = bones.origin - np.einsum("bij,bj->bi", bones.rotation, self._origins)
         mesh = self.body
         skinned: Array = skin_vertices(
@@ -124,12 +123,14 @@ class SyntheticVideo:
         """
         clip = self._clip_of(frame)
         time_s = self._time_in(clip, frame)
-        points = self._skin(clip.performance, time_s)
         bones = clip.performance.bones(time_s)
-        for each in self._clips:
-            for part in each.tools:
-                solid = part.vertices(bones, time_s)
-                points = np.concatenate([points, solid if each is clip else solid * 0 + points[0]])
+        body = self._skin(bones)
+        solids = [
+            part.vertices(bones, time_s) if each is clip else np.repeat(body[:1], part.size, axis=0)
+            for each in self._clips
+            for part in each.tools
+        ]
+        points = np.concatenate([body, *solids]) if solids else body
         return points @ euler(0.0, clip.yaw, 0.0).T + clip.shift
 
     def image(self, frame: int) -> npt.NDArray[np.uint8]:
