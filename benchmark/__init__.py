@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from benchmark.commands.quickstart import quickstart as quickstart
     from benchmark.compare import compare_models as compare_models
     from benchmark.data import ClipDataset as ClipDataset
+    from benchmark.finished import choose_run as choose_run
+    from benchmark.finished import read_runs as read_runs
     from benchmark.predict.runs import load_run as load_run
     from benchmark.predict.video import predict_video as predict_video
     from benchmark.record import RunRecord as RunRecord
-    from benchmark.record import choose_run as choose_run
-    from benchmark.record import read_runs as read_runs
     from benchmark.report.figures import write_figures as write_figures
     from benchmark.report.page import write_report as write_report
     from benchmark.settings import Settings as Settings

@@ -1,7 +1,8 @@
-"""What a finished run knows: ``metrics.json`` and ``settings.json`` as frozen dataclasses.
+"""What a finished run knows: ``metrics.json`` as frozen dataclasses.
 
-This is the only file that knows what those two files look like. Scores are shares from 0 to 1, not
-percent; None stands for what is undefined, such as the mAP of a split without clips.
+This is the only file that knows what that file looks like (of ``settings.json``,
+:mod:`benchmark.identity` is). Scores are shares from 0 to 1, not percent; None stands for what is
+undefined, such as the mAP of a split without clips.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from benchmark.chance import ChanceLevel
 from benchmark.clips import Clip
 from benchmark.nearness import NearnessScores
-from benchmark.settings import MACHINE_SETTINGS, Settings, SettingValue, nearest_name
+from benchmark.settings import SettingValue
 from musclemap_data.errors import UserError
 from musclemap_data.files import write_text
 
@@ -429,140 +430,3 @@ def need_record(run_dir: Path) -> RunRecord:
     if record is None:
         raise UserError(f"{run_dir} is no complete run: run `musclemap benchmark` to its end first")
     return record
-
-
-def read_runs(runs_dir: Path) -> list[RunRecord]:
-    """The records of all complete runs in a folder, in the order of their names."""
-    found = (read_record(path) for path in sorted(Path(runs_dir).glob("*/")))
-    return [each for each in found if each is not None]
-
-
-def find_run(runs_dir: Path, name: str) -> Path:
-    """The folder of a finished run, by its name in ``runs_dir`` or as a path.
-
-    Raises:
-        UserError: there is none; the nearest name is given.
-    """
-    for folder in (Path(runs_dir) / name, Path(name)):
-        if (folder / "metrics.json").is_file():
-            return folder
-    known = [path.parent.name for path in sorted(Path(runs_dir).glob("*/metrics.json"))]
-    raise UserError(
-        f"there is no finished run {name!r} in {runs_dir}{nearest_name(name, known)} "
-        f"(all: {', '.join(known) or 'none'})"
-    )
-
-
-def choose_run(data_dir: Path, checkpoint: Path | None = None) -> tuple[Path, str]:
-    """The run to predict with or to report on, and why.
-
-    Args:
-        data_dir: a data set with finished runs in ``runs/``.
-        checkpoint: a run's folder, its name in ``runs/``, or its ``model.safetensors``. If not
-            given: of the finished runs whose model reads the video, the one with the highest
-            validation mAP (the mean of known and new activities, or of those that there are).
-
-    Raises:
-        UserError: there is no such run, it is not finished, or there is none to choose from.
-    """
-    runs_dir = Path(data_dir) / "runs"
-    if checkpoint is not None:
-        folder = checkpoint.parent if checkpoint.is_file() else checkpoint
-        if (folder / "settings.json").is_file() and not (folder / "metrics.json").is_file():
-            raise UserError(
-                f"the run {folder} is not finished: run its `musclemap benchmark` command again "
-                "until it ends"
-            )
-        return find_run(runs_dir, str(folder)), "as asked for"
-    trained = [record for record in read_runs(runs_dir) if {*record.modalities} - {"features"}]
-    if not trained:
-        raise UserError(
-            f"there is no trained model in {runs_dir}. Train one: `musclemap quickstart` makes one "
-            "of synthetic videos in minutes (then add --data data/quickstart/data); or give a "
-            "finished run with --checkpoint"
-        )
-    if len(trained) == 1:
-        return runs_dir / trained[0].run, f"the only trained run in {runs_dir}"
-    among = f"of {len(trained)} finished runs in {runs_dir}"
-    scores = {record.run: _validation_map(record.scores) for record in trained}
-    known = {name: score for name, score in scores.items() if score is not None}
-    if not known:
-        return runs_dir / max(scores), f"the last by name {among}: none has validation clips"
-    best = max(known, key=lambda name: (known[name], name))
-    return runs_dir / best, f"the highest validation mAP ({known[best]:.1%}) {among}"
-
-
-def _validation_map(scores: Scores) -> float | None:
-    """The mean of known and new activities, or the one of them that a data set has."""
-    parts = (scores.means["val"].map, scores.splits["val_known"].map, scores.splits["val_new"].map)
-    return next((each for each in parts if each is not None), None)
-
-
-@dataclass(frozen=True)
-class RunIdentity:
-    """What decides the weights of a run: ``settings.json``, written before training."""
-
-    model: str
-    settings: Settings
-    data: DataRecord
-    teacher: str | None = None
-
-    def write(self, run_dir: Path) -> None:
-        """Write ``settings.json`` into the run's folder (atomically)."""
-        values = {
-            "model": self.model,
-            "settings": self.settings.to_dict(),
-            "data": self.data.to_dict(),
-            "teacher": self.teacher,
-        }
-        write_text(Path(run_dir) / "settings.json", json.dumps(values, indent=2) + "\n")
-
-    def check_same(self, run_dir: Path) -> None:
-        """Make sure that a folder holds this run and no other.
-
-        Raises:
-            UserError: it was made with other settings, clips or teacher, or cannot be read.
-        """
-        path = Path(run_dir) / "settings.json"
-        try:
-            differences = self._differences(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"{path} cannot be read: {error}; start again with --fresh") from error
-        if differences:
-            raise UserError(
-                f"the run {run_dir} was made with other settings: {'; '.join(differences)}. Start "
-                "it again with --fresh, or keep both: give one another folder with --runs."
-            )
-
-    def _differences(self, earlier: Mapping[str, Any]) -> list[str]:
-        # Of the file as it is: it may name settings that this MuscleMap has no more.
-        found = []
-        if earlier["model"] != self.model:
-            found.append(f"model was {earlier['model']}, now {self.model}")
-        then, now = earlier["settings"], self.settings.to_dict()
-        for name in [*now, *(set(then) - set(now))]:
-            if then.get(name) != now.get(name) and name not in MACHINE_SETTINGS:
-                found.append(f"{name} was {then.get(name)}, now {now.get(name)}")
-        if earlier["data"]["fingerprint"] != self.data.fingerprint:
-            found.append("the clips of the data set have changed")
-        if earlier.get("teacher") != self.teacher:
-            found.append("the weights of the teacher have changed")
-        return found
-
-
-def read_identity(run_dir: Path) -> RunIdentity:
-    """What :meth:`RunIdentity.write` wrote.
-
-    Raises:
-        UserError: the file is missing or damaged, or a setting is not one of this MuscleMap.
-    """
-    path = Path(run_dir) / "settings.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        settings, data = Settings.from_dict(values["settings"]), DataRecord(**values["data"])
-        return RunIdentity(values["model"], settings, data, values.get("teacher"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} cannot be read: {type(error).__name__}: {error}. Choose another run, or run "
-            "the benchmark again with --fresh"
-        ) from error

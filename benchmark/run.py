@@ -33,6 +33,7 @@ from benchmark.checkpoint import save_weights
 from benchmark.clips import Clip, check_modalities, of_quality, read_clips
 from benchmark.data import ClipDataset
 from benchmark.features import FEATURES, features_of
+from benchmark.identity import RunIdentity
 from benchmark.machine import Processes, choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS, need_model
 from benchmark.models.transm3e import TransM3E, load_teacher
@@ -40,7 +41,6 @@ from benchmark.predictions import EVALUATION_SPLITS, mean_average_precision, wri
 from benchmark.record import (
     DataRecord,
     MachineRecord,
-    RunIdentity,
     RunRecord,
     TrainingRecord,
     clips_fingerprint,

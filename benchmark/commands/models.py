@@ -99,9 +99,9 @@ def export_model(
     Cropping, resizing and normalisation are inside. A JSON file beside it says what goes in and
     comes out. With onnxruntime installed the file is checked against PyTorch before it is kept.
     """
+    from benchmark.finished import choose_run
     from benchmark.portable import export_model as export
     from benchmark.predict.runs import load_run
-    from benchmark.record import choose_run
     from musclemap_data.errors import UserError
 
     if not (found := re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)):
@@ -206,11 +206,11 @@ def _encoder(
 ) -> tuple[nn.Module, Settings, dict[str, object]]:
     """The frozen network that ``--encoder`` names, its settings, and what it is."""
     from benchmark.compare import default_preset
+    from benchmark.finished import find_run
     from benchmark.models import MODELS
     from benchmark.models.published import is_published, load_encoder
     from benchmark.models.weights import weights_for
     from benchmark.predict.runs import load_run
-    from benchmark.record import find_run
     from benchmark.run import Run
     from benchmark.settings import Settings
     from musclemap_data.errors import UserError

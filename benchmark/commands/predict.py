@@ -150,9 +150,9 @@ def _judge(
         )
     where = data or DEFAULT_DATA
     typer.echo(f"model: a run of {where}; it is chosen and loaded", err=True)
+    from benchmark.finished import choose_run
     from benchmark.predict.runs import load_run
     from benchmark.predict.video import predict_video
-    from benchmark.record import choose_run
 
     folder, why = choose_run(where, Path(checkpoint) if checkpoint else None)
     typer.echo(f"run {folder.name}: {why}", err=True)

@@ -50,7 +50,7 @@ def report(
     Scores with intervals, every muscle region, confusions, calibration, training, best and worst
     clips with their modalities, Grad-CAM, coverage, settings. Prints the file's path.
     """
-    from benchmark.record import choose_run
+    from benchmark.finished import choose_run
     from benchmark.report.page import write_report
 
     folder, why = choose_run(data, run)
@@ -82,7 +82,7 @@ def figures(
 
     3.5 inches wide, one column; gradcam.pdf and a large confusion.pdf are 7, the page.
     """
-    from benchmark.record import choose_run
+    from benchmark.finished import choose_run
     from benchmark.report.figures import write_figures
 
     folder, why = choose_run(data, run)

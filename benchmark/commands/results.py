@@ -47,8 +47,8 @@ def results(
 ) -> None:
     """Print or write the table of finished runs, or compare two of them."""
     from benchmark.compare import compare_runs
+    from benchmark.finished import find_run, read_runs
     from benchmark.protocols.dropped import with_dropped
-    from benchmark.record import find_run, read_runs
     from benchmark.report import tables
     from benchmark.report.distance import format_by_distance
     from musclemap_data.errors import UserError

@@ -94,7 +94,8 @@ def prepare_run(data: Path, run: Path) -> Path:
         UserError: there is no such run, or it is not finished.
     """
     from benchmark.card import model_card
-    from benchmark.record import choose_run, need_record
+    from benchmark.finished import choose_run
+    from benchmark.record import need_record
     from musclemap_data.catalog import is_synthetic
     from musclemap_data.files import write_text
     from musclemap_data.shards import iterate_rows

@@ -19,11 +19,12 @@ from torch import nn
 from benchmark.checkpoint import load_weights
 from benchmark.clips import read_clips
 from benchmark.data import ClipDataset
+from benchmark.identity import read_identity
 from benchmark.machine import choose_device, prepare_torch
 from benchmark.models import MODELS
 from benchmark.predictions import read_predictions
 from benchmark.protocols.folds import families_of, fold_splits
-from benchmark.record import DataRecord, RunRecord, clips_fingerprint, need_record, read_identity
+from benchmark.record import DataRecord, RunRecord, clips_fingerprint, need_record
 from benchmark.score import predict
 from benchmark.settings import Settings
 from musclemap_data.catalog import SPLITS, is_synthetic, load_muscles

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.checkpoint import load_weights
 from benchmark.data import ClipDataset
+from benchmark.identity import read_identity
 from benchmark.machine import choose_device, join_processes, prepare_torch
 from benchmark.models import MODELS
 from benchmark.predictions import (
@@ -21,7 +22,7 @@ from benchmark.predictions import (
     read_predictions,
     write_predictions,
 )
-from benchmark.record import DroppedScores, RunRecord, need_record, read_identity
+from benchmark.record import DroppedScores, RunRecord, need_record
 from benchmark.score import score_model
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from benchmark.finished import read_runs
 from benchmark.predictions import Predictions, read_predictions
 from benchmark.protocols.dropped import with_dropped
-from benchmark.record import RunRecord, need_record, read_runs
+from benchmark.record import RunRecord, need_record
 from benchmark.report import analysis, plots
 from benchmark.report.tables import Table, format_latex, make_tables
 from musclemap_data.catalog import load_muscles

@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.card import cost_of_a_view
 from benchmark.cells import NOT_THERE, p_value, percent
 from benchmark.clips import Clip, read_clips
-from benchmark.record import read_identity
+from benchmark.identity import read_identity
 from benchmark.report import analysis, figures, plots
 from benchmark.report.figures import Material
 from benchmark.report.pictures import clip_strips, strip

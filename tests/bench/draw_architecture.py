@@ -34,6 +34,8 @@ PURPOSE = {
     "benchmark.embedded": "the model in the box",
     "benchmark.encode": "features, once",
     "benchmark.features": "features, read back",
+    "benchmark.finished": "the runs of a folder",
+    "benchmark.identity": "which run it is",
     "benchmark.losses": "what training lowers",
     "benchmark.machine": "processes, device",
     "benchmark.metrics": "mAP and intervals",

@@ -7,8 +7,8 @@ import pytest
 from benchmark import run
 from benchmark.clips import MissingModality
 from benchmark.compare import compare_models
+from benchmark.finished import read_runs
 from benchmark.models import MODELS
-from benchmark.record import read_runs
 from musclemap_data.errors import UserError
 from tests.benchmark.conftest import MeanColour, make_rows, write_dataset
 

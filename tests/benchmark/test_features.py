@@ -11,10 +11,10 @@ from benchmark.clips import MissingModality
 from benchmark.compare import compare_models
 from benchmark.data import ClipDataset, collate, normalise_batch
 from benchmark.features import read_features
+from benchmark.finished import choose_run
 from benchmark.models.probe import Probe
 from benchmark.models.zero_shot import write_embeddings, zero_shot
 from benchmark.predict.runs import load_run
-from benchmark.record import choose_run
 from benchmark.run import Run
 from musclemap_data.catalog import load_activities, load_muscles
 from musclemap_data.errors import UserError

@@ -8,19 +8,18 @@ from dataclasses import replace
 import pytest
 
 from benchmark.chance import ChanceLevel
+from benchmark.finished import read_runs
+from benchmark.identity import RunIdentity, read_identity
 from benchmark.record import (
     ActivityScores,
     DataRecord,
     Difference,
     DroppedScores,
     Measured,
-    RunIdentity,
     RunRecord,
     TrainingRecord,
     need_record,
-    read_identity,
     read_record,
-    read_runs,
 )
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError

@@ -16,9 +16,10 @@ from benchmark import run
 from benchmark.checkpoint import save_weights
 from benchmark.clips import MissingModality
 from benchmark.compare import compare_models, compare_runs
+from benchmark.finished import read_runs
 from benchmark.predictions import read_predictions
 from benchmark.protocols.folds import activity_fold
-from benchmark.record import RunRecord, read_record, read_runs
+from benchmark.record import RunRecord, read_record
 from benchmark.report.figures import read_material, training_figure
 from benchmark.report.tables import format_table
 from benchmark.run import Run, default_run_name, read_subset

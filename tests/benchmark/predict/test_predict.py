@@ -14,13 +14,14 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from benchmark.finished import choose_run
 from benchmark.models import MODELS
 from benchmark.predict import runs
 from benchmark.predict.runs import TrainedRun, load_run
 from benchmark.predict.summary import describe_prediction, format_prediction, is_undecided
 from benchmark.predict.video import predict_video
 from benchmark.predictions import read_predictions
-from benchmark.record import RunRecord, choose_run, read_record
+from benchmark.record import RunRecord, read_record
 from benchmark.run import Run
 from benchmark.settings import Settings
 from cli import app

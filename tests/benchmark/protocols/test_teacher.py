@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 
 from benchmark.checkpoint import save_weights
 from benchmark.clips import MissingModality
+from benchmark.finished import read_runs
 from benchmark.models import MODELS
 from benchmark.models.transm3e import transm3e_teacher
 from benchmark.predictions import read_predictions
 from benchmark.protocols.dropped import check_drop, score_without, with_dropped
 from benchmark.protocols.teacher import complete_run, teacher_name, teacher_settings
-from benchmark.record import DataRecord, RunRecord, read_record, read_runs
+from benchmark.record import DataRecord, RunRecord, read_record
 from benchmark.report.tables import format_table
 from benchmark.run import Run
 from benchmark.settings import Settings
