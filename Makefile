@@ -20,13 +20,15 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 install: $(VENV)/installed  ## a virtual environment in .venv with the tested versions
 
+# What a .pth file of another environment holds, so that it sees the packages of $(VENV).
+SITE = $(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])'
+
 # Its own environment on top of $(VENV), whose packages it sees through a .pth file: torch is not
 # installed twice. mmpose, mmengine and mmcv ask for packages that do not build (chumpy) or are a
 # second OpenCV, hence --no-deps; xtcocotools' wheel is for numpy 1, hence from source.
 $(MMPOSE_VENV)/installed: $(VENV)/installed constraints-mmpose.txt
 	$(BIN)/python -m venv $(MMPOSE_VENV)
-	$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
-		> $$(echo $(MMPOSE_VENV)/lib/python3*/site-packages)/packages-of-main-environment.pth
+	$(SITE) > $$(echo $(MMPOSE_VENV)/lib/python3*/site-packages)/packages-of-main-environment.pth
 	$(MMPOSE_PIP) setuptools cython addict json-tricks matplotlib munkres pyyaml six termcolor yapf
 	$(MMPOSE_PIP) --no-deps --no-build-isolation --no-binary xtcocotools \
 		mmpose mmcv-lite mmengine xtcocotools
@@ -66,8 +68,7 @@ EXPORTS := .venv-exports
 $(EXPORTS)/installed: $(VENV)/installed constraints-mmpose.txt
 	for tool in lerobot fiftyone mmaction2; do $(BIN)/python -m venv $(EXPORTS)/$$tool; done
 	for tool in lerobot mmaction2; do \
-		$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
-			> $$(echo $(EXPORTS)/$$tool/lib/python3*/site-packages)/zz-main-environment.pth; done
+		$(SITE) > $$(echo $(EXPORTS)/$$tool/lib/python3*/site-packages)/zz-main-environment.pth; done
 	$(EXPORTS)/lerobot/bin/python -m pip install --quiet --no-deps lerobot==0.4.4
 	$(EXPORTS)/lerobot/bin/python -m pip install --quiet "datasets>=4,<5" "huggingface-hub>=0.34.2,<0.36" \
 		"av>=15,<16" jsonlines draccus==0.10.0 deepdiff termcolor einops accelerate gymnasium "packaging<26"

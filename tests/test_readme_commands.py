@@ -54,12 +54,14 @@ def test_what_is_printed_is_found():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder with the reader's own video, and ``musclemap`` on the path."""
-    folder = tmp_path_factory.mktemp("reader")
+    """A folder with the reader's own video; ``musclemap`` is in ``bin`` beside it."""
+    folder = tmp_path_factory.mktemp("reader") / "videos"
+    folder.mkdir()
     video = render_person(tmp_path_factory.mktemp("person"))
     for name in ("my_squats.mp4", "squats.mp4"):
         shutil.copy(video, folder / name)
-    commands = tmp_path_factory.mktemp("bin")
+    commands = folder.parent / "bin"
+    commands.mkdir()
     (commands / "musclemap").write_text(
         f'#!/bin/sh\nexec "{sys.executable}" "{REPOSITORY / "cli.py"}" "$@"\n'
     )
@@ -68,9 +70,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    commands = next(folder.parent.glob("bin*"))
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MUSCLEMAP_DATA")}
-    path = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    path = f"{folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return {**clean, "PATH": path, "PYTHONPATH": str(REPOSITORY), "BROWSER": "true"}
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment
 
 from benchmark.cells import p_value, percent
 from benchmark.report.pictures import data_url
+from musclemap_data.templates import templates
 
 
 def render(template: str, **values: object) -> str:
@@ -26,12 +27,6 @@ def words(slug: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(Path(__file__).parent)
     environment.globals.update(percent=percent, p_value=p_value, data_url=data_url, words=words)
     return environment

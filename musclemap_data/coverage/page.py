@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
 from musclemap_data.catalog import SPLITS
 from musclemap_data.coverage.count import MEANING, NEXT_COMMANDS, STAGES, Coverage
 from musclemap_data.files import write_text
+from musclemap_data.templates import templates
 
 _FULL = 64
 """So many clips of an activity have the darkest cell; the shades between are logarithmic."""
@@ -25,13 +24,7 @@ def write_page(coverage: Coverage, out: Path, title: str) -> None:
         out: the HTML file; its folder is made if need be.
         title: what was counted, in words.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(Path(__file__).parent)
     environment.globals.update(shade=shade, by_side=by_side, code=_parts)
     page = environment.get_template("page.html").render(
         title=title,

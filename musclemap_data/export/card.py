@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from musclemap_data.catalog import NEW_SPLITS, load_muscles
 from musclemap_data.export.contents import Contents
 from musclemap_data.rows import columns
+from musclemap_data.templates import templates
 
 DESCRIPTION = (
     "Short exercise clips with RGB, RGB difference, TV-L1 optical flow and 2D skeletons, labelled "
@@ -21,13 +20,7 @@ DESCRIPTION = (
 
 def fill_template(template: str, **values: object) -> str:
     """A Markdown template of this folder, filled in; nothing is escaped."""
-    environment = Environment(  # noqa: S701 (Markdown, not HTML)
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates(Path(__file__).parent, keep_trailing_newline=True)
     return environment.get_template(template).render(**values)
 
 

@@ -86,6 +86,7 @@ PURPOSE = {
     "musclemap_data.shards": "rows on disk",
     "musclemap_data.skeleton": "COCO-17",
     "musclemap_data.splits": "train, val, test",
+    "musclemap_data.templates": "text with gaps",
     "musclemap_data.upgrade": "older format versions",
 }
 """Room -> what it is for, in the few words that fit a box."""
