@@ -21,6 +21,7 @@ NEW_SPLITS = ("val_new", "test_new")
 
 GRADES = (0.0, 0.34, 0.67, 1.0)
 """None, working stabiliser, synergist, prime mover. A region is active from the second on."""
+_GRADE_OF_CELL = {f"{grade:g}": grade for grade in GRADES}
 GRADE_NAMES = dict(zip(GRADES, ("none", "stabiliser", "synergist", "prime mover"), strict=True))
 STRICT_FROM = 0.67
 """The strict labels are the regions of at least this grade: synergists and prime movers."""
@@ -210,7 +211,7 @@ def find_muscle(name: str) -> Muscle | None:
 
 def grade_of(cell: str) -> float | None:
     """The grade that a table's cell means, or None if it is none of :data:`GRADES`."""
-    return {f"{grade:g}": grade for grade in GRADES}.get(cell)
+    return _GRADE_OF_CELL.get(cell)
 
 
 def load_activities(path: Path | str | None = None) -> dict[str, Activity]:

@@ -7,8 +7,10 @@ Two measurements, each size in a process of its own, on tiny videos, one for eve
 - bookkeeping: everything that the main process does (read the manifest, ledger, plan, jobs,
   ``dataset.json``), once for a fresh build and once for a run that finds all of it done. Extraction
   is replaced: a staged row is copied where a worker would have made it. What workers do is given
-  apart: writing and checking shards, with that copy. In memory (/dev/shm) if there is room, so
-  that the disk, which is busier at some times than at others, does not count.
+  apart: writing and checking shards, with that copy. So is the start: the first build in a process
+  loads libraries and tables, and every build has to be opened and closed. Both are measured on a
+  data set of one clip; the second is taken off the build of N clips. In memory (/dev/shm) if there
+  is room, so that the disk, which is busier at some times than at others, does not count.
 - full: ``musclemap extract-modalities --modalities rgb`` as it is, two frames of 32 x 32 a clip.
 
 A million rows take an hour and 8 GB, so from 200,000 clips on (``LIGHT_FROM``), or with
@@ -63,7 +65,9 @@ class Measured:
         clips: how many.
         manifest_ms: reading and checking the manifest.
         ledger_ms: the plan into the ledger, and the videos copied.
-        main_cpu_ms: a fresh build, the main process.
+        start_ms: the main process's first build of one clip: all that a build costs however few
+            clips it has. Not divided by anything.
+        main_cpu_ms: a fresh build in the main process, less another build of one clip.
         workers_cpu_ms: what workers would do but for extracting; None where shards are light.
         first_record_ms, last_record_ms: recording one shard, median of the first and of the last
             tenth of the shards.
@@ -74,6 +78,7 @@ class Measured:
     clips: int
     manifest_ms: float
     ledger_ms: float
+    start_ms: float
     main_cpu_ms: float
     workers_cpu_ms: float | None
     first_record_ms: float
@@ -173,8 +178,10 @@ class Replaced:
 
 def measure_bookkeeping(folder: Path, count: int, light: bool) -> Measured:
     """In this process: a build of ``count`` clips without the workers."""
-    from musclemap_data.extract import build
-
+    replaced = Replaced(light)
+    first_s, another_s = (_build_one(folder / name, replaced) for name in ("first", "another"))
+    replaced.workers_s = 0.0
+    replaced.records_s.clear()
     manifest = make_manifest(folder, count)
     times = [time.perf_counter()]
     clips = read_manifest(manifest, load_activities())
@@ -182,16 +189,13 @@ def measure_bookkeeping(folder: Path, count: int, light: bool) -> Measured:
     download_videos(clips, folder, folder / "data")
     times.append(time.perf_counter())
     del clips  # of another command
-    replaced = Replaced(light)
-    began = cpu_s()
-    report = build.extract_modalities(folder / "data", modalities=("rgb",))
-    if report.built != count:
-        raise SystemExit(f"{report.built} of {count} clips were built: {report.failed}")
-    main_s = cpu_s() - began - replaced.workers_s
+    main_s = _main_process_s(folder / "data", count, replaced) - another_s
     records = replaced.records_s[:]
     tenth = max(1, len(records) // 10)
     began = cpu_s()
     if not light:  # else nothing is as wished: the modality is missing
+        from musclemap_data.extract import build
+
         report = build.extract_modalities(folder / "data", modalities=("rgb",))
         if report.present != count:
             raise SystemExit(f"{report.present} of {count} clips were found again")
@@ -202,6 +206,7 @@ def measure_bookkeeping(folder: Path, count: int, light: bool) -> Measured:
         count,
         each_ms * manifest_s,
         each_ms * ledger_s,
+        1000 * first_s,
         each_ms * main_s,
         None if light else each_ms * replaced.workers_s,
         1000 * statistics.median(records[:tenth]),
@@ -209,6 +214,25 @@ def measure_bookkeeping(folder: Path, count: int, light: bool) -> Measured:
         None if light else each_ms * again_s,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     )
+
+
+def _build_one(folder: Path, replaced: Replaced) -> float:
+    """Seconds of the main process for the smallest build."""
+    folder.mkdir()
+    clips = read_manifest(make_manifest(folder, 1), load_activities())
+    download_videos(clips, folder, folder / "data")
+    return _main_process_s(folder / "data", 1, replaced)
+
+
+def _main_process_s(data_dir: Path, count: int, replaced: Replaced) -> float:
+    """Seconds of a processor for a fresh build, without what workers would do."""
+    from musclemap_data.extract import build
+
+    began, by_workers = cpu_s(), replaced.workers_s
+    report = build.extract_modalities(data_dir, modalities=("rgb",))
+    if report.built != count:
+        raise SystemExit(f"{report.built} of {count} clips were built: {report.failed}")
+    return cpu_s() - began - (replaced.workers_s - by_workers)
 
 
 def bookkeeping_in_own_process(count: int, light: bool) -> Measured:
@@ -256,9 +280,9 @@ def main() -> None:
         return
     print("Bookkeeping (extraction replaced), ms a clip; of a processor but for the first two:\n")
     print(
-        "| clips | manifest | ledger | build, main process | workers but for extraction "
-        "| recording a shard, first tenth, last | second run | MB |\n"
-        "|---:|---:|---:|---:|---:|---:|---:|---:|"
+        "| clips | manifest | ledger | start, ms in all | build, main process "
+        "| workers but for extraction | recording a shard, first tenth, last | second run | MB |\n"
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     )
     rows = []
     for size in map(int, filter(None, chosen.sizes.split(","))):
@@ -271,8 +295,8 @@ def main() -> None:
         )
         print(
             f"| {row.clips:,} | {row.manifest_ms:.3f} | {row.ledger_ms:.3f} "
-            f"| {row.main_cpu_ms:.3f} | {workers} | {row.first_record_ms:.1f}, "
-            f"{row.last_record_ms:.1f} | {again} | {row.memory_mb} |",
+            f"| {row.start_ms:.0f} | {row.main_cpu_ms:.3f} | {workers} "
+            f"| {row.first_record_ms:.1f}, {row.last_record_ms:.1f} | {again} | {row.memory_mb} |",
             flush=True,
         )
     if len(rows) > 1:
