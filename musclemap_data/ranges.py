@@ -33,12 +33,14 @@ FOLDER = "ranges"
 STATE = ".remote.json"
 """In a copy: where the original is, see ``remote``."""
 DEFAULT_CACHE_GB = 50.0
-BLOCK_BYTES = 1024
-"""Bytes are fetched and marked in blocks of this size: small beside a clip's skeleton."""
-GAP_BLOCKS = 32
+BLOCK_BYTES = 256
+"""Bytes are fetched and marked in blocks of this size: small beside the labels of a clip, which are
+400 bytes."""
+GAP_BYTES = 32 * 1024
 """What lies between two wanted parts is fetched too where it is less than this: one request."""
-FOOTER_BYTES = 64 * 1024
-"""Fetched of the end of a shard at first; a footer says how long it is."""
+FOOTER_BYTES = 4 * 1024
+"""Fetched of the end of a shard at first. It tells how long the footer is: 2 kB a clip, so that of
+a full shard takes a second request anyway."""
 LOOKED_AT_EVERY_BYTES = 64 * 2**20
 """After so many fetched bytes a process looks again how full the cache is."""
 READ_AT_ONCE_BYTES = 16 * 2**20
@@ -129,6 +131,14 @@ def place(path: Path, size: int) -> None:
         marks.truncate(-(-size // BLOCK_BYTES))
     with path.open("xb") as file:
         file.truncate(size)
+
+
+def is_placed(path: Path) -> bool:
+    """Whether a shard's file and its marks are there, and of this version's block size."""
+    try:
+        return _marks(path).stat().st_size == -(-path.stat().st_size // BLOCK_BYTES)
+    except OSError:
+        return False
 
 
 def remove(path: Path) -> None:
@@ -332,7 +342,7 @@ def _joined(parts: Iterable[range]) -> list[range]:
     """Parts in order, those that nearly touch as one."""
     joined: list[range] = []
     for part in sorted(parts, key=lambda part: part.start):
-        if joined and part.start - joined[-1].stop < GAP_BLOCKS * BLOCK_BYTES:
+        if joined and part.start - joined[-1].stop < GAP_BYTES:
             joined[-1] = range(joined[-1].start, max(joined[-1].stop, part.stop))
         elif len(part):
             joined.append(part)

@@ -148,7 +148,8 @@ def _copy(files: Any, root: str, url: str, folder: Path) -> None:
     for path in (folder / ranges.FOLDER).glob("*.parquet"):
         # A whole one is of this machine, and newer. What was replaced is not read on.
         whole = (folder / "shards" / path.name).exists()
-        if whole or (changed and listed.get(path.name) != state["shards"].get(path.name)):
+        replaced = changed and listed.get(path.name) != state["shards"].get(path.name)
+        if whole or replaced or not ranges.is_placed(path):
             ranges.remove(path)
     missing = [name for name in listed if not find_shard(folder, name).exists()]
     if missing:
