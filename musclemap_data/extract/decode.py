@@ -71,13 +71,16 @@ def iterate_frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
         StageError: class ``decode``.
     """
     import av
+    from av.video.reformatter import VideoReformatter
 
+    convert = VideoReformatter()  # to_ndarray(format="rgb24") would make one for each frame
     try:
         with open_video(path) as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+                picture = convert.reformat(frame, format="rgb24").to_ndarray()
+                yield picture.astype(np.uint8, copy=False)  # which it is, for the type checker
     except (av.FFmpegError, IndexError) as error:
         raise StageError("decode", FailureClass.DECODE, _reason(error)) from error
 

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -184,15 +184,43 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
+def without_rest(content: bytes, outputs: Collection[str]) -> bytes:
+    """A TensorFlow Lite model without what only its other outputs need; these stay bit for bit.
+
+    A third of the landmark network's time goes into an outline of the person, which nobody reads.
+
+    Args:
+        content: the model file.
+        outputs: names of the outputs that stay.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    (graph,) = model.subgraphs
+    graph.outputs = [i for i in graph.outputs if graph.tensors[i].name.decode() in outputs]
+    needed, operators = set(graph.outputs), []
+    for operator in reversed(graph.operators):  # they stand in the order of their work
+        if needed.intersection(operator.outputs):
+            needed.update(operator.inputs)
+            operators.append(operator)
+    graph.operators = operators[::-1]
+    model.signatureDefs = None  # they name outputs that are gone
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def load_network(content: bytes, outputs: dict[str, str]) -> Network:
     """A TensorFlow Lite model as a function from its input to its named outputs.
 
     Args:
         content: the model file.
-        outputs: name in the model -> name in the answer; other outputs are not copied.
+        outputs: name in the model -> name in the answer; others are not computed.
     """
     from ai_edge_litert.interpreter import Interpreter
 
+    content = without_rest(content, outputs)
     # One thread: two processes of one thread are faster than one of two, and results do not vary.
     with _quiet_stderr():
         interpreter = Interpreter(model_content=content, num_threads=1)

@@ -491,6 +491,27 @@ def test_blank_frames_have_nobody(real_weights):
     assert compute_skeleton(np.zeros((1, 1, 1, 3), np.uint8)).shape == (1, 1, 17, 3)
 
 
+def test_an_output_that_nobody_reads_is_not_computed_and_the_others_stay(real_weights):
+    from ai_edge_litert.interpreter import Interpreter
+
+    def outputs(network: bytes) -> dict[str, np.ndarray]:
+        interpreter = Interpreter(model_content=network, num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+        interpreter.invoke()
+        found = interpreter.get_output_details()
+        return {detail["name"]: interpreter.get_tensor(detail["index"]) for detail in found}
+
+    image = np.random.default_rng(0).random((1, 256, 256, 3), np.float32)
+    network = weights.blazepose_files()[1].read_bytes()
+    whole = outputs(network)
+    assert whole["Identity_2"].shape == (1, 256, 256, 1)  # the outline of the person
+    kept = outputs(blazepose.without_rest(network, ["Identity", "Identity_3"]))
+    assert sorted(kept) == ["Identity", "Identity_3"]
+    for name, values in kept.items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
 def test_provenance_names_everything_that_shaped_the_result(real_weights):
     provenance = estimator().provenance()
     assert provenance["weights_sha256"] == {
