@@ -1,67 +1,21 @@
-"""Data sets and runs on the Hugging Face Hub, by ``hf://`` addresses.
+"""Data sets and runs sent to the Hugging Face Hub and fetched whole, by ``hf://`` addresses.
 
-The rest of this package does not know the Hub: it makes a folder, which is sent or fetched here.
+A folder is made, which is sent or fetched here. For reading a part of a data set see ``remote``.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import UserError
 from musclemap_data.export.bare import without_pictures
 from musclemap_data.export.contents import read_contents
 from musclemap_data.export.datasets_folder import place_shards, write_croissant, write_hf_readme
 from musclemap_data.files import file_sha256, working_folder, write_text
+from musclemap_data.hub_access import HubAddress, connected, shard_of
 from musclemap_data.shards import dataset_info_text, read_dataset_info
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-_ADDRESS = re.compile(
-    r"hf://(?:(?P<kind>datasets|models)/)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?"
-)
-_SHARD = re.compile(rf"data/(?P<shard>(?:{'|'.join(SPLITS)})-\d{{5}})-of-\d{{5}}\.parquet")
-
-
-@dataclass(frozen=True)
-class HubAddress:
-    """A repository of the Hub.
-
-    Attributes:
-        repo: OWNER/NAME.
-        kind: ``dataset`` or ``model``.
-        revision: a branch, a tag or a commit; None is the newest.
-    """
-
-    repo: str
-    kind: str
-    revision: str | None = None
-
-
-def read_address(text: str, *, kind: str | None = None) -> HubAddress:
-    """Read ``hf://[datasets/|models/]OWNER/NAME[@REVISION]``.
-
-    Args:
-        kind: ``dataset`` or ``model``, where the caller knows it. Else a data set, if not said.
-
-    Raises:
-        UserError: no such address, or of the other kind.
-    """
-    found = _ADDRESS.fullmatch(text)
-    if not found:
-        raise UserError(f"{text} is no address of the Hub: write hf://OWNER/NAME")
-    said = found["kind"] and found["kind"].removesuffix("s")
-    if kind and said and said != kind:
-        raise UserError(f"{text} is the address of a {said}; what is sent is a {kind}")
-    return HubAddress(found["repo"], said or kind or "dataset", found["revision"])
 
 
 def push_dataset(
@@ -115,7 +69,7 @@ def push_folder(
     Raises:
         UserError: no network, or no right to write there.
     """
-    with _hub(address) as api:
+    with connected(address) as api:
         api.create_repo(address.repo, repo_type=address.kind, private=private, exist_ok=True)
         done = api.upload_folder(
             repo_id=address.repo,
@@ -134,7 +88,7 @@ def pull_folder(address: HubAddress, folder: Path, *, files: Sequence[str]) -> N
     Raises:
         UserError: no network, no such repository, or no right to read it.
     """
-    with _hub(address) as api:
+    with connected(address) as api:
         api.snapshot_download(
             address.repo,
             repo_type=address.kind,
@@ -167,10 +121,11 @@ def pull_dataset(address: HubAddress, data_dir: Path) -> int:
     if not (draft / "dataset.json").is_file():
         raise UserError(f"hf://{address.repo} has no dataset.json: it is not from `musclemap push`")
     info = read_dataset_info(draft)
-    found = {}
-    for path in sorted((draft / "data").glob("*.parquet")):
-        if match := _SHARD.fullmatch(path.relative_to(draft).as_posix()):
-            found[f"{match['shard']}.parquet"] = path
+    found = {
+        name: path
+        for path in sorted((draft / "data").glob("*.parquet"))
+        if (name := shard_of(path.name)) is not None
+    }
     listed = {name: entry["sha256"] for name, entry in info["shards"].items()}
     if found.keys() != listed.keys():
         raise UserError(f"hf://{address.repo} does not hold the shards that its dataset.json lists")
@@ -184,41 +139,3 @@ def pull_dataset(address: HubAddress, data_dir: Path) -> int:
     (draft / "dataset.json").replace(data_dir / "dataset.json")
     shutil.rmtree(draft)
     return len(found)
-
-
-@contextmanager
-def _hub(address: HubAddress) -> Iterator[HfApi]:
-    """The Hub, whose refusals become messages that say what to do."""
-    try:
-        import huggingface_hub
-        from huggingface_hub import errors
-    except ImportError as error:
-        raise UserError("The Hub needs huggingface_hub: pip install 'musclemap[hub]'") from error
-    where = f"hf://{address.repo}"
-    try:
-        yield huggingface_hub.HfApi(os.environ.get("HF_ENDPOINT"), library_name="musclemap")
-    except (errors.LocalTokenNotFoundError, errors.RepositoryNotFoundError) as error:
-        raise UserError(
-            f"{where} is not there, or you may not see it. Log in with `hf auth login`, or put a "
-            "token that may read or write it into HF_TOKEN."
-        ) from error
-    except errors.HfHubHTTPError as error:
-        raise UserError(f"The Hub refused {where}: {_first_line(error)}") from error
-    except _network_errors() as error:
-        raise UserError(
-            f"The Hub cannot be reached for {where}: {_first_line(error)}. What was sent or "
-            "fetched is kept: run the same command again."
-        ) from error
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    """What the HTTP library raises: httpx since version 1 of huggingface_hub, requests before."""
-    try:
-        import httpx
-    except ImportError:
-        return (ConnectionError, TimeoutError)
-    return (ConnectionError, TimeoutError, httpx.HTTPError)
-
-
-def _first_line(error: Any) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

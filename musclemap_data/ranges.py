@@ -19,14 +19,17 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from musclemap_data.errors import UserError
 from musclemap_data.files import cache_folder, file_sha256, link_or_copy, replacing
+from musclemap_data.hub_access import read_address
 
-PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "hf": "huggingface_hub"}
 """Protocol -> the package that fsspec reads it with. Others are refused: fsspec also knows
 protocols that run programs or read local files."""
 FOLDER = "ranges"
@@ -43,7 +46,21 @@ FOOTER_BYTES = 4 * 1024
 a full shard takes a second request anyway."""
 LOOKED_AT_EVERY_BYTES = 64 * 2**20
 """After so many fetched bytes a process looks again how full the cache is."""
+READ_TOGETHER = 8
+"""Parts of a shard on the Hub; for the others fsspec knows better."""
 READ_AT_ONCE_BYTES = 16 * 2**20
+
+
+class State(TypedDict):
+    """What ``STATE`` in a copy holds: the url, and name -> sha256 of what the remote has.
+
+    On the Hub, the url is that of a commit, and ``places`` says where each shard is.
+    """
+
+    url: str
+    files: dict[str, str]
+    shards: dict[str, str]
+    places: NotRequired[dict[str, str]]
 
 
 def open_url(url: str) -> tuple[Any, str]:
@@ -53,6 +70,8 @@ def open_url(url: str) -> tuple[Any, str]:
         UserError: a protocol that is not allowed, no bucket, secrets in the url, no package.
     """
     protocol, _, path = url.partition("://")
+    if protocol == "hf":
+        return _open_hub(url)
     parts = path.split("/")
     if protocol not in PACKAGES:
         known = ", ".join(f"{name}://" for name in PACKAGES)
@@ -70,6 +89,17 @@ def open_url(url: str) -> tuple[Any, str]:
     except ImportError as error:
         extra = "musclemap[s3]" if protocol == "s3" else PACKAGES[protocol]
         raise UserError(f"{protocol}:// needs a package: `pip install {extra}`") from error
+
+
+def _open_hub(url: str) -> tuple[Any, str]:
+    address = read_address(url, kind="dataset")
+    try:
+        from huggingface_hub import HfFileSystem
+    except ImportError as error:
+        raise UserError("hf:// needs a package: `pip install 'musclemap[hub]'`") from error
+    at = f"@{address.revision}" if address.revision else ""
+    files = HfFileSystem(endpoint=os.environ.get("HF_ENDPOINT"))
+    return files, f"datasets/{address.repo}{at}"
 
 
 def copies_folder() -> Path:
@@ -176,7 +206,9 @@ class Ranges:
         self.path = path
         state = path.parent.parent / STATE
         try:
-            self.url = f"{json.loads(state.read_text())['url']}/shards/{path.name}"
+            original = _read_state(state, state.stat().st_mtime_ns)
+            self._root = original["url"]
+            self._key = original.get("places", {}).get(path.name, f"shards/{path.name}")
             self._file = os.open(path, os.O_RDWR)
             self._here = os.open(_marks(path), os.O_RDWR)
         except (OSError, ValueError, KeyError) as error:
@@ -268,21 +300,45 @@ class Ranges:
         os.utime(self._file, ns=(facts.st_atime_ns, 0))  # its content is that of the storage
 
     def _get(self, parts: list[range]) -> list[bytes]:
-        files, key = open_url(self.url)  # a worker that was forked needs a connection of its own
+        files, root = open_url(self._root)  # a forked worker needs a connection of its own
         try:
-            found = files.cat_ranges(
-                [key] * len(parts), [part.start for part in parts], [part.stop for part in parts]
-            )
+            found = _read_parts(files, f"{root}/{self._key}", parts)
         except Exception as error:  # each fsspec package has own errors
             raise self._unreadable(f"{type(error).__name__}: {error}") from error
         if [len(content) for content in found] != [len(part) for part in parts]:
             raise self._unreadable("it is shorter than it was")
-        return list(found)
+        return found
 
     def _unreadable(self, why: str) -> UserError:
         return UserError(
-            f"{self.url} cannot be read: {why}. If a run is writing to it, wait for its end"
+            f"{self._root}/{self._key} cannot be read: {why}. If a run is writing to it, wait for "
+            "its end"
         )
+
+
+@lru_cache(maxsize=16)
+def _read_state(path: Path, changed_ns: int) -> State:
+    """The state of a copy: it names all shards, of which thousands are opened one by one."""
+    found: State = json.loads(path.read_text())
+    return found
+
+
+def _read_parts(files: Any, key: str, parts: list[range]) -> list[bytes]:
+    """Parts of one object, several at once."""
+    if files.async_impl:
+        starts, ends = [part.start for part in parts], [part.stop for part in parts]
+        found = files.cat_ranges([key] * len(parts), starts, ends)
+        for content in found:
+            if isinstance(content, Exception):  # given back whatever ``on_error`` says
+                raise content
+        return list(found)
+
+    def read(part: range) -> bytes:
+        content: bytes = files.cat_file(key, part.start, part.stop, cache_type="none")
+        return content
+
+    with ThreadPoolExecutor(min(READ_TOGETHER, len(parts))) as pool:
+        return list(pool.map(read, parts))
 
 
 def shard_sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypedDict
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -32,22 +32,15 @@ from musclemap_data import ranges
 from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import DISK_ERRORS, FailureClass, StageError, UserError
 from musclemap_data.files import file_sha256, replacing, write_text
+from musclemap_data.hub_access import newest_commit, read_address, shard_of
 from musclemap_data.ledger import Ledger
-from musclemap_data.ranges import PACKAGES, STATE, open_url
+from musclemap_data.ranges import PACKAGES, STATE, State, open_url
 from musclemap_data.shards import CHANGED_SHARDS, dataset_info_text, find_shard, read_dataset_info
 
 LOCK_REFRESHED_S = 60
 LOCK_EXPIRES_S = 600
 _LOCK = "musclemap.lock"
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5,}}\.parquet")
-
-
-class _State(TypedDict):
-    """What ``STATE`` in a copy holds: the url, and name -> sha256 of what the remote has."""
-
-    url: str
-    files: dict[str, str]
-    shards: dict[str, str]
 
 
 def is_object_url(url: str) -> bool:
@@ -106,21 +99,33 @@ def local_copy(url: str) -> Path:
         UserError: the storage cannot be read, or holds other bytes than it says.
     """
     url = url.rstrip("/")
-    files, root = open_url(url)
+    root = open_url(url)[1]
     place = ranges.copies_folder() / hashlib.sha256(url.encode()).hexdigest()[:16]
-    folder = place / root.rpartition("/")[2]
+    folder = place / root.partition("@")[0].rpartition("/")[2]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".copy.lock"):  # processes of one training run arrive here together
         try:
             with FileLock(folder / ".lock", timeout=0), _told(url):
-                _copy(files, root, url, folder)
+                _copy(_at_commit(url) if _is_on_hub(url) else url, folder)
         except Timeout:
             pass
     return folder
 
 
-def _copy(files: Any, root: str, url: str, folder: Path) -> None:
-    state = _read_state(folder) or _State(url=url, files={}, shards={})
+def _is_on_hub(url: str) -> bool:
+    return url.startswith("hf://")
+
+
+def _at_commit(url: str) -> str:
+    """The address of what a branch, a tag or no revision means now, so that no reader sees two."""
+    address = read_address(url, kind="dataset")
+    return f"hf://datasets/{address.repo}@{newest_commit(address)}"
+
+
+def _copy(url: str, folder: Path) -> None:
+    files, root = open_url(url)
+    state = _read_state(folder) or State(url=url, files={}, shards={})
+    moved, state["url"] = state["url"] != url, url
     (folder / "shards").mkdir(exist_ok=True)
     with TemporaryDirectory(dir=folder) as scratch:
         found = {}
@@ -128,6 +133,8 @@ def _copy(files: Any, root: str, url: str, folder: Path) -> None:
             with suppress(FileNotFoundError):
                 _get(files, f"{root}/{name}", Path(scratch) / name)
                 found[name] = file_sha256(Path(scratch) / name)
+        if _is_on_hub(url) and "dataset.json" not in found:
+            raise UserError(f"{url} has no dataset.json: it is not from `musclemap push`")
         if state["files"] and not found:
             raise UserError(
                 f"{url} was there before and is empty now: look at AWS_ENDPOINT_URL and the url. "
@@ -152,21 +159,34 @@ def _copy(files: Any, root: str, url: str, folder: Path) -> None:
         if whole or replaced or not ranges.is_placed(path):
             ranges.remove(path)
     missing = [name for name in listed if not find_shard(folder, name).exists()]
-    if missing:
-        entries = files.ls(f"{root}/shards", detail=True)
-        sizes = {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in entries}
+    if missing or moved:
+        there = _find_shards(files, root, url)
+        if absent := [name for name in listed if name not in there]:
+            raise UserError(
+                f"{url} lists {absent[0]}, which is not there. Build it again with `musclemap "
+                "extract-modalities`"
+            )
         for name in missing:
-            if name not in sizes:
-                raise UserError(
-                    f"{url} lists {name}, which is not there. Build it again with `musclemap "
-                    "extract-modalities`"
-                )
-            ranges.place(folder / ranges.FOLDER / name, sizes[name])
+            ranges.place(folder / ranges.FOLDER / name, there[name][1])
+        if _is_on_hub(url):  # where the number of shards is a part of their names
+            state["places"] = {name: there[name][0] for name in listed}
     ranges.make_room(folder)
     if changed:
         state["shards"] = listed
     state["files"] = found
     _write_state(folder, state)
+
+
+def _find_shards(files: Any, root: str, url: str) -> dict[str, tuple[str, int]]:
+    """Name of a shard -> (its place below the root, bytes), of all that lie in the storage."""
+    folder = "data" if _is_on_hub(url) else "shards"
+    found = {}
+    for entry in files.ls(f"{root}/{folder}", detail=True):
+        file = entry["name"].rpartition("/")[2]
+        name = shard_of(file) if _is_on_hub(url) else file
+        if name is not None:
+            found[name] = (f"{folder}/{file}", int(entry["size"]))
+    return found
 
 
 def fetch_video(data_dir: Path, video: Path, sha256: str) -> None:
@@ -195,6 +215,10 @@ def writing(data_dir: Path) -> Iterator[None]:
     if state is None:
         yield
         return
+    if _is_on_hub(state["url"]):
+        raise UserError(
+            f"{state['url']} can only be read. Build into a folder, then send it: `musclemap push`"
+        )
     files, root = open_url(state["url"])
     lock = f"{root}/{_LOCK}"
     with _told(state["url"]):
@@ -275,7 +299,7 @@ def _upload_videos(files: Any, root: str, data_dir: Path) -> None:
         files.put(list(missing), list(missing.values()))  # several at once
 
 
-def _upload_ledger(files: Any, root: str, data_dir: Path, state: _State) -> None:
+def _upload_ledger(files: Any, root: str, data_dir: Path, state: State) -> None:
     if not (data_dir / "ledger.sqlite").exists():
         return
     with TemporaryDirectory(dir=data_dir) as scratch:
@@ -290,7 +314,7 @@ def _upload_ledger(files: Any, root: str, data_dir: Path, state: _State) -> None
 
 
 def _upload_info(
-    files: Any, root: str, data_dir: Path, state: _State, info: Mapping[str, object]
+    files: Any, root: str, data_dir: Path, state: State, info: Mapping[str, object]
 ) -> None:
     content = dataset_info_text(info).encode()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -373,14 +397,14 @@ def _listed_shards(folder: Path) -> dict[str, str]:
     return {name: entry["sha256"] for name, entry in shards.items()}
 
 
-def _read_state(folder: Path) -> _State | None:
+def _read_state(folder: Path) -> State | None:
     """The state of a copy; None for other folders."""
     try:
-        state: _State = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state: State = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return state
 
 
-def _write_state(folder: Path, state: _State) -> None:
+def _write_state(folder: Path, state: State) -> None:
     write_text(folder / STATE, json.dumps(state))

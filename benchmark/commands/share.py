@@ -65,7 +65,8 @@ def push(
 
     Exit code 2: nothing to send, no network, or no right to write there.
     """
-    from musclemap_data.hub import push_dataset, push_folder, read_address
+    from musclemap_data.hub import push_dataset, push_folder
+    from musclemap_data.hub_access import read_address
 
     if run is None:
         target = read_address(address, kind="dataset")
@@ -128,7 +129,8 @@ def pull(address: Address, data: Data = DEFAULT_DATA) -> None:
     Exit code 2: there is something already, no network, or nothing of that name.
     """
     from musclemap_data.errors import UserError
-    from musclemap_data.hub import pull_dataset, pull_folder, read_address
+    from musclemap_data.hub import pull_dataset, pull_folder
+    from musclemap_data.hub_access import read_address
 
     source = read_address(address)
     if source.kind == "dataset":

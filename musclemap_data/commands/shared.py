@@ -47,7 +47,7 @@ Data = Annotated[
         envvar="MUSCLEMAP_DATA",
         parser=data_folder,
         metavar="FOLDER|URL",
-        help="The data set's folder, or s3://bucket/name.",
+        help="The data set's folder, s3://bucket/name, or hf://OWNER/NAME (read only).",
     ),
 ]
 BlurFaces = Annotated[

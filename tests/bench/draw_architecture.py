@@ -77,6 +77,7 @@ PURPOSE = {
     "musclemap_data.movement": "repetitions, angles",
     "musclemap_data.modalities": "one file a modality",
     "musclemap_data.pose": "skeletons",
+    "musclemap_data.hub_access": "addresses of the Hub",
     "musclemap_data.ranges": "parts of remote shards",
     "musclemap_data.remote": "object storage",
     "musclemap_data.review": "people decide",

@@ -1,12 +1,15 @@
-"""An S3 server on loopback (moto) that counts what it sends, for tests that ask for it."""
+"""Two storages on loopback that count what they send: S3 (moto), and a stand-in for the Hub."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.musclemap_data.hub_server import TOKEN, Hub, stand_in_hub
 
 
 class Counted:
@@ -59,3 +62,17 @@ def files(counted, monkeypatch, tmp_path):
     found.mkdir("bucket")
     yield found
     found.rm("bucket", recursive=True)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """The Hub, which knows our token; the cache is the test's own."""
+    from huggingface_hub import constants
+
+    with stand_in_hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("MUSCLEMAP_CACHE", str(tmp_path / "cache"))
+        yield server

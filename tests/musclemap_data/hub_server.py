@@ -1,7 +1,7 @@
 """A small stand-in for the Hugging Face Hub on loopback: repositories in memory.
 
 It knows the calls that ``huggingface_hub`` makes to create a repository, send a folder (small files
-in the commit, large ones through Git LFS) and fetch a snapshot.
+in the commit, large ones through Git LFS), fetch a snapshot, list a folder and read parts of files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,12 +22,17 @@ COMMIT = "c" * 40
 
 
 class Hub(ThreadingHTTPServer):
-    """``files`` maps (kind with an s, OWNER/NAME) to path -> content; ``blobs`` is LFS by hash."""
+    """``files`` maps (kind with an s, OWNER/NAME) to path -> content; ``blobs`` is LFS by hash.
+
+    ``sent`` counts the bytes of each path that were sent, ``commit`` is that of all repositories.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}
         self.blobs: dict[str, bytes] = {}
+        self.sent = Counter[str]()
+        self.commit = COMMIT
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -111,24 +117,47 @@ class Handler(BaseHTTPRequestHandler):
                 self._refuse(404, "RepoNotFound")
                 return
             siblings = [{"rfilename": name} for name in repository]
-            self._answer({"id": found[2], "sha": COMMIT, "siblings": siblings, "private": False})
-        elif found := re.fullmatch(r"/api/(\w+)/([^/]+/[^/]+)/tree/\w+.*", path):
-            repository = self.server.files[found[1], found[2]]
             self._answer(
-                [
-                    {"type": "file", "path": name, "size": len(content), "oid": _etag(content)}
-                    for name, content in repository.items()
-                ]
+                {"id": found[2], "sha": self.server.commit, "siblings": siblings, "private": False}
             )
+        elif found := re.fullmatch(r"/api/(\w+)/([^/]+/[^/]+)/tree/\w+(?:/(.+))?", path):
+            repository = self.server.files[found[1], found[2]]
+            self._answer(_listed(repository, found[3], "recursive=true" in self.path.lower()))
         elif found := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/\w+/(.+)", path):
             kind = "datasets" if found[1] else "models"
             content = self.server.files[kind, found[2]].get(found[3].replace("%2F", "/"))
             if content is None:
                 self._refuse(404, "EntryNotFound")
             else:
-                self._answer(content, X_Repo_Commit=COMMIT, ETag=f'"{_etag(content)}"')
+                self._send(found[3].replace("%2F", "/"), content)
         else:
             self._refuse(404)
+
+    def _send(self, path: str, content: bytes) -> None:
+        tag, status = f'"{_etag(content)}"', 200
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            content, status = content[int(asked[1]) : int(asked[2]) + 1], 206
+        if self.command == "GET":
+            self.server.sent[path] += len(content)
+        self._answer(content, status, X_Repo_Commit=self.server.commit, ETag=tag)
+
+
+def _listed(
+    repository: dict[str, bytes], folder: str | None, recursive: bool
+) -> list[dict[str, Any]]:
+    """What is in a folder of a repository."""
+    start = f"{folder}/" if folder else ""
+    below = {name: name[len(start) :] for name in repository if name.startswith(start)}
+    found = [
+        {"type": "file", "path": name, "size": len(repository[name])}
+        | {"oid": _etag(repository[name])}
+        for name, rest in below.items()
+        if recursive or "/" not in rest
+    ]
+    folders = {rest.partition("/")[0] for rest in below.values() if "/" in rest}
+    return found + [
+        {"type": "directory", "path": start + name, "oid": "d" * 40} for name in sorted(folders)
+    ]
 
 
 def _etag(content: bytes) -> str:

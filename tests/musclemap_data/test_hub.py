@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from cli import app
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.errors import UserError
-from musclemap_data.hub import HubAddress, pull_dataset, push_dataset, read_address
+from musclemap_data.hub import pull_dataset, push_dataset
+from musclemap_data.hub_access import HubAddress, read_address
 from musclemap_data.shards import Shard, list_shards, read_dataset_info, shard_path
-from tests.musclemap_data.hub_server import TOKEN, Hub, stand_in_hub
 from tests.musclemap_data.tiny_dataset import PLAN, clip_row, write_dataset, write_ledger
 
 MINE = HubAddress("me/squats", "dataset")
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with stand_in_hub() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield server
 
 
 @pytest.fixture
@@ -69,6 +57,26 @@ def test_with_rights_the_same_bytes_come_back(hub, data, tmp_path):
         "ledger.sqlite",
         "shards",
     ]
+
+
+@pytest.mark.slow
+def test_the_verbs_read_what_was_pushed_where_it_lies(hub, data):
+    push_dataset(data, MINE, pictures=True, private=False)
+
+    def run(*words: str):
+        return CliRunner().invoke(app, [*words, "--data", "hf://me/squats"])
+
+    hub.sent.clear()
+    stats = run("stats", "--json")
+    assert stats.exit_code == 0, stats.output
+    here = CliRunner().invoke(app, ["stats", "--json", "--data", str(data)])
+    assert json.loads(stats.stdout)["splits"] == json.loads(here.stdout)["splits"]
+    sizes = sum(path.stat().st_size for path in (data / "shards").iterdir())
+    assert 0 < sum(hub.sent.values()) < sizes / 2
+    checked = run("validate", "--json")
+    assert json.loads(checked.stdout)["problems"] == []
+    refused = run("download", "--manifest", "any.csv")
+    assert refused.exit_code == 2
 
 
 def test_a_damaged_file_is_no_data_set(hub, data, tmp_path):

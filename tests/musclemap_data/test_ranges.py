@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from musclemap_data.shards import (
 )
 from tests.benchmark.conftest import make_row
 from tests.conftest import REPOSITORY
+from tests.musclemap_data.hub_server import Hub
 from tests.musclemap_data.test_remote import copied_bytes
 
 URL = "s3://bucket/sets/mine"
@@ -248,3 +250,81 @@ def test_a_shard_that_changed_elsewhere_is_read_anew(sent, files, built, tmp_pat
     files.put_file(str(path), f"{ROOT}/shards/{path.name}")
     files.put_file(str(tmp_path / "dataset.json"), f"{ROOT}/dataset.json")
     assert copied_bytes(remote.local_copy(URL)) == {path.name: path.read_bytes()} != old
+
+
+def put_on_hub(hub: Hub, data: Path, commit: str) -> None:
+    """As ``push`` lays it out, at a new commit."""
+    repository = {"dataset.json": (data / "dataset.json").read_bytes(), "README.md": b"# mine"}
+    for split in SPLITS:
+        shards = list_shards(data, split)
+        for path in shards:
+            name = f"data/{path.stem}-of-{len(shards):05d}.parquet"
+            repository[name] = path.read_bytes()
+    hub.files["datasets", "me/squats"] = repository
+    hub.commit = commit
+
+
+@pytest.mark.parametrize(("modalities", "workers"), [(["rgb"], 2), (["skeleton"], 0)])
+def test_training_from_the_hub_reads_little_more_than_it_uses(hub, built, modalities, workers):
+    put_on_hub(hub, built, "a" * 40)
+    data = remote.local_copy("hf://me/squats")
+    assert set(hub.sent) == {"dataset.json"}
+    clips = ClipDataset(data, ["train"], modalities, SETTINGS, train=True)
+    found = list(torch.utils.data.DataLoader(clips, num_workers=workers))
+    read = {column.name for name in modalities for column in MODALITIES[name].columns}
+    labels = {each.name for each in fields(Clip)}
+    used = size_of_footers(built, "train") + size_of_columns(built, "train", read | labels)
+    sent = hub.sent["data/train-00000-of-00001.parquet"]
+    assert used <= sent < 1.1 * used
+    here = ClipDataset(built, ["train"], modalities, SETTINGS, train=True)
+    first = modalities[0]
+    assert all(torch.equal(item[first][0], here[n][first]) for n, item in enumerate(found))
+    again = ClipDataset(remote.local_copy("hf://me/squats"), ["train"], modalities, SETTINGS,
+                        train=True)  # fmt: skip
+    assert torch.equal(again[3][first], here[3][first])
+    assert hub.sent["data/train-00000-of-00001.parquet"] == sent
+
+
+def test_on_the_hub_a_new_commit_is_seen_and_an_old_one_can_be_named(hub, built, tmp_path):
+    put_on_hub(hub, built, "a" * 40)
+    data = remote.local_copy("hf://datasets/me/squats")
+    assert validate_dataset(data) == validate_dataset(built)
+    # One more shard: all others are called otherwise, and one of them has other clips.
+    more = tmp_path / "more"
+    shutil.copytree(built, more)
+    info = read_dataset_info(more)
+    for split, number in (("train", 1), ("val_known", 0)):
+        path = shard_path(more, split, number)
+        sha256 = write_shard(path, [make_row(f"new-{split}", "hop", split, frames=12)])
+        info["shards"][path.name] = {"rows": 1, "sha256": sha256}
+    write_dataset_info(more, info)
+    put_on_hub(hub, more, "b" * 40)
+    same = find_shard(data, "train-00000.parquet")
+    ranges.place(same, same.stat().st_size)  # nothing of it is here
+    assert copied_bytes(remote.local_copy("hf://datasets/me/squats")) == {
+        path.name: path.read_bytes() for path in (more / "shards").iterdir()
+    }
+    with pytest.raises(UserError, match=r"can only be read.*musclemap push"), remote.writing(data):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("hf://me/nothing", "is not there, or you may not see it.*HF_TOKEN"),
+        ("hf://me/empty", "has no dataset.json: it is not from `musclemap push`"),
+        ("hf://models/me/squats", "is the address of a model; what is wanted is a dataset"),
+        ("hf://me/squats/data", "write hf://OWNER/NAME"),
+    ],
+)
+def test_what_is_no_data_set_on_the_hub_is_said(hub, url, said):
+    hub.files["datasets", "me/empty"] = {"README.md": b"# other"}
+    with pytest.raises(UserError, match=said):
+        remote.local_copy(url)
+
+
+def test_a_shard_that_was_deleted_while_it_was_read_is_said(sent, files, built):
+    data = remote.local_copy(URL)
+    files.rm_file(f"{ROOT}/shards/train-00000.parquet")
+    with pytest.raises(UserError, match=r"train-00000\.parquet cannot be read.*FileNotFound"):
+        Shard(list_shards(data, "train")[0])
