@@ -7,7 +7,7 @@ MMPOSE_PIP := $(MMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 	-c constraints.txt -c constraints-mmpose.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart embedded-model test test-quick test-faults test-exports bench-scale lint lint-workflows format docs docker bench bench-flow bench-extract bench-memory bench-large \
+.PHONY: help install quickstart embedded-model test test-quick test-faults test-exports bench-scale lint lint-workflows format docs docker bench bench-quality bench-flow bench-extract bench-memory bench-large \
 	mmpose test-mmpose bench-pose bench-skeletons bench-loader bench-model bench-gpu bench-intervals bench-movement bench-segment bench-method bench-embedded real-clips sample-seeds images motions-sheet architecture clean
 
 help:  ## this list
@@ -100,7 +100,10 @@ format: install  ## let ruff rewrite
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-flow bench-extract bench-memory bench-pose bench-skeletons bench-loader bench-model bench-intervals bench-movement  ## all measurements (an hour)
+# On a machine that does nothing else, or the seconds say little; docs/performance.md is made of it.
+bench: bench-flow bench-extract bench-loader bench-model  ## all speeds, on a quiet machine
+
+bench-quality: bench-pose bench-skeletons bench-movement bench-intervals bench-memory  ## all that a busy machine measures as well
 
 bench-flow: install  ## TV-L1 against OpenCV: speed, error, energy
 	$(BIN)/python -m tests.bench.bench_flow
