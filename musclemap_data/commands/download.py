@@ -17,7 +17,9 @@ from musclemap_data.commands.shared import (
     BUILD,
     DEFAULT_DATA,
     EXIT_SOME_FAILED,
+    Address,
     Data,
+    Engine,
     RetryFailed,
     examples,
     listed,
@@ -122,6 +124,7 @@ VIDEO_TIMEOUT_MIN = DownloadSettings.video_timeout_s / 60
         "`musclemap download --cookies-from-browser firefox --pause 10` (for a strict site)",
         '`musclemap download --extractor-args "youtube:player_client=web"` (docs/download.md)',
         "`musclemap download --manifest my_videos.csv --data data/mine`",
+        "`musclemap download --engine ray --workers 16 --data /mnt/all/mine` (docs/cluster.md)",
     ),
 )
 def download(
@@ -149,6 +152,8 @@ def download(
     proxy: Proxy = None,
     extractor_args: ExtractorArgs = None,
     impersonate: Impersonate = None,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Fetch the source videos of a manifest with yt-dlp. A video is fetched only once.
 
@@ -200,6 +205,8 @@ def download(
             activity_table=activities,
             retry_failed=retry_failed,
             now=now,
+            engine=engine,
+            address=address,
             on_total=on_total,
             on_video=on_video,
         )

@@ -13,8 +13,10 @@ from musclemap_data.commands.shared import (
     BUILD,
     DEFAULT_DATA,
     EXIT_SOME_FAILED,
+    Address,
     BlurFaces,
     Data,
+    Engine,
     Processes,
     RetryFailed,
     examples,
@@ -104,13 +106,8 @@ def extract_modalities(
         typer.Option(help="Modalities to extract, with commas between. Default: all of them."),
     ] = None,
     workers: Processes = None,
-    engine: Annotated[str, typer.Option(help="local (this machine) or ray (a cluster).")] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Where Ray is: auto (default), ray://HOST:PORT, or local (started for this run)."
-        ),
-    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
     retry_failed: RetryFailed = False,
     pose: Pose = None,
     weights: Weights = None,

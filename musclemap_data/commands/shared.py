@@ -72,6 +72,13 @@ Port = Annotated[
 ]
 OpenPage = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]
+Engine = Annotated[str, typer.Option(help="local (this machine) or ray (a cluster).")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Where Ray is: auto (default), ray://HOST:PORT, or local (started for this run)."
+    ),
+]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also try again what failed for good before.")
 ]

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from musclemap_data import remote
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.download import ytdlp
+from musclemap_data.download.fetch import fetch_video, local_source
 from musclemap_data.download.hosts import Hosts, VideoTask, host_of, is_youtube, run_tasks
 from musclemap_data.download.process import OwnProcesses
+from musclemap_data.download.ray import on_nodes
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError
-from musclemap_data.extract.source import probe
-from musclemap_data.files import file_sha256, lock_data_dir
+from musclemap_data.extract.engines import check_engine
+from musclemap_data.files import lock_data_dir
 from musclemap_data.ledger import Ledger, Rest, VideoFacts, VideoRow
 from musclemap_data.manifest import Clip
-
-_KEEPS_PARTIAL = (FailureClass.NETWORK, FailureClass.RATE_LIMITED, FailureClass.DISK)
-"""Failures after which the next run continues the file where it stopped."""
 
 
 @dataclass
@@ -82,6 +79,8 @@ def download_videos(
     activity_table: str = DEFAULT_TABLE,
     retry_failed: bool = False,
     now: bool = False,
+    engine: str = "local",
+    address: str | None = None,
     on_video: OnVideo | None = None,
     on_total: OnTotal | None = None,
 ) -> DownloadReport:
@@ -101,6 +100,9 @@ def download_videos(
         activity_table: where the labels come from, see ``catalog.load_table``.
         retry_failed: try again whatever failed before.
         now: ask also hosts that asked for a pause that is not over.
+        engine: ``local``, or ``ray``: nodes of a cluster fetch what is not a local file. Pauses
+            and refusals are kept for all of them together.
+        address: of the engine ``ray``, see ``extract.engines.run_jobs``.
         on_video: called with (video id, failure or None) as each attempt ends.
         on_total: called once with the number of videos about to be tried.
 
@@ -108,16 +110,21 @@ def download_videos(
         A report.
 
     Raises:
-        UserError: the data directory is in use or cannot be written, or cookies cannot be read.
+        UserError: the data directory is in use or cannot be written, cookies cannot be read, or
+            the engine cannot be used.
     """
     manifest_dir, data_dir = Path(manifest_dir), Path(data_dir)
     settings = settings or DownloadSettings()
+    check_engine(engine, settings.workers, address)
     cookies = ytdlp.prepare(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         ledger.sync(clips, manifest_dir, keep=keep, activity_table=activity_table)
         chosen = {clip.video_id for clip in clips}
         plan = _plan(ledger.videos(), chosen, data_dir, retry_failed)
-        return _fetch_all(plan, ledger, data_dir, settings, cookies, now, on_video, on_total)
+        return _fetch_all(
+            plan, ledger, data_dir, settings, cookies, now, on_video, on_total,
+            engine=engine, address=address,
+        )  # fmt: skip
 
 
 def retry_videos(
@@ -178,7 +185,7 @@ def estimate_downloads(
 
     def look(task: VideoTask, time_limit_s: float, stop: threading.Event) -> int | None:
         if task.local_path is not None:
-            return _local_source(task).stat().st_size
+            return local_source(task).stat().st_size
         if remote.is_object_url(task.url):
             return remote.size_of(task.url)
         return ytdlp.estimate_bytes(processes, task.url, settings, cookies, time_limit_s, stop)
@@ -283,6 +290,9 @@ def _fetch_all(
     now: bool,
     on_video: OnVideo | None,
     on_total: OnTotal | None,
+    *,
+    engine: str = "local",
+    address: str | None = None,
 ) -> DownloadReport:
     """Fetch videos; each outcome goes into the ledger at once, and into the report."""
     report = DownloadReport(
@@ -299,20 +309,8 @@ def _fetch_all(
     if on_total:
         on_total(sum(host_of(task.url) not in hosts.resting for task in plan.tasks))
 
-    def work(task: VideoTask, time_limit_s: float, stop: threading.Event) -> VideoFacts:
-        def fetch() -> ytdlp.Fetched:
-            folder = videos_dir / ".partial"
-            if task.local_path is not None:
-                return _copy_local(task, folder)
-            if remote.is_object_url(task.url):
-                return _copy_object(task, folder, settings.max_bytes)
-            where = (task.video_id, task.url, folder)
-            return ytdlp.fetch(processes, *where, settings, cookies, time_limit_s, stop)
-
-        return _fetch_one(task, videos_dir, fetch)
-
     with (
-        OwnProcesses(ytdlp.PRELOAD) as processes,
+        _fetching(videos_dir, settings, cookies, engine, address) as work,
         closing(run_tasks(plan.tasks, work, settings, hosts)) as outcomes,
     ):
         for task, outcome, seconds in outcomes:
@@ -335,76 +333,32 @@ def _fetch_all(
     return report
 
 
+@contextmanager
+def _fetching(
+    videos_dir: Path,
+    settings: DownloadSettings,
+    cookies: str | None,
+    engine: str,
+    address: str | None,
+) -> Iterator[Callable[[VideoTask, float, threading.Event], VideoFacts]]:
+    """What fetches one video: a process of this machine or, of ``ray``, one of a node."""
+    with OwnProcesses(ytdlp.PRELOAD) as processes:
+
+        def here(task: VideoTask, time_limit_s: float, stop: threading.Event) -> VideoFacts:
+            return fetch_video(task, videos_dir, settings, cookies, processes, time_limit_s, stop)
+
+        if engine == "local":
+            yield here
+            return
+        with on_nodes(videos_dir, settings, cookies, address or "auto") as nodes:
+
+            def there(task: VideoTask, time_limit_s: float, stop: threading.Event) -> VideoFacts:
+                if task.local_path is not None:  # a file that may be on this machine alone
+                    return here(task, time_limit_s, stop)
+                return nodes.fetch(task, time_limit_s, stop)
+
+            yield there
+
+
 def _count_hosts(tasks: Iterable[VideoTask]) -> dict[str, int]:
     return dict(Counter(host_of(task.url) for task in tasks))
-
-
-def _fetch_one(task: VideoTask, videos_dir: Path, fetch: Callable[[], ytdlp.Fetched]) -> VideoFacts:
-    """Fetch one video into ``videos_dir`` by ``fetch``, which leaves it in ``.partial``.
-
-    Raises:
-        StageError: for every way it can go wrong.
-    """
-    folder = videos_dir / ".partial"
-    try:
-        fetched = fetch()
-        video = probe(fetched.path, stage="download")
-        final = videos_dir / f"{task.video_id}{_safe_suffix(fetched.path.suffix)}"
-        facts = VideoFacts(
-            file=f"videos/{final.name}",
-            bytes=fetched.path.stat().st_size,
-            sha256=file_sha256(fetched.path),
-            tool=fetched.tool,
-            duration_s=video.duration_s,
-            title=fetched.title,
-            uploader=fetched.uploader,
-            licence=fetched.licence,
-        )
-        fetched.path.replace(final)
-    except StageError as error:
-        if error.failure.failure_class not in _KEEPS_PARTIAL:
-            _drop_partial(task, folder)
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StageError("download", FailureClass.DISK, reason) from error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise StageError("download", FailureClass.BUG, reason) from error
-    _drop_partial(task, folder)
-    return facts
-
-
-def _drop_partial(task: VideoTask, folder: Path) -> None:
-    start = ytdlp.partial_name(task.video_id, task.url)
-    for path in folder.iterdir():
-        if path.name.startswith(start):
-            path.unlink(missing_ok=True)
-
-
-def _local_source(task: VideoTask) -> Path:
-    source = Path(str(task.local_path))
-    if not source.is_file():
-        raise StageError("download", FailureClass.GONE, f"there is no file {source.name!r}")
-    return source
-
-
-def _copy_local(task: VideoTask, folder: Path) -> ytdlp.Fetched:
-    source = _local_source(task)
-    target = _partial_file(task, folder, source)
-    shutil.copyfile(source, target)
-    return ytdlp.Fetched(target, tool="copy")
-
-
-def _copy_object(task: VideoTask, folder: Path, most_bytes: int) -> ytdlp.Fetched:
-    target = _partial_file(task, folder, PurePosixPath(task.url))
-    remote.fetch(task.url, target, most_bytes)
-    return ytdlp.Fetched(target, tool="fsspec")
-
-
-def _partial_file(task: VideoTask, folder: Path, source: PurePath) -> Path:
-    return folder / f"{ytdlp.partial_name(task.video_id, task.url)}{source.suffix.lstrip('.')}"
-
-
-def _safe_suffix(suffix: str) -> str:
-    return suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", suffix) else ".video"

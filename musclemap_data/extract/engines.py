@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
+from musclemap_data.cluster import import_ray
 from musclemap_data.errors import UserError
 from musclemap_data.extract import local, ray
 from musclemap_data.extract.work import Job, Outcome
@@ -56,6 +57,6 @@ def check_engine(engine: str, workers: int | None, address: str | None) -> None:
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; it must be 1 or more")
     if engine == "ray":
-        ray.import_ray()
+        import_ray()
     elif address is not None:
         raise UserError("--address is only for --engine ray")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import tempfile
-import uuid
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from musclemap_data.cluster import Marker, connected, import_ray
 from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.extract.assemble import ShardJob
 from musclemap_data.extract.clip import ClipJob, Extracted, tool_versions
@@ -33,47 +31,6 @@ from musclemap_data.files import file_sha256, replacing
 
 MOST_NODES_LOST = 5
 """A clip whose node was lost is not to blame, unless that happens again and again."""
-
-
-def import_ray() -> Any:
-    """The module ``ray``, told to report nothing to anyone.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("--engine ray needs Ray: `pip install musclemap[ray]`") from error
-    return ray
-
-
-@contextmanager
-def _connected(ray: Any, address: str, workers: int | None) -> Iterator[None]:
-    if ray.is_initialized():  # by the program that called us: it stays so
-        yield
-        return
-    local = {"num_cpus": workers or os.cpu_count(), "include_dashboard": False}
-    try:
-        host, _, port = address.rpartition("://")[2].partition(":")
-        if port:  # Ray itself tries for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level="error",
-            **(local if address == "local" else {}),
-        )
-    except (ImportError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(
-            f"no Ray cluster at --address {address}: {error}. Start one with `ray start --head`, "
-            "or give --address ray://HOST:10001 or --address local"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def run_jobs(
@@ -107,7 +64,7 @@ def run_jobs(
     running: dict[Any, tuple[Job, Any]] = {}  # outcome -> job, row
     videos: dict[str, Any] = {}
     send_videos = False
-    with _connected(ray, address, workers), _Marker() as marker:
+    with connected(ray, address, workers), Marker() as marker:
         while True:
             # There may be no core yet: tasks wait for the nodes that are to join.
             most = workers or max(2, 2 * int(ray.cluster_resources().get("CPU", 0)))
@@ -154,29 +111,6 @@ def run_jobs(
                 yield job, result
             in_use = {job.video for job, _ in running.values() if isinstance(job, ClipJob)}
             videos = {name: video for name, video in videos.items() if name in in_use}
-
-
-class _Marker:
-    """An empty file in a folder of this run: who sees it sees the folder, not one of its name."""
-
-    def __init__(self) -> None:
-        self._name = f".seen-{uuid.uuid4().hex}"
-        self._paths: set[Path] = set()
-
-    def __enter__(self) -> _Marker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for path in self._paths:
-            path.unlink(missing_ok=True)
-
-    def in_folder(self, folder: Path) -> str:
-        """Its absolute path; made if need be, where the folder is there."""
-        path = folder.absolute() / self._name
-        if path not in self._paths and folder.is_dir():
-            path.touch()
-            self._paths.add(path)
-        return str(path)
 
 
 def _collect(ray: Any, job: Job, outcome: Any, row: Any) -> Outcome | None:

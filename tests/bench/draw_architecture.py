@@ -57,6 +57,7 @@ PURPOSE = {
     "musclemap_data.browse": "local web page",
     "musclemap_data.catalog": "regions, activities",
     "musclemap_data.check": "validate, statistics",
+    "musclemap_data.cluster": "a connection to Ray",
     "musclemap_data.collect": "candidates",
     "musclemap_data.commands": "one function a verb",
     "musclemap_data.coverage": "what is missing",

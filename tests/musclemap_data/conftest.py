@@ -1,4 +1,4 @@
-"""Two storages on loopback that count what they send: S3 (moto), and a stand-in for the Hub."""
+"""On loopback: S3 (moto) and a stand-in for the Hub, which count what they send; two Ray nodes."""
 
 from __future__ import annotations
 
@@ -76,3 +76,28 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("MUSCLEMAP_CACHE", str(tmp_path / "cache"))
         yield server
+
+
+def add_second_node(cluster):
+    """A node that knows that it is the second one."""
+    memory = 80 * 2**20
+    return cluster.add_node(num_cpus=1, object_store_memory=memory, env_vars={"SECOND_NODE": "1"})
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one core each; (the cluster, a list of the second node while it is alive)."""
+    real_ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    memory = 80 * 2**20
+    head = {
+        "num_cpus": 1,
+        "object_store_memory": memory,
+        "include_dashboard": False,
+        "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
+    }
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    yield cluster, [add_second_node(cluster)]
+    real_ray.shutdown()
+    cluster.shutdown()

@@ -33,6 +33,7 @@ class Request:
     byte_range: str | None
     cookie: str | None
     agent: str | None
+    at_s: float
 
 
 class FaultyServer:
@@ -103,6 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.headers["Range"],
                 self.headers["Cookie"],
                 self.headers["User-Agent"],
+                time.monotonic(),
             )
         )
         _, fault, name = path.split("/", 2)

@@ -15,6 +15,7 @@ from socket import gethostname
 import pytest
 
 from musclemap_data.check.validate import validate_dataset
+from musclemap_data.cluster import Marker
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.extract import assemble, build, engines, local, ray, work
@@ -24,6 +25,7 @@ from musclemap_data.extract.clip import ClipJob, Extracted, tool_versions
 from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities.settings import ExtractionSettings
+from tests.musclemap_data.conftest import add_second_node
 from tests.musclemap_data.extract.test_build import FAST, make_clips, shard_bytes
 
 # -- what workers do in these tests: functions of a module, so that other processes find them ---
@@ -166,7 +168,7 @@ def test_a_folder_of_the_same_name_is_not_the_same_folder(tmp_path):
     """Another machine has its own /data/work: it must not write there."""
     job = ShardJob(str(tmp_path), ("train", 0), ())
     (tmp_path / "work").mkdir()
-    with ray._Marker() as marker:
+    with Marker() as marker:
         seen = Path(marker.in_folder(tmp_path / "work"))
         assert seen.exists()
         elsewhere = seen.with_name(".seen-0123")
@@ -209,35 +211,10 @@ def test_a_shard_that_cannot_be_written_ends_the_run_and_goes_on_later(folders, 
 # -- Ray ----------------------------------------------------------------------------------------
 
 
-def add_second_node(cluster):
-    """A node that knows that it is the second one."""
-    memory = 80 * 2**20
-    return cluster.add_node(num_cpus=1, object_store_memory=memory, env_vars={"SECOND_NODE": "1"})
-
-
 def bytes_moved() -> int:
     """What this process has read and written until now, from and to whatever."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two nodes of one core each; (the cluster, a list of the second node while it is alive)."""
-    real_ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    memory = 80 * 2**20
-    head = {
-        "num_cpus": 1,
-        "object_store_memory": memory,
-        "include_dashboard": False,
-        "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
-    }
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    yield cluster, [add_second_node(cluster)]
-    real_ray.shutdown()
-    cluster.shutdown()
 
 
 @pytest.fixture
