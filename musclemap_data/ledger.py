@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -340,6 +340,18 @@ class Ledger:
                 WHERE clips.clip_id = placed.clip_id""",
                 (clips_per_shard,),
             )
+
+    def place_clips(self, places: Iterable[tuple[str, int, str]]) -> None:
+        """Give clips of the plan their places: (split, number of the shard, clip id) of each."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE clips SET shard_number = ?2 WHERE clip_id = ?3 AND split = ?1", places
+            )
+
+    def has_places(self) -> bool:
+        """Whether any clip was given a place in a shard."""
+        found = self._db.execute("SELECT 1 FROM clips WHERE shard_number IS NOT NULL LIMIT 1")
+        return found.fetchone() is not None
 
     # -- reading ----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from musclemap_data.download.fetch import fetch_video, local_source
 from musclemap_data.download.hosts import Hosts, VideoTask, host_of, is_youtube, run_tasks
 from musclemap_data.download.process import OwnProcesses
 from musclemap_data.download.ray import on_nodes
+from musclemap_data.download.recover import recover
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.engines import check_engine
@@ -89,7 +90,7 @@ def download_videos(
     The clips become the plan of the data directory; clips of an earlier plan are withdrawn. A
     video that failed for good (gone, blocked, ...) is tried again only with ``retry_failed``. A
     host that refuses several times in a row is left alone for the time it asked for, also by later
-    runs; its videos stay planned.
+    runs; its videos stay planned. A ledger that was lost is made anew from shards and videos.
 
     Args:
         clips: a checked manifest, or a part of one.
@@ -119,6 +120,8 @@ def download_videos(
     cookies = ytdlp.prepare(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         ledger.sync(clips, manifest_dir, keep=keep, activity_table=activity_table)
+        if not ledger.has_places():
+            recover(ledger, data_dir)
         chosen = {clip.video_id for clip in clips}
         plan = _plan(ledger.videos(), chosen, data_dir, retry_failed)
         return _fetch_all(
