@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from musclemap_data.modalities import tvl1
+from musclemap_data.modalities.jpeg import encode_jpeg
 from musclemap_data.modalities.modality import (
     JPEGS,
     Column,
     Frames,
     Modality,
     Pictures,
-    encode_jpeg,
 )
 from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.modalities.tvl1.schedule import resolve_schedule
@@ -160,7 +160,8 @@ class _Maker:
             self._clipped += clipped_share(flow, bound_px) * len(flow)
             self._pairs += len(flow)
             for pair in flow:
-                yield encode_jpeg(to_image(pair, bound_px)[..., None], self._settings)
+                image = to_image(pair, bound_px)[..., None]
+                yield encode_jpeg(image, self._settings.jpeg_quality)
 
     def finish(self) -> Mapping[str, object]:
         return {

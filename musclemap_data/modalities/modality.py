@@ -49,8 +49,8 @@ class Maker(Protocol):
             frames: ``uint8 [t, H, W, 3]`` RGB. The next window overwrites it: copy what must stay.
 
         Returns:
-            The JPEGs to store, in order, see ``encode_jpeg``; all are read before the next call.
-            A modality of numbers has none.
+            The JPEGs to store, in order, see ``jpeg.encode_jpeg``; all are read before the next
+            call. A modality of numbers has none.
         """
         ...
 
@@ -61,21 +61,6 @@ class Maker(Protocol):
             StageError: the clip is not to be built.
         """
         ...
-
-
-def encode_jpeg(picture: Frames, settings: ExtractionSettings) -> bytes:
-    """JPEG of ``uint8 [h, w, 3]`` (RGB, 4:2:0 like its video) or ``[h, w, 1]`` (grey)."""
-    import simplejpeg
-
-    coloured = picture.shape[-1] == 3
-    jpeg: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(picture),
-        quality=settings.jpeg_quality,
-        colorspace="RGB" if coloured else "GRAY",
-        colorsubsampling="420" if coloured else "Gray",
-        fastdct=False,
-    )
-    return jpeg
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 
+from musclemap_data.modalities.jpeg import encode_jpeg
 from musclemap_data.modalities.modality import (
     JPEGS,
     Column,
     Frames,
     Modality,
     Pictures,
-    encode_jpeg,
 )
 from musclemap_data.modalities.settings import ExtractionSettings
 
@@ -25,7 +25,7 @@ class _Maker:
 
     def add(self, frames: Frames) -> Iterator[bytes]:
         for frame in frames:
-            yield encode_jpeg(frame, self._settings)
+            yield encode_jpeg(frame, self._settings.jpeg_quality)
 
     def finish(self) -> Mapping[str, object]:
         return {}
@@ -33,7 +33,8 @@ class _Maker:
 
 def _describe(settings: ExtractionSettings) -> Mapping[str, object]:
     jpeg = {"jpeg_quality": settings.jpeg_quality}
-    return {"extractor": "simplejpeg", "version": version("simplejpeg"), "settings": jpeg}
+    opencv = version("opencv-contrib-python-headless")
+    return {"extractor": "opencv", "version": opencv, "settings": jpeg}
 
 
 RGB = Modality(

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from musclemap_data.modalities.jpeg import encode_jpeg
 from musclemap_data.modalities.modality import (
     JPEGS,
     Column,
     Frames,
     Modality,
     Pictures,
-    encode_jpeg,
 )
 from musclemap_data.modalities.rgb import STD
 from musclemap_data.modalities.settings import ExtractionSettings
@@ -36,7 +36,7 @@ class _Maker:
             change = np.zeros_like(frame)
             if self._before is not None:
                 cv2.absdiff(frame, self._before, dst=change)
-            yield encode_jpeg(change, self._settings)
+            yield encode_jpeg(change, self._settings.jpeg_quality)
             self._before = frame
         self._before = frames[-1].copy()
 
