@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import RandAugment
 from torchvision.transforms.v2 import functional as F
 
 from benchmark.settings import Settings
+from musclemap_data.modalities.jpeg import Box
 from musclemap_data.skeleton import MIRRORED
 
 # Area and aspect of an erased rectangle (arXiv 1708.04896, table 1).
@@ -88,13 +89,26 @@ def _random_box(
     return float(min(height, width)), float(min(height, width))
 
 
-def crop_box(geometry: Geometry, height: int, width: int) -> tuple[int, int, int, int]:
-    """The box in whole pixels of a ``height`` x ``width`` frame: top, left, height, width."""
+def crop_box(geometry: Geometry, height: int, width: int) -> Box:
+    """The box in whole pixels of a ``height`` x ``width`` frame."""
     box_height = min(max(1, round(geometry.height_px)), height)
     box_width = min(max(1, round(geometry.width_px)), width)
     top = min(round(geometry.top_px), height - box_height)
     left = min(round(geometry.left_px), width - box_width)
-    return top, left, box_height, box_width
+    return Box(top, left, box_height, box_width)
+
+
+def box_in(geometry: Geometry, stored: tuple[int, int], size: tuple[int, int]) -> Box:
+    """The box in whole pixels of a frame that was ``stored`` (h, w) and is now of ``size``."""
+    scale_y, scale_x = size[0] / stored[0], size[1] / stored[1]
+    seen = Geometry(
+        geometry.top_px * scale_y,
+        geometry.left_px * scale_x,
+        geometry.height_px * scale_y,
+        geometry.width_px * scale_x,
+        geometry.flip,
+    )
+    return crop_box(seen, *size)
 
 
 def crop_frames(
@@ -107,31 +121,31 @@ def crop_frames(
         geometry: the box in pixels of the stored frame, which is ``height`` x ``width``.
 
     Returns:
-        ``uint8 [T, C, crop_size, crop_size]``.
+        ``uint8 [T, C, crop_size, crop_size]``, in memory of its own.
     """
-    scale_y, scale_x = frames.shape[-2] / height, frames.shape[-1] / width
-    seen = Geometry(
-        geometry.top_px * scale_y,
-        geometry.left_px * scale_x,
-        geometry.height_px * scale_y,
-        geometry.width_px * scale_x,
-        geometry.flip,
-    )
-    top, left, box_height, box_width = crop_box(seen, frames.shape[-2], frames.shape[-1])
-    frames = F.resized_crop(
-        frames, top, left, box_height, box_width, [crop_size, crop_size], antialias=True
-    )
-    return _mirrored(frames) if geometry.flip else frames
+    size = (frames.shape[-2], frames.shape[-1])
+    box = box_in(geometry, (height, width), size)
+    return cut_frames(frames, box, geometry.flip, crop_size)
 
 
-def _mirrored(frames: Tensor) -> Tensor:
-    """``[T, C, H, W]`` with left and right exchanged."""
-    if not _interleaved(frames):
-        mirrored: Tensor = F.horizontal_flip(frames)
-        return mirrored
-    # torch takes ten times as long for three-byte pixels.
-    pictures = frames.permute(0, 2, 3, 1).numpy()
-    return torch.from_numpy(np.stack([cv2.flip(each, 1) for each in pictures])).permute(0, 3, 1, 2)
+def cut_frames(frames: Tensor, box: Box, flip: bool, crop_size: int) -> Tensor:
+    """Crop ``uint8 [T, C, h, w]`` to a box, resize it and mirror it if ``flip``.
+
+    Returns:
+        ``uint8 [T, C, crop_size, crop_size]``, in memory of its own.
+    """
+    size = [crop_size, crop_size]
+    cut: Tensor = F.resized_crop(
+        frames, box.top, box.left, box.height, box.width, size, antialias=True
+    )
+    if cut.untyped_storage().data_ptr() == frames.untyped_storage().data_ptr():
+        cut = cut.clone()
+    if flip and _interleaved(cut):  # torch takes ten times as long for three-byte pixels
+        rows = cut.permute(0, 2, 3, 1).view(-1, crop_size, 3).numpy()
+        cv2.flip(rows, 1, dst=rows)
+    elif flip:
+        cut = F.horizontal_flip(cut)
+    return cut
 
 
 def _interleaved(frames: Tensor) -> bool:
@@ -140,9 +154,9 @@ def _interleaved(frames: Tensor) -> bool:
 
 
 def planes(frames: Tensor) -> Tensor:
-    """A copy of ``uint8 [T, C, H, W]`` as ``[C, T, H, W]``, contiguous."""
+    """``uint8 [T, C, H, W]`` as ``[C, T, H, W]``, contiguous: a copy where it was not."""
     if not _interleaved(frames):
-        return frames.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        return frames.transpose(0, 1).contiguous()
     pictures = frames.permute(0, 2, 3, 1).numpy()
     result = np.empty((3, *pictures.shape[:3]), np.uint8)
     for number, picture in enumerate(pictures):

@@ -29,6 +29,7 @@ from benchmark.sampling import TrainingBatches, view_indices, view_starts
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 from musclemap_data.modalities import modality_of, pictures
+from musclemap_data.modalities.jpeg import Box, cut_out
 from musclemap_data.modalities.modality import Modality, Numbers, Pictures
 from musclemap_data.modalities.rgb import MEAN, STD
 from musclemap_data.shards import Shard
@@ -174,7 +175,6 @@ class ClipDataset(Dataset[Batch]):
                 images = torch.full_like(images, content.blank)
             if self.train and not late:
                 images = augment_late(images, modality.key, rgb_seed, erased, settings)
-            # A copy: the images may still lie in the buffer that the next clip is decoded into.
             item[name] = augment.planes(images)
         item["muscles"] = torch.from_numpy(self._targets[clip_index])
         item["clip"] = torch.tensor(clip_index)
@@ -211,7 +211,7 @@ class ClipDataset(Dataset[Batch]):
         geometry: augment.Geometry,
         frame_indices: npt.NDArray[np.int64],
     ) -> Tensor:
-        """``uint8 [T, C, S, S]``. JPEGs are decoded at half size where that loses nothing.
+        """``uint8 [T, C, S, S]``, in memory of its own.
 
         Pictures of pairs lead from each sampled frame to the stored one after it. The last frame
         of a clip has none after it and takes the one that led to it; a clip of a single frame has
@@ -224,17 +224,12 @@ class ClipDataset(Dataset[Batch]):
             return torch.full(shape, content.blank, dtype=torch.uint8)
         wanted = np.minimum(frame_indices, count - 1)
         if content.channels == 2:
-            decoded = self._decode(clip, jpegs, column, content, wanted, {})
+            decoded, _ = self._decode(clip, jpegs, column, content, wanted)
             flow = torch.from_numpy(decoded.reshape(-1, 2, clip.height, clip.width))
             return augment.crop_flow(flow, geometry, clip.height, clip.width, size)
-        reduced = {
-            "min_height": math.ceil(clip.height * size / geometry.height_px),
-            "min_width": math.ceil(clip.width * size / geometry.width_px),
-            "min_factor": 2.0,
-        }
-        decoded = self._decode(clip, jpegs, column, content, wanted, reduced)
+        decoded, box = self._decode(clip, jpegs, column, content, wanted, geometry)
         frames = torch.from_numpy(decoded).permute(0, 3, 1, 2)
-        return augment.crop_frames(frames, geometry, clip.height, clip.width, size)
+        return augment.cut_frames(frames, box, geometry.flip, size)
 
     def _numbers(
         self,
@@ -273,15 +268,21 @@ class ClipDataset(Dataset[Batch]):
         column: str,
         content: Pictures,
         wanted: npt.NDArray[np.int64],
-        reduced: Mapping[str, float],
-    ) -> npt.NDArray[np.uint8]:
+        geometry: augment.Geometry | None = None,
+    ) -> tuple[npt.NDArray[np.uint8], Box]:
         """The wanted JPEGs of a clip, ``uint8 [T, h, w, C]``, each decoded once.
+
+        Of a training view only the part that it shows is decoded where the JPEGs allow that, or
+        the whole at a reduced size.
 
         The result lies in a buffer that the next call overwrites: fresh memory for every clip
         would cost as much as the decoding.
 
         Args:
-            reduced: how small a JPEG may be decoded, as simplejpeg takes it; or nothing.
+            geometry: the view; without it, pictures are decoded whole.
+
+        Returns:
+            The pictures, and where in them the view lies.
         """
         encoded = jpegs.values
         count = content.count(clip.frames)
@@ -290,33 +291,45 @@ class ClipDataset(Dataset[Batch]):
                 f"{clip.address}: {column} has {len(encoded)} images, not {count}. Rebuild it with "
                 "`musclemap extract-modalities`."
             )
-        frames: npt.NDArray[np.uint8] | None = None
-        first_place: dict[int, int] = {}
-        for place, index in enumerate(wanted.tolist()):
-            data = np.frombuffer(encoded[index].as_buffer(), dtype=np.uint8)
-            try:
-                if frames is None:
-                    stored = content.size(clip.height, clip.width)
-                    _check_size(simplejpeg.decode_jpeg_header(data)[:2], stored)
-                    height, width = simplejpeg.decode_jpeg_header(data, **reduced)[:2]
-                    depth = 3 if content.channels == 3 else 1
-                    frames = self._frame_buffer(len(wanted), height, width, depth)
-                if index in first_place:
-                    frames[place] = frames[first_place[index]]
-                    continue
-                first_place[index] = place
-                frame = simplejpeg.decode_jpeg(
+        numbers, places = np.unique(wanted, return_inverse=True)
+        found: Sequence[npt.NDArray[np.uint8]] = [
+            np.frombuffer(encoded[number].as_buffer(), np.uint8) for number in numbers.tolist()
+        ]
+        stored = content.size(clip.height, clip.width)
+        reduced = self._least_size(clip, geometry) if geometry else {}
+        index = int(numbers[0])
+        try:
+            _check_size(simplejpeg.decode_jpeg_header(found[0])[:2], stored)
+            size = simplejpeg.decode_jpeg_header(found[0], **reduced)[:2]
+            box = augment.box_in(geometry, stored, size) if geometry else Box(0, 0, *size)
+            if geometry and size == stored:
+                reduced = {}
+                found, top, left = cut_out(found, box)
+                size = simplejpeg.decode_jpeg_header(found[0])[:2]
+                box = Box(box.top - top, box.left - left, box.height, box.width)
+            depth = 3 if content.channels == 3 else 1
+            frames = self._frame_buffer(len(found), *size, depth)
+            for place, data in enumerate(found):
+                index = int(numbers[place])
+                decoded = simplejpeg.decode_jpeg(
                     data, colorspace=content.colorspace, buffer=frames[place], **reduced
                 )
-                _check_size(frame.shape[:2], frames.shape[1:3])
-            except ValueError as error:
-                raise UserError(
-                    f"{clip.address}: image {index} of {column} cannot be decoded: {error}. "
-                    "Rebuild the shard with `musclemap extract-modalities`."
-                ) from error
-        if frames is None:
-            raise ValueError("no frames were asked for")
-        return frames
+                _check_size(decoded.shape[:2], size)
+        except ValueError as error:
+            raise UserError(
+                f"{clip.address}: image {index} of {column} cannot be decoded: {error}. "
+                "Rebuild the shard with `musclemap extract-modalities`."
+            ) from error
+        return (frames if len(found) == len(wanted) else frames[places]), box
+
+    def _least_size(self, clip: Clip, geometry: augment.Geometry) -> dict[str, float]:
+        """How small a picture may be decoded without a loss to the view, as simplejpeg takes it."""
+        size = self.settings.crop_size
+        return {
+            "min_height": math.ceil(clip.height * size / geometry.height_px),
+            "min_width": math.ceil(clip.width * size / geometry.width_px),
+            "min_factor": 2.0,
+        }
 
     def _frame_buffer(self, *shape: int) -> npt.NDArray[np.uint8]:
         size = math.prod(shape)

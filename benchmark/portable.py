@@ -93,10 +93,10 @@ class Portable(nn.Module):
         self.names = modalities
         self.normalise = settings.normalise
         geometry: Geometry = centre_geometry(height, width, settings)
-        top, left, box_height, box_width = crop_box(geometry, height, width)
+        box = crop_box(geometry, height, width)
         size = settings.crop_size
-        self.register_buffer("rows", resize_matrix(height, top, box_height, size))
-        self.register_buffer("columns", resize_matrix(width, left, box_width, size))
+        self.register_buffer("rows", resize_matrix(height, box.top, box.height, size))
+        self.register_buffer("columns", resize_matrix(width, box.left, box.width, size))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Pictures ``uint8 [T, H, W, 3]``, a skeleton ``float32 [M, T, 17, 3]`` -> ``[20]``."""

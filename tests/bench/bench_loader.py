@@ -8,7 +8,7 @@ crops. "read" ends with decoded frames ``uint8 [16, H, W, 3]``; "sample" with th
 
 - **shards**: checksums are checked when a process first reads a clip, decoding is from memory.
 - **shards, 1st epoch**: with every checksum checked, as in the first pass over the data.
-- **mp4**: H.264 of crf 18, as the toolkit cuts clips (the JPEGs are still some 4 dB better, see the
+- **mp4**: H.264 of crf 18, as the toolkit cuts clips (the JPEGs are still somewhat better, see the
   printed PSNR), with x264's usual key frames, at most 250 frames apart. Decoded on one thread, from
   the last key frame before the sample to its last frame; only sampled frames become RGB.
 - **mp4, own size**: crf 18 at the size of the source, as in a folder of downloaded videos; made
@@ -46,12 +46,15 @@ from benchmark import augment, data
 from benchmark.data import ClipDataset
 from benchmark.sampling import TrainingBatches, view_indices
 from benchmark.settings import Settings
+from musclemap_data.modalities.jpeg import encode_jpeg
 from musclemap_data.modalities.modality import Pictures
+from musclemap_data.modalities.settings import ExtractionSettings
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard
 from tests.bench.real_clips import REAL_CLIPS
 
 SHORT_SIDE = 256
 FPS = 25
+QUALITY = ExtractionSettings().jpeg_quality
 LEAST_FRAMES = 64
 OWN_SIZE = "mp4, own size"
 MP4 = {
@@ -123,7 +126,7 @@ def write_all(clips: Iterable[np.ndarray], folder: Path) -> tuple[int, dict[str,
             "width": frames.shape[2],
             "fps": float(FPS),
             "muscles": [False] * 20,
-            "rgb": [simplejpeg.encode_jpeg(frame, quality=90) for frame in frames],
+            "rgb": [encode_jpeg(frame, QUALITY) for frame in frames],
             "source_sha256": "",
             "provenance": "{}",
         }
@@ -195,7 +198,7 @@ class Samples(Dataset[Any]):
         indices = view_indices(clip.frames, settings.frames, settings.rate, start)
         if from_shards:
             jpegs = self.dataset._read(clip)["rgb"]
-            return self.dataset._decode(clip, jpegs, "rgb", Pictures(), indices, {})
+            return self.dataset._decode(clip, jpegs, "rgb", Pictures(), indices)[0]
         path = self.folder / self.way / f"{clip.clip_id}.mp4"
         frames = read_mp4(path, indices, (clip.height, clip.width))
         if self.kind == "read":

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmark import augment
+from musclemap_data.modalities.jpeg import Box
 
 
 def marker_frames(x: int, y: int, height: int = 96, width: int = 128) -> torch.Tensor:
@@ -94,18 +95,21 @@ def test_boxes_lie_inside_odd_frames(tiny, policy, height, width):
 
 @pytest.mark.parametrize("channels", [2, 3])
 @pytest.mark.parametrize("pictures", [False, True])
-def test_planes_and_mirrors_do_not_depend_on_how_frames_lie_in_memory(channels, pictures):
-    frames = torch.randint(0, 256, (5, channels, 7, 9), dtype=torch.uint8)
-    given = frames
+def test_cut_and_mirrored_frames_do_not_depend_on_how_frames_lie_in_memory(channels, pictures):
+    frames = torch.randint(0, 256, (5, channels, 9, 9), dtype=torch.uint8)
+    given = frames.clone()
     if pictures:  # as JPEGs are decoded: [T, H, W, C]
         given = frames.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    planes = augment.planes(given)
-    assert planes.is_contiguous()
-    assert torch.equal(planes, frames.transpose(0, 1))
-    assert torch.equal(augment._mirrored(given), frames.flip(-1))
+    box = Box(0, 0, 9, 9)
+    for flip, expected in ((False, frames), (True, frames.flip(-1))):
+        found = augment.cut_frames(given, box, flip, 9)
+        assert torch.equal(found, expected)
+        planes = augment.planes(found)
+        assert planes.is_contiguous()
+        assert torch.equal(planes, expected.transpose(0, 1))
     assert torch.equal(given, frames)
     given.zero_()
-    assert planes.any()  # a copy
+    assert torch.equal(found, expected)  # memory of its own
 
 
 def test_randaugment_treats_all_frames_alike_and_keeps_the_global_generator(tiny):

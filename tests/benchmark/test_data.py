@@ -21,6 +21,7 @@ from benchmark.machine import to_device
 from benchmark.sampling import TrainingBatches, evaluation_batches, view_indices, view_starts
 from musclemap_data.catalog import SPLITS, load_activities, load_table
 from musclemap_data.errors import UserError
+from musclemap_data.modalities.jpeg import cut_out, encode_jpeg
 from musclemap_data.shards import Shard, shard_path, write_dataset_info, write_shard
 from tests.benchmark.conftest import BOUND_PX, jpeg, make_row, write_dataset
 
@@ -148,6 +149,36 @@ def test_reduced_decoding_changes_next_to_nothing(tmp_path, tiny):
     # Noise is the hardest picture to halve; a wrong crop differs by three times as much.
     assert (reduced[:, 0] - exact).abs().mean() < 6
     assert (reduced[:, 0].roll(1, dims=-1) - exact).abs().mean() > 8
+
+
+@pytest.mark.parametrize("policy", ["jitter", "resized"])
+def test_decoding_the_part_that_a_view_shows_changes_nothing(tmp_path, tiny, policy, monkeypatch):
+    """Stored pictures have restart markers; those of older shards and other writers have not."""
+    names = [f"clip-{number}" for number in range(6)]
+    rows = [make_row(name, "hop", "train", height=110, width=182) for name in names]
+    for row in rows:
+        pictures = [simplejpeg.decode_jpeg(picture) for picture in row["rgb"]]
+        row["rgb"] = [encode_jpeg(picture, 90) for picture in pictures]
+    directory = write_dataset(tmp_path / "d", {"train": rows})
+    settings = tiny(
+        crop_size=64, crop_policy=policy, jitter_min=72, jitter_max=140, test_short_side=72
+    )
+    dataset = ClipDataset(directory, ["train"], ["rgb"], settings, train=True)
+    assert simplejpeg.decode_jpeg_header(rows[0]["rgb"][0])[:2] == (110, 182)
+
+    sizes = []
+
+    def counted(jpegs, box):
+        found = cut_out(jpegs, box)
+        sizes.append(len(found[0][0]) < len(jpegs[0]))
+        return found
+
+    monkeypatch.setattr(data, "cut_out", counted)
+    parts = [dataset[epoch, index]["rgb"] for epoch in range(3) for index in range(len(rows))]
+    assert any(sizes)
+    monkeypatch.setattr(data, "cut_out", lambda jpegs, box: (jpegs, 0, 0))
+    whole = [dataset[epoch, index]["rgb"] for epoch in range(3) for index in range(len(rows))]
+    assert all(torch.equal(part, other) for part, other in zip(parts, whole, strict=True))
 
 
 def test_batches_do_not_depend_on_workers_or_processes(dataset_dir, tiny):
