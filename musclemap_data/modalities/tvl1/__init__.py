@@ -60,7 +60,7 @@ class Workspace:
         self.schedule = resolve_schedule(schedule)
         sizes = np.array(level_sizes(height, width, self.schedule), dtype=np.int64)
         pixels = int(sizes.prod(axis=1).sum())
-        plane = kernels.plane_size(height, width)
+        plane = max(kernels.plane_size(*size) for size in sizes.tolist())
         row = kernels.row_stride(width) + 16
         self.memory = kernels.Memory(
             sizes=sizes,

@@ -112,9 +112,39 @@ def row_stride(width: int) -> int:
 
 
 @kernel
+def stalls(size: int, stride: int) -> int:
+    """How often a step of an iteration waits for a store that it does not need, by its addresses.
+
+    A processor takes a load for one that reads what was just stored where the last 12 bits of the
+    two addresses agree ("4K aliasing"). What a step stores must therefore not agree with what it or
+    the next two steps load from another place: counted in vectors modulo 4096 bytes.
+    """
+    page = 1024 // LANES
+    size, stride = size // LANES, stride // LANES
+    count = 0
+    for stored in range(6):  # U1 and U2 of a row, the four P of the row above: see ``make_step``
+        above = stored >= P11
+        store = stored * size - (stride if above else 0)
+        for loaded in range(10):
+            if (store - loaded * size) % page <= 2 and (above or loaded != stored):
+                count += 1
+            row_above = loaded * size - stride
+            if loaded < 6 and (store - row_above) % page <= 2 and not (above and loaded == stored):
+                count += 1
+    return count
+
+
+@kernel
 def plane_size(height: int, width: int) -> int:
-    """Floats in a plane: an odd number of cache lines, so that no two planes compete for a set."""
-    return (((height + 2) * row_stride(width) + 16) // 16 | 1) * 16
+    """Floats in a plane: whole cache lines, and up to a page more where that saves ``stalls``."""
+    stride = row_stride(width)
+    least = ((height + 2) * stride + 31) // 16 * 16
+    best, fewest = least, stalls(least, stride)
+    for size in range(least, least + 1024, 16):
+        found = stalls(size, stride) if fewest > 0 else fewest
+        if found < fewest:
+            best, fewest = size, found
+    return best
 
 
 @kernel
@@ -214,12 +244,19 @@ def fill_taps(image1: np.ndarray, black_outside: bool, taps: np.ndarray) -> None
         row = image1[row_y]
         above = image1[max(row_y - 1, 0)]
         below = image1[min(row_y + 1, height - 1)]
-        for x in range(width):
-            o = (x + TAP_MARGIN) * TAP_CHANNELS
-            out[o] = row[x]
-            out[o + 1] = half * (row[min(x + 1, width - 1)] - row[max(x - 1, 0)])
-            out[o + 2] = half * (below[x] - above[x])
-            out[o + 3] = float32(0)
+        image = out[TAP_MARGIN * TAP_CHANNELS :]
+        inner = image[TAP_CHANNELS:]
+        row1, row2, above1, below1 = row[1:], row[2:], above[1:], below[1:]
+        for x in range(width - 2):  # of pixel x + 1, which has both neighbours: vector code
+            inner[4 * x] = row1[x]
+            inner[4 * x + 1] = half * (row2[x] - row[x])
+            inner[4 * x + 2] = half * (below1[x] - above1[x])
+            inner[4 * x + 3] = float32(0)
+        for x in (0, width - 1):
+            image[4 * x] = row[x]
+            image[4 * x + 1] = half * (row[min(x + 1, width - 1)] - row[max(x - 1, 0)])
+            image[4 * x + 2] = half * (below[x] - above[x])
+            image[4 * x + 3] = float32(0)
         last = (width - 1 + TAP_MARGIN) * TAP_CHANNELS
         for channel in range(TAP_CHANNELS):
             left = float32(0) if black_outside else out[TAP_MARGIN * TAP_CHANNELS + channel]

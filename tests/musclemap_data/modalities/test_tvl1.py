@@ -100,6 +100,20 @@ def test_median_is_opencv_s(shape: tuple[int, int], size: int) -> None:
     assert not image[:, width:].any()
 
 
+@pytest.mark.parametrize("shape", [(256, 456), (456, 256), (256, 341), (166, 296), (108, 192)])
+def test_planes_are_padded_so_that_no_load_waits_for_another_one_s_store(
+    shape: tuple[int, int],
+) -> None:
+    from musclemap_data.modalities.tvl1 import kernels
+
+    stride = kernels.row_stride(shape[1])
+    size = kernels.plane_size(*shape)
+    assert size % 16 == 0 and 0 <= size - (shape[0] + 2) * stride - 16 < 1040
+    assert kernels.stalls(size, stride) == 0
+    page = 1024  # floats in the 4096 bytes after which addresses look alike
+    assert kernels.stalls(page * (size // page), stride) > 0  # all planes begin alike
+
+
 @pytest.mark.parametrize("scale", [0.5, 0.8])
 def test_pyramid_is_opencv_s(scale: float) -> None:
     from musclemap_data.modalities.tvl1 import kernels
