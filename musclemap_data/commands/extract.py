@@ -148,7 +148,7 @@ def extract_modalities(
     settings = ExtractionSettings(
         pose=pose,
         pose_options=check_options(pose, pose_options),
-        flow_device=choose_device(device),
+        flow_device=choose_device(device, elsewhere=engine == "ray"),
         require_person=require_person,
         min_skeleton_quality=min_skeleton_quality,
         blur_faces=blur_faces,

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from musclemap_data.extract.staging import write_bytes
 from musclemap_data.extract.work import Job, Outcome, run_job
 from musclemap_data.files import file_sha256, replacing
 
+BACKENDS_ON_GPU = ("rtmpose", "mmpose")
+"""Of poses, which take a GPU where there is one, unless told otherwise."""
 MOST_NODES_LOST = 5
 """A clip whose node was lost is not to blame, unless that happens again and again."""
 
@@ -56,7 +59,7 @@ def run_jobs(
         max_retries=0,
         runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")},
     )
-    extract_on_node = on_node(_extract_on_node).options(num_returns=2)
+    extract_on_node = on_node(_extract_on_node)
     write_on_node = on_node(_write_on_node)
     tools = tool_versions()
     deaths: Counter[tuple[str, str]] = Counter()
@@ -82,7 +85,8 @@ def run_jobs(
                 if send_videos and job.video not in videos:
                     videos[job.video] = ray.put(np.fromfile(job.video, np.uint8))
                 seen = marker.in_folder(Path(job.staged).parent)
-                outcome, row = extract_on_node.remote(job, videos.get(job.video), tools, seen)
+                on_gpu = extract_on_node.options(num_returns=2, num_gpus=_gpu_share(ray, job))
+                outcome, row = on_gpu.remote(job, videos.get(job.video), tools, seen)
                 running[outcome] = (job, row)
             if not running:
                 return
@@ -111,6 +115,32 @@ def run_jobs(
                 yield job, result
             in_use = {job.video for job, _ in running.values() if isinstance(job, ClipJob)}
             videos = {name: video for name, video in videos.items() if name in in_use}
+
+
+def _gpu_share(ray: Any, job: ClipJob) -> float:
+    """The share of a GPU that a clip takes, so that all cores beside GPUs have one in work.
+
+    Ray shows a task no GPU that asks for none.
+
+    Raises:
+        UserError: it needs one, and no node has one.
+    """
+    device = job.settings.pose_options.get("device")
+    needs_one = "cuda" in (job.settings.flow_device, device)
+    if not needs_one and (device or job.settings.pose not in BACKENDS_ON_GPU):
+        return 0.0
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [found for found in nodes if found.get("GPU")]
+    if not nodes:
+        if needs_one:
+            raise UserError(
+                "--device cuda: no node of the Ray cluster has a GPU (`ray status` lists what they "
+                "have; `ray start --num-gpus N` says it where Ray does not see it)"
+            )
+        return 0.0
+    gpus = sum(float(found["GPU"]) for found in nodes)
+    cores = sum(float(found.get("CPU", 0.0)) for found in nodes)
+    return min(1.0, floor(1e4 * gpus / max(cores, 1.0)) / 1e4)
 
 
 def _collect(ray: Any, job: Job, outcome: Any, row: Any) -> Outcome | None:

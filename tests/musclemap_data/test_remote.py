@@ -102,6 +102,18 @@ def test_the_commands_work_on_a_remote_data_set(files, local, tmp_path):
 
 
 @pytest.mark.slow
+def test_ray_builds_a_remote_data_set_with_the_same_bytes(files, uploaded, cluster, tmp_path):
+    forget_local_copy(tmp_path)
+    report = extract_modalities(
+        remote.local_copy(URL), modalities=("rgb",), engine="ray", address=cluster[0].address
+    )
+    assert (report.built, report.failed) == (5, {})
+    assert remote_shards(files) == shard_bytes(uploaded[1])
+    forget_local_copy(tmp_path)
+    assert validate_dataset(remote.local_copy(URL)) == (5, [])
+
+
+@pytest.mark.slow
 def test_killed_it_goes_on_from_an_empty_copy(files, uploaded, tmp_path):
     command = [sys.executable, "-m", "cli", "extract-modalities", "--modalities", "rgb"]
     process = subprocess.Popen(

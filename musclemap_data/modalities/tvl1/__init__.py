@@ -236,11 +236,12 @@ def tvl1_torch(
     return torch_engine.solve_batch(frames0, frames1, schedule, sizes, device)
 
 
-def choose_device(name: str | None) -> str | None:
+def choose_device(name: str | None, *, elsewhere: bool = False) -> str | None:
     """Where torch is to compute the flow, by the option ``--device``.
 
     Args:
         name: "cuda" needs a GPU; "auto" takes one where torch sees it; None and "cpu" take none.
+        elsewhere: "cuda" is that of other machines, and not looked for on this one.
 
     Returns:
         "cuda", or None for numba on the processor.
@@ -252,6 +253,8 @@ def choose_device(name: str | None) -> str | None:
         raise UserError(f"--device is {name!r}; choose auto, cpu or cuda")
     if name in (None, "cpu"):
         return None
+    if name == "cuda" and elsewhere:
+        return name
     import torch
 
     if torch.cuda.is_available():

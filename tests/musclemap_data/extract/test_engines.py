@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,6 +76,15 @@ def hang_in_a_shard_on_second_node(job, seen, tools):
         time.sleep(300)
     time.sleep(1)  # leaves one for the second node
     return ray._write_on_node(job, seen, tools)
+
+
+def tell_gpus(job, video, tools, seen):
+    """How many clips may share a GPU, as Ray has it, and which GPUs the task sees."""
+    import ray as real_ray
+
+    share = real_ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)
+    seen_gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return Extracted(frames=1, clipped_share=share, seconds={seen_gpus: 0.0}), None
 
 
 def no_shard_here(job):
@@ -318,6 +328,44 @@ def test_nothing_is_lost_with_a_ray_node(cluster, folders, monkeypatch, in_work)
     assert worked
     assert (report.built, report.failed) == (10, {})
     assert shard_bytes(data) == shard_bytes(local)
+
+
+@pytest.mark.slow
+def test_with_ray_a_clip_that_needs_a_gpu_gets_a_share_of_one(cluster, monkeypatch):
+    """The GPU is said to be there; what a task is shown of it is Ray's doing."""
+    monkeypatch.setattr(ray, "_extract_on_node", tell_gpus)
+    on_gpu = [replace(job, settings=ExtractionSettings(flow_device="cuda"))
+              for job in some_jobs(3)]  # fmt: skip
+    address = cluster[0].address
+    with pytest.raises(UserError, match=r"--device cuda: no node of the Ray cluster has a GPU"):
+        list(engines.run_jobs(on_gpu, None, engine="ray", address=address))
+    node = cluster[0].add_node(num_cpus=4, num_gpus=1, object_store_memory=80 * 2**20)
+    try:
+        found = [outcome for _, outcome in engines.run_jobs(on_gpu, None, engine="ray",
+                                                            address=address)]  # fmt: skip
+        assert [(each.clipped_share, each.seconds) for each in found] == [(0.25, {"0": 0.0})] * 3
+        without = engines.run_jobs(some_jobs(3), None, engine="ray", address=address)
+        assert {each.clipped_share for _, each in without} == {0.0}
+    finally:
+        cluster[0].remove_node(node)
+
+
+@pytest.mark.parametrize(
+    ("settings", "resources", "share"),
+    [
+        ({"flow_device": "cuda"}, [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 100.0}], 0.125),
+        ({"flow_device": "cuda"}, [{"CPU": 2.0, "GPU": 4.0}], 1.0),
+        ({"pose": "rtmpose"}, [{"CPU": 3.0, "GPU": 1.0}], 0.3333),
+        ({"pose": "rtmpose"}, [{"CPU": 4.0}], 0.0),
+        ({"pose": "rtmpose", "pose_options": {"device": "cpu"}}, [{"CPU": 4.0, "GPU": 1.0}], 0.0),
+        ({}, [{"CPU": 4.0, "GPU": 1.0}], 0.0),
+    ],
+)
+def test_the_share_of_a_gpu_keeps_the_cores_beside_it_busy(settings, resources, share):
+    nodes = [{"Alive": True, "Resources": each} for each in resources]
+    dead = {"Alive": False, "Resources": {"CPU": 1.0, "GPU": 1.0}}
+    job = replace(some_jobs(1)[0], settings=ExtractionSettings(**settings))
+    assert ray._gpu_share(SimpleNamespace(nodes=lambda: [*nodes, dead]), job) == share
 
 
 @pytest.mark.slow

@@ -186,6 +186,7 @@ def test_the_device_of_the_flow_is_chosen(monkeypatch: pytest.MonkeyPatch) -> No
     assert [tvl1.choose_device(name) for name in (None, "cpu", "auto")] == [None, None, None]
     with pytest.raises(UserError, match="sees no GPU here; use --device auto or cpu"):
         tvl1.choose_device("cuda")
+    assert tvl1.choose_device("cuda", elsewhere=True) == "cuda"  # of a Ray cluster's nodes
     with pytest.raises(UserError, match="sees no GPU"):
         torch_engine.TorchSolver("cuda")
     with pytest.raises(UserError, match="'tpu'; choose auto, cpu or cuda"):
