@@ -15,6 +15,11 @@ def read_runs(runs_dir: Path) -> list[RunRecord]:
     return [each for each in found if each is not None]
 
 
+def trained_runs(runs_dir: Path) -> list[RunRecord]:
+    """Of ``read_runs``, those whose model reads the video: chance levels and probes do not."""
+    return [each for each in read_runs(runs_dir) if {*each.modalities} - {"features"}]
+
+
 def find_run(runs_dir: Path, name: str) -> Path:
     """The folder of a finished run, by its name in ``runs_dir`` or as a path.
 
@@ -52,7 +57,7 @@ def choose_run(data_dir: Path, checkpoint: Path | None = None) -> tuple[Path, st
                 "until it ends"
             )
         return find_run(runs_dir, str(folder)), "as asked for"
-    trained = [record for record in read_runs(runs_dir) if {*record.modalities} - {"features"}]
+    trained = trained_runs(runs_dir)
     if not trained:
         raise UserError(
             f"there is no trained model in {runs_dir}. Train one: `musclemap quickstart` makes one "

@@ -31,6 +31,7 @@ def quickstart(
 ) -> None:
     """Render synthetic workout videos and run the whole path on them, from download to report.
 
+    The report is about the best model that reads the videos; `random` and `label-prior` do not.
     At the end the embedded model says what one more person does. The videos are rendered and
     served on this machine. They are **synthetic**: the scores show that everything works, not how
     good a model is.
@@ -38,6 +39,7 @@ def quickstart(
     from benchmark.commands.benchmark import benchmark
     from benchmark.commands.predict import predict
     from benchmark.commands.report import report
+    from benchmark.finished import trained_runs
     from benchmark.models import need_model
     from musclemap_data.commands.download import download
     from musclemap_data.commands.extract import extract_modalities
@@ -66,8 +68,15 @@ def quickstart(
     more = "" if epochs is None else f" --epochs {epochs}"
     _say(f"musclemap benchmark --model {models} --preset tiny{more} --data {data}")
     benchmark(model=models, data=data, preset="tiny", epochs=epochs)
-    _say(f"musclemap report --data {data} --out {page}")
-    report(data=data, out=page)
+    if trained_runs(data / "runs"):
+        _say(f"musclemap report --data {data} --out {page}")
+        report(data=data, out=page)
+    else:
+        typer.echo(
+            f"\nNo report: it is about a model that reads the videos, and {models} has none. "
+            "Add one, such as --models random,stgcn",
+            err=True,
+        )
     video = render_exercise("squat", out / "sample")
     _say(f"musclemap predict {video} --out {out / 'prediction'}")
     predict(videos=[video], out=out / "prediction")

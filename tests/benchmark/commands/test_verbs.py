@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +103,32 @@ def test_a_data_set_without_new_activities_has_a_best_run_a_report_and_figures(t
     done = musclemap("figures", "--data", data, "--out", tmp_path / "figures")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "figures/regions.pdf").stat().st_size > 0
+
+
+@pytest.mark.parametrize("names", ["random", "random,reads-skeleton"])
+def test_quickstart_writes_a_report_where_a_model_reads_the_videos(
+    names, skeletons_only, tmp_path, monkeypatch
+):
+    shutil.copytree(skeletons_only, tmp_path / "data", ignore=shutil.ignore_patterns("runs"))
+    predicted = []
+    for step in (
+        "musclemap_data.sample.write.render_sample",
+        "musclemap_data.sample.write.render_exercise",
+        "musclemap_data.commands.download.download",
+        "musclemap_data.commands.extract.extract_modalities",
+    ):
+        monkeypatch.setattr(step, lambda *given, **more: tmp_path)
+    monkeypatch.setattr(
+        "musclemap_data.sample.serve.serve_manifest", lambda *given: contextlib.nullcontext()
+    )
+    monkeypatch.setattr(
+        "benchmark.commands.predict.predict", lambda **given: predicted.append(given)
+    )
+    done = musclemap("quickstart", "--out", tmp_path, "--models", names, "--epochs", "1")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "report.html").exists() == ("reads-skeleton" in names)
+    assert ("No report" in done.stderr) == (names == "random")
+    assert len(predicted) == 1
 
 
 def test_folds_from_the_command_line(skeletons_only, tmp_path):
