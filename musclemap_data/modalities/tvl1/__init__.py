@@ -257,11 +257,12 @@ def choose_device(name: str | None, *, elsewhere: bool = False) -> str | None:
         return name
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    if name == "cuda":
-        raise UserError("--device cuda: PyTorch sees no GPU here; use --device auto or cpu")
-    return None
+    if name == "auto" and not torch.cuda.is_available():
+        return None
+    from musclemap_data.modalities.tvl1.torch_engine import need_gpu
+
+    need_gpu()
+    return "cuda"
 
 
 @lru_cache(maxsize=1)

@@ -22,6 +22,16 @@ PAIRS_AT_ONCE = 32
 FLAT = torch.finfo(torch.float32).eps  # squared gradient that counts as none, as in kernels.py
 
 
+def need_gpu() -> None:
+    """See that torch sees a GPU.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch sees no GPU here; use --device auto or cpu")
+
+
 class TorchSolver:
     """Solves the pairs of clips on one device, as many at once as fit into its memory.
 
@@ -40,8 +50,7 @@ class TorchSolver:
         self.device = torch.device(device)
         hardware = self.device.type
         if hardware == "cuda":
-            if not torch.cuda.is_available():
-                raise UserError("--device cuda: PyTorch sees no GPU here; use --device auto or cpu")
+            need_gpu()
             hardware = torch.cuda.get_device_name(self.device)
         self.name = f"torch {torch.__version__}, {hardware}"
         self.pairs_at_once = pairs_at_once
