@@ -102,6 +102,34 @@ def test_the_commands_work_on_a_remote_data_set(files, local, tmp_path):
 
 
 @pytest.mark.slow
+def test_google_cloud_storage_is_written_and_read_as_s3_is(local, tmp_path, monkeypatch):
+    """Where `pip install gcsfs gcp-storage-emulator` was run: neither is needed otherwise."""
+    pytest.importorskip("gcsfs")
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    import fsspec
+
+    server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
+    server.start()
+    try:
+        port = server._api._httpd.server_address[1]
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("MUSCLEMAP_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+        clips, folder = local
+        data = remote.local_copy("gs://bucket/sets/mine")
+        with remote.writing(data):
+            download_videos(clips, folder.parent, data)
+        forget_local_copy(tmp_path)
+        build(remote.local_copy("gs://bucket/sets/mine"))
+        forget_local_copy(tmp_path)
+        data = remote.local_copy("gs://bucket/sets/mine")
+        assert validate_dataset(data) == (5, [])
+        assert copied_bytes(data) == shard_bytes(folder)
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
 def test_ray_builds_a_remote_data_set_with_the_same_bytes(files, uploaded, cluster, tmp_path):
     forget_local_copy(tmp_path)
     report = extract_modalities(
