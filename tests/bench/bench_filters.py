@@ -29,7 +29,7 @@ from musclemap_data.segment.filters import (
 )
 from musclemap_data.segment.proposals import Proposal
 from musclemap_data.skeleton import MIRRORED
-from tests.bench.bench_segment import FOLDERS, FPS, SHORTEST_CLIP_S, Course, clip_course
+from tests.bench.composed_videos import FOLDERS, FPS, SHORTEST_CLIP_S, Course, clip_course
 
 SIDE, POSE_SIDE = 360, 256
 """Short side of the pictures that captions are drawn on, and of those that poses are found in."""

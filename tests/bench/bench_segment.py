@@ -2,18 +2,16 @@
 
     python -m tests.bench.bench_segment CACHE [--clips seen] [--one-shot] [--videos 40] [--real 3]
 
-Each video has 1 to 3 minutes: title cards, somebody who stands and hardly moves, rests, exercises
-of several people, cut one after the other. About half of the exercises are a clip of some five
-seconds as it is, half are played forwards, backwards and forwards, as a set of repetitions.
+See ``composed_videos``. The pose of each clip is computed once and put together as the video would
+be. A person is followed anew in each shot, so the course is the same where the cuts are found.
+``--real`` writes so many of the videos as files too, and goes the whole way on them. CACHE keeps
+the poses.
 
-The pose of each clip is computed once and put together as the video would be. A person is followed
-anew in each shot, so the course is the same where the cuts are found. ``--real`` writes so many of
-the videos as files too, and goes the whole way on them. CACHE keeps the poses.
-
-The thresholds of ``segment`` were set on the clips of ``real_clips_more`` (``--clips seen``). Those
-of ``real_clips`` (``--clips unseen``) were in no video that a threshold was set on. They are 10 s
-long; of what is played to and fro the first six seconds are taken. Two of its sources are left out,
-see ``UNTRIMMED``; ``--clips untrimmed`` takes them too.
+The clips of ``real_clips_more`` (``--clips seen``) and one half of those of ``real_clips`` (``a``)
+were looked at when the rules and thresholds of ``segment`` were made; the other half (``b``) was
+not. ``unseen`` is both halves. Clips of ``real_clips`` are up to 12 s long; of what is played to
+and fro the first six seconds are taken. Two of its sources are left out, see ``UNTRIMMED``;
+``--clips untrimmed`` takes them too.
 
 ``--one-shot`` leaves out the cuts between people: each gets the same size and place, and the way
 from pose to pose takes half a second to two. Such ways are made up. ``--sample`` is a folder that
@@ -28,178 +26,32 @@ from __future__ import annotations
 
 import argparse
 import csv
-import random
-import subprocess
-import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from benchmark.commands.segment import embedded_recogniser
 from musclemap_data.catalog import load_activities
-from musclemap_data.errors import UserError
-from musclemap_data.extract.person import follow
-from musclemap_data.extract.windows import read_video
-from musclemap_data.ffmpeg import ffmpeg_binary
 from musclemap_data.manifest import read_manifest
-from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
 from musclemap_data.segment.proposals import Proposal
 from musclemap_data.segment.stretches import LONGEST_S
-from musclemap_data.segment.video import MAX_FPS, Recogniser, Source, propose, segment_video
-from tests.conftest import REPOSITORY
-
-FOLDERS = {
-    "unseen": REPOSITORY.parent / "shared" / "real_clips",
-    "seen": REPOSITORY.parent / "shared" / "real_clips_more",
-}
-UNTRIMMED = ("DarshilPungalia/Major-Project", "TomNotchYmk/lightweight-human-pose")
-"""Sources of ``real_clips`` whose clips are longer than the exercise: in the first people get into
-a yoga pose and out again (two of its poses are rests), the second begins with 4 s of a title."""
-FPS = 12.5
-"""Of composed courses: the clips' own rates are between 10 and 16, and are resampled."""
-RESTS = ("lotus_pose",)
-SHORTEST_CLIP_S, LONGEST_PLAYED_S = 3.0, 6.0
-STANDING = ("bicep_curl_m01", "lateral_raise_m01", "shrug_m01", "bicep_curl_m06", "arm_circle_m01")
-"""Clips in whose first half second somebody stands. Its frames in an order drawn by chance, to and
-fro with pauses, are a person who stands and talks."""
-STANDING_S = 0.5
-
-Course = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A shot of a composed video.
-
-    Attributes:
-        clip: name of the clip; empty for a title card.
-        kind: exercise, rest, standing, title, or the way from one pose to the next.
-        order: which frames of the clip it shows, at ``FPS``.
-        plays: how often the clip is played in it.
-    """
-
-    clip: str
-    kind: str
-    order: tuple[int, ...]
-    plays: int = 1
-
-    @property
-    def seconds(self) -> float:
-        return len(self.order) / FPS
-
-
-def clip_course(path: Path, cache: Path) -> Course:
-    """The person's course through a clip at ``FPS``, computed once."""
-    kept = cache / f"{path.stem}.npz"
-    if not kept.exists():
-        settings = ExtractionSettings(cut=CutSettings(max_fps=MAX_FPS))
-        try:
-            with tempfile.TemporaryDirectory() as work:
-                person = follow(read_video(path), Path(work), settings=settings, workers=1)
-            made, fps = person.skeleton, person.pieces.fps
-        except UserError:
-            made, fps = np.zeros((0, 17, 3), np.float32), 0.0
-        np.savez(kept, skeleton=made, fps=fps)
-    with np.load(kept) as file:
-        skeleton, fps = file["skeleton"], float(file["fps"])
-    if not len(skeleton):
-        return np.zeros((0, 17, 3), np.float32)
-    times = np.arange(0, len(skeleton) / fps, 1 / FPS)
-    return np.asarray(skeleton[np.minimum(np.round(times * fps).astype(int), len(skeleton) - 1)])
-
-
-def exercise_names(clips: str) -> set[str]:
-    """The clips that are exercises of the composed videos: see ``--clips``."""
-    folder = FOLDERS["seen" if clips == "seen" else "unseen"]
-    with (folder / "clips.csv").open(encoding="utf-8") as file:
-        return {
-            Path(row["file"]).stem
-            for row in csv.DictReader(file)
-            if clips != "unseen" or not row["source"].startswith(UNTRIMMED)
-        }
-
-
-def compose(courses: dict[str, Course], number: int, names: set[str]) -> list[Part]:
-    """The parts of one video, the same for a number each time; ``names`` are of its exercises."""
-    draw = random.Random(number)
-    seconds = {name: len(course) / FPS for name, course in courses.items()}
-    exercises = [n for n in courses if n in names and seconds[n] >= SHORTEST_CLIP_S]
-    rests = [n for n in courses if n.startswith(RESTS) and seconds[n] >= SHORTEST_CLIP_S]
-    length = draw.uniform(50, 150)
-    parts = [title(draw)]
-    while sum(part.seconds for part in parts) < length:
-        if draw.random() < 0.7:
-            parts.append(standing(draw, draw.choice([n for n in STANDING if n in courses])))
-        for name in draw.sample(exercises, draw.randint(1, 3)):
-            there = tuple(range(len(courses[name])))
-            if draw.random() < 0.5:
-                parts.append(Part(name, "exercise", there))
-            else:
-                there = there[: round(LONGEST_PLAYED_S * FPS)]
-                parts.append(Part(name, "exercise", there + there[::-1] + there, 3))
-        if rests and draw.random() < 0.3:
-            name = draw.choice(rests)
-            parts.append(Part(name, "rest", tuple(range(len(courses[name])))))
-        if draw.random() < 0.3:
-            parts.append(title(draw))
-    return parts
-
-
-def title(draw: random.Random) -> Part:
-    return Part("", "title", tuple(range(round(draw.uniform(1.5, 4) * FPS))))
-
-
-def standing(draw: random.Random, clip: str) -> Part:
-    """Four to ten seconds of somebody who stands and hardly moves."""
-    last, frame, order = round(STANDING_S * FPS), 0, []
-    for _ in range(round(draw.uniform(4, 10) * FPS)):
-        frame = min(last, max(0, frame + draw.choice([-1, 0, 0, 1])))
-        order.append(frame)
-    return Part(clip, "standing", tuple(order))
-
-
-def course_of(parts: list[Part], courses: dict[str, Course]) -> tuple[Course, list[float]]:
-    """The person's course through a composed video, and when its parts begin."""
-    nobody = np.full((1, 17, 3), [np.nan, np.nan, 0], np.float32)
-    pieces = [
-        courses[part.clip][list(part.order)] if part.clip else nobody.repeat(len(part.order), 0)
-        for part in parts
-    ]
-    ends = np.cumsum([0, *(len(piece) for piece in pieces)]) / FPS
-    return np.concatenate(pieces), ends.tolist()
-
-
-def in_one_shot(
-    parts: list[Part], courses: dict[str, Course], number: int
-) -> tuple[list[Part], Course, list[float]]:
-    """The same without cuts between people: the parts and ways, the course, when they begin."""
-    draw, shown, pieces = random.Random(1000 + number), [], []
-    before: Course | None = None
-    for part in parts:
-        if not part.clip:
-            piece = np.full((len(part.order), 17, 3), [np.nan, np.nan, 0], np.float32)
-        else:
-            piece = courses[part.clip][list(part.order)].copy()
-            hips, shoulders = piece[:, 11:13, :2].mean(1), piece[:, 5:7, :2].mean(1)
-            trunk = np.nanpercentile(np.linalg.norm(shoulders - hips, axis=1), 80)
-            piece[..., :2] = 200 + 80 * (piece[..., :2] - np.nanmedian(hips, 0)) / trunk
-            if before is not None:
-                share = np.linspace(0, 1, round(draw.uniform(0.5, 2) * FPS) + 2)[1:-1, None, None]
-                way = 3 * share**2 - 2 * share**3
-                ends = (np.nan_to_num(end, nan=200.0) for end in (before[-1], piece[0]))
-                one, other = ends
-                pieces.append((one * (1 - way) + other * way).astype(np.float32))
-                shown.append(Part(part.clip, "way", tuple(range(len(share)))))
-        before = piece if part.clip else None
-        pieces.append(piece)
-        shown.append(part)
-    ends_s = np.cumsum([0, *(len(piece) for piece in pieces)]) / FPS
-    return shown, np.concatenate(pieces), ends_s.tolist()
+from musclemap_data.segment.video import Recogniser, Source, propose, segment_video
+from tests.bench.composed_videos import (
+    CLIPS,
+    FOLDERS,
+    FPS,
+    Course,
+    Part,
+    clip_course,
+    compose,
+    course_of,
+    exercise_names,
+    in_one_shot,
+    write_video,
+)
 
 
 def joined(proposals: list[Proposal], longer_s: float = 0.0) -> list[tuple[float, float]]:
@@ -228,6 +80,7 @@ class Score:
 
     Attributes:
         undivided: of ``found``, those in one proposal, or in several because they are too long.
+        clips: how often a clip was found (True) or missed, by (name, found).
     """
 
     true: int = 0
@@ -237,6 +90,16 @@ class Score:
     outside_s: float = 0.0
     true_s: float = 0.0
     covered_s: float = 0.0
+    clips: Counter[tuple[str, bool]] = field(default_factory=Counter)
+
+    def interval(self) -> tuple[float, float]:
+        """Of the share that is found, 95%: the clips are drawn anew, with all their stretches."""
+        names = sorted({name for name, _ in self.clips})
+        counts = np.array([[self.clips[name, True], self.clips[name, False]] for name in names])
+        drawn = np.random.default_rng(0).integers(0, len(names), (2000, len(names)))
+        found, missed = counts[drawn].sum(1).T
+        low, high = np.percentile(found / (found + missed), [2.5, 97.5])
+        return float(low), float(high)
 
 
 def score(
@@ -263,6 +126,7 @@ def score(
         total.covered_s += inside
         got = max((overlap((start, end), span) for span in spans), default=0.0) >= 0.7
         total.found += got
+        total.clips[part.clip, bool(got)] += 1
         total.undivided += max((overlap((start, end), span) for span in whole), default=0.0) >= 0.7
         tell[f"played {part.plays}: {'found' if got else 'missed'}"] += 1
         if not got:
@@ -304,43 +168,6 @@ def split_at(spans: list[tuple[float, float]], cuts: list[float]) -> list[tuple[
     return out
 
 
-def write_video(parts: list[Part], path: Path) -> None:
-    """The composed video as a file, of ``FPS`` frames a second."""
-    where = {p.stem: p for folder in FOLDERS.values() for p in folder.glob("*.mp4")}
-    words = [ffmpeg_binary(), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "bgr24"]
-    words += ["-s", "568x320", "-r", str(FPS), "-i", "-", "-pix_fmt", "yuv420p", str(path)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as writer:
-        assert writer.stdin is not None
-        for number, part in enumerate(parts):
-            if part.clip:
-                frames = read_frames(where[part.clip])
-            else:
-                card = np.full((320, 568, 3), (90, 40 + 20 * (number % 5), 20), np.uint8)
-                cv2.putText(card, f"PART {number}", (150, 170), 0, 2, (255, 255, 255), 3)
-                frames = [card] * len(part.order)
-            for index in part.order:
-                writer.stdin.write(frames[min(index, len(frames) - 1)].tobytes())
-        writer.stdin.close()
-
-
-def read_frames(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """A clip's frames at ``FPS``, on black where its shape differs."""
-    reader, shown = cv2.VideoCapture(str(path)), []
-    while True:
-        good, frame = reader.read()
-        if not good:
-            break
-        scale = min(568 / frame.shape[1], 320 / frame.shape[0])
-        small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        canvas = np.zeros((320, 568, 3), np.uint8)
-        top, left = (320 - small.shape[0]) // 2, (568 - small.shape[1]) // 2
-        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small[:320, :568]
-        shown.append(canvas)
-    rate = reader.get(cv2.CAP_PROP_FPS)
-    count = max(1, round(len(shown) / rate * FPS))
-    return [shown[min(round(n * rate / FPS), len(shown) - 1)] for n in range(count)]
-
-
 def border_errors(courses: dict[str, Course]) -> list[float]:
     """Distance of each border found from the nearest turn marked by hand, seconds."""
     errors = []
@@ -359,7 +186,7 @@ def border_errors(courses: dict[str, Course]) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--clips", choices=(*FOLDERS, "untrimmed"), default="seen")
+    parser.add_argument("--clips", choices=CLIPS, default="seen")
     parser.add_argument("--one-shot", action="store_true", help="no cuts between people")
     parser.add_argument("--videos", type=int, default=40)
     parser.add_argument("--real", type=int, default=3)
@@ -375,11 +202,11 @@ def main() -> None:
         paths = [path for path in paths if (arguments.cache / f"{path.stem}.npz").exists()]
     courses = {path.stem: clip_course(path, arguments.cache) for path in paths}
     recognise = embedded_recogniser()
-    names = exercise_names(arguments.clips)
+    chosen = exercise_names(arguments.clips)
     tell: Counter[str] = Counter()
     total, seconds = Score(), []
     for number in range(arguments.videos):
-        parts = compose(courses, number, names)
+        parts = compose(courses, number, chosen)
         course, starts = course_of(parts, courses)
         if arguments.one_shot:
             parts, course, starts = in_one_shot(parts, courses, number)
@@ -396,6 +223,9 @@ def main() -> None:
         for name in vars(total):
             setattr(total, name, getattr(total, name) + getattr(got, name))
     print_score(f"{len(seconds)} videos of {min(seconds):.0f} to {max(seconds):.0f} s", total)
+    low, high = total.interval()
+    names = {name for name, _ in total.clips}
+    print(f"95% interval: {low:.1%} to {high:.1%}, of {len(names)} clips")
     for name, count in sorted(tell.items(), key=lambda item: -item[1])[:40]:
         print(f"  {count:5d}  {name}")
     if errors := border_errors(courses):
@@ -403,7 +233,7 @@ def main() -> None:
         print(f"{len(errors)} borders found, from the nearest turn marked by eye: median "
               f"{np.median(errors):.2f} s, {near:.0%} within 0.3 s")  # fmt: skip
     for number in range(arguments.real):
-        parts = compose(courses, number, names)
+        parts = compose(courses, number, chosen)
         _, starts = course_of(parts, courses)
         path = arguments.cache / f"composed_{arguments.clips}_{number}.mp4"
         if not path.exists():
