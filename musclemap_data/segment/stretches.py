@@ -14,42 +14,35 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_closing, binary_opening
+from scipy.ndimage import binary_closing
 
 from musclemap_data.movement.repetitions import (
-    LEAST_RANGE,
     SCORE_SEEN,
     Array,
     body_poses,
     count_repetitions,
 )
-from musclemap_data.segment.likeness import (
-    MOVING_WINDOW_S,
-    come_back,
-    find_changes,
-    turned_back,
-    variance,
+from musclemap_data.segment.likeness import find_changes
+from musclemap_data.segment.pieces import (
+    LEAST_CYCLES,
+    LEAST_MATCH,
+    LONGEST_GAP_S,
+    MOVING_SPREAD,
+    Kind,
+    Piece,
+    belong_together,
+    find_pieces,
+    runs,
 )
-from musclemap_data.segment.posture import STANDS, rest_of
 from musclemap_data.skeleton import JOINTS, MIRRORED
 
 SHORTEST_S, LONGEST_S = 1.5, 10.0
 """A clip is at least and at most so long. Longer stretches are cut between repetitions."""
 LEAST_HOLD_S = 2.0
-MOVING_SPREAD = LEAST_RANGE / np.sqrt(8)
-"""Standard deviation of the pose over the window, in trunks a joint; that of a there-and-back
-movement is its range over the root of 8."""
-LEAST_MATCH, SURE_MATCH = 0.35, 0.75
-"""Share of the movement that comes back, from which it repeats; from which a small one does."""
-SMALL_SPREAD = MOVING_SPREAD / 2
-LONGEST_GAP_S = 1.0
-"""Moving or matching may fail for so long within one stretch."""
-LEAST_CYCLES, MOST_UNSEEN = 0.5, 1.5
-"""Repetitions that a clip has at least; where only the period is known, so many."""
-LEAST_UNCLEAR, UNCLEAR = 0.5, 0.7
-"""Repetitions that a movement has at least which is not seen to come back, and how sure it is."""
-MOST_SWAY = 2.5 * LEAST_RANGE
-"""Range of a movement that does not repeat, below which it may be a pose that sways."""
+MOST_UNSEEN = 1.5
+"""Repetitions that a clip has at least where only the period is known."""
+UNCLEAR = 0.7
+"""How sure a movement is that is not seen to come back."""
 LEAST_WAY = 0.6
 """A way cut off by an end stays in the clip if it is this share of a usual one."""
 SLOWER = 1.8
@@ -104,43 +97,63 @@ def find_stretches(
     return _without_slow_repeats(found, skeleton, fps)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A time of a shot in which the person is seen throughout: frames ``first`` to ``stop``."""
+
+    skeleton: npt.NDArray[np.float32]
+    fps: float
+    first: int
+    stop: int
+    posed: bool
+
+
 def _in_shot(
     skeleton: npt.NDArray[np.float32], fps: float, first: int, stop: int, posed: bool
 ) -> list[Stretch]:
     whole = Stretch(first, stop)
     if stop - first < SHORTEST_S * fps:
         return [replace(whole, left_out="a shot shorter than a clip")]
-    part = skeleton[first:stop]
-    seen = (part[:, :, 2] >= SCORE_SEEN).mean(1) > 0.4
+    seen = (skeleton[first:stop, :, 2] >= SCORE_SEEN).mean(1) > 0.4
     if seen.mean() < 0.3:
         return [replace(whole, left_out="nobody is seen: a title card, or a thing")]
-    there = binary_closing(np.pad(seen, 10), np.ones(round(0.5 * fps) + 1))[10:-10]
+    width = round(LONGEST_GAP_S * fps) + 1
+    there = binary_closing(np.pad(seen, width), np.ones(width))[width:-width]
+    filled = skeleton.copy()
+    filled[first:stop] = _without_gaps(skeleton[first:stop], seen, there)
     stretches = []
-    for value, a, b in _runs(there):
+    for value, a, b in runs(there):
         if not value:
             stretches.append(Stretch(first + a, first + b, left_out="nobody is seen"))
         else:
-            stretches += _of_person(skeleton, fps, first + a, first + b, posed)
+            stretches += _of_person(_Seen(filled, fps, first + a, first + b, posed))
     return stretches
 
 
-def _of_person(
-    skeleton: npt.NDArray[np.float32], fps: float, first: int, stop: int, posed: bool
-) -> list[Stretch]:
+def _without_gaps(
+    skeleton: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], there: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """The skeleton ``[T, 17, 3]``, on a straight way where it is there but not seen."""
+    filled, frames = skeleton.copy(), np.arange(len(skeleton))
+    gaps = there & ~seen
+    for joint, axis in np.ndindex(*skeleton.shape[1:]):
+        filled[gaps, joint, axis] = np.interp(
+            frames[gaps], frames[seen], skeleton[seen, joint, axis]
+        )
+    return filled
+
+
+def _of_person(seen: _Seen) -> list[Stretch]:
     """The stretches of a time in which the person is seen throughout.
 
     It is divided where the exercise may change, and parts are put together again as long as
     the whole is as sure an exercise as its parts.
     """
-
-    def between(a: int, b: int) -> list[Stretch]:
-        return _of_part(skeleton, fps, a, b, posed)
-
-    poses = body_poses(skeleton[first:stop], fps)
-    changes = [] if poses is None else find_changes(poses, fps)
-    edges = [first, *(first + change for change in changes), stop]
-    parts = [between(a, b) for a, b in pairwise(edges)]
-    wholes = [between(a, b) for a, b in zip(edges, edges[2:], strict=False)]
+    poses = body_poses(seen.skeleton[seen.first : seen.stop], seen.fps)
+    changes = [] if poses is None else find_changes(poses, seen.fps)
+    edges = [seen.first, *(seen.first + change for change in changes), seen.stop]
+    parts = [_of_part(seen, a, b) for a, b in pairwise(edges)]
+    wholes = [_of_part(seen, a, b) for a, b in zip(edges, edges[2:], strict=False)]
     while wholes:
         lost = [
             _worth(parts[n]) + _worth(parts[n + 1]) - _worth(whole)
@@ -152,7 +165,7 @@ def _of_person(
         parts[n : n + 2] = [wholes.pop(n)]
         del edges[n + 1]
         for m in range(max(0, n - 1), min(n + 1, len(wholes))):
-            wholes[m] = between(edges[m], edges[m + 2])
+            wholes[m] = _of_part(seen, edges[m], edges[m + 2])
     return [stretch for part in parts for stretch in part]
 
 
@@ -161,66 +174,55 @@ def _worth(stretches: list[Stretch]) -> float:
     return sum(s.confidence * (s.stop - s.first) for s in stretches if not s.left_out)
 
 
-def _of_part(
-    skeleton: npt.NDArray[np.float32], fps: float, first: int, stop: int, posed: bool
-) -> list[Stretch]:
+def _of_part(seen: _Seen, first: int, stop: int) -> list[Stretch]:
     """The stretches of a time of one exercise at most, but for what is around it."""
-    whole, part = Stretch(first, stop), skeleton[first:stop]
-    if stop - first < SHORTEST_S * fps:
+    whole, part = Stretch(first, stop), seen.skeleton[first:stop]
+    if stop - first < SHORTEST_S * seen.fps:
         return [replace(whole, left_out="seen for less than a clip")]
     if (part[:, _TRUNK, 2] >= SCORE_SEEN).mean() < 0.5:
         return [replace(whole, left_out="a close-up: shoulders and hips are not in the picture")]
-    poses = body_poses(part, fps)
+    poses = body_poses(part, seen.fps)
     if poses is None:
         return [replace(whole, left_out="too few joints are seen")]
-    gap = np.ones(max(1, round(LONGEST_GAP_S * fps)))
-    margin = len(gap)
-    spread = _spread(poses, fps)
-    again, lags = come_back(poses, fps)
-    small = (spread > SMALL_SPREAD) & (again > SURE_MATCH)
-    moving = (spread > MOVING_SPREAD) | binary_opening(small, np.ones(round(2 * fps)))
-    turned = turned_back(poses.reshape(len(poses), -1), fps)
-    repeats = moving & (np.maximum(again, turned) > LEAST_MATCH)
-    repeats = binary_closing(np.pad(repeats, margin), gap)[margin:-margin]
-    # 0: still, 1: moves without coming back, 2: repeats.
-    kind = _without_short(np.where(repeats, 2, moving.astype(int)), round(0.7 * fps))
-    for value, a, b in _runs(kind):
-        if value and again[a:b].mean() < SURE_MATCH and _sways(part[a:b], fps):
-            kind[a:b] = 0
+    found = find_pieces(part, poses, seen.fps, posed=seen.posed)
     stretches = []
-    for value, a, b in _runs(kind):
-        at = Stretch(first + a, first + b)
-        if value == 2:
-            sure = again[a:b].mean() > LEAST_MATCH
-            stretches += _repeated(skeleton, fps, at, float(np.median(lags[a:b])) if sure else 0.0)
-        elif value == 1:
-            stretches += _unclear(skeleton, fps, at)
-        else:
-            stretches.append(_still(poses[a:b], part[a:b], fps, at, posed))
+    for exercise, pieces in belong_together(found, seen.fps):
+        for group in [pieces] if exercise else [[piece] for piece in pieces]:
+            at = Stretch(first + group[0].first, first + group[-1].stop)
+            stretches += _of_group(seen, at, group)
     return stretches
 
 
-def _sways(skeleton: npt.NDArray[np.float32], fps: float) -> bool:
-    """Whether a little movement is only that of somebody who keeps a pose."""
-    counted = count_repetitions(skeleton, fps)
-    return counted.cycles < LEAST_CYCLES and counted.range < MOST_SWAY
+def _of_group(seen: _Seen, at: Stretch, group: list[Piece]) -> list[Stretch]:
+    """The stretches of pieces that belong together, or of one that belongs to no exercise."""
+    still = [piece for piece in group if not piece.moves]
+    moving = [piece for piece in group if piece.moves]
+    held = sum(piece.frames for piece in still if piece.kind is Kind.HOLDS)
+    if not moving or held > max((at.stop - at.first) / 2, LEAST_HOLD_S * seen.fps):
+        return [_still(still, seen.fps, at)]
+    longest = max(moving, key=lambda piece: piece.frames)
+    found = _repeated(seen, at, longest.lag if longest.again > LEAST_MATCH else 0.0)
+    if any(piece.kind is Kind.REPEATS for piece in moving):
+        return found
+    if all(s.left_out for s in found):
+        return [replace(at, left_out="moves, but the movement does not come back")]
+    return [
+        s if s.left_out else replace(
+            s, confidence=UNCLEAR * s.confidence, reasons=(*s.reasons, "its repetitions differ"))
+        for s in found
+    ]  # fmt: skip
 
 
-def _spread(poses: Array, fps: float) -> Array:
-    """Standard deviation of the pose around each frame, in trunks a joint ``[T]``."""
-    flat = poses.reshape(len(poses), -1)
-    return np.sqrt(variance(flat, max(3, round(MOVING_WINDOW_S * fps))) / len(JOINTS))
-
-
-def _repeated(
-    skeleton: npt.NDArray[np.float32], fps: float, at: Stretch, lag: float
-) -> list[Stretch]:
+def _repeated(seen: _Seen, at: Stretch, lag: float) -> list[Stretch]:
     """A stretch that repeats, cut where repetitions begin and end; and what is cut off.
+
+    At the ends of the shot nothing is cut off: half a repetition there is of the same exercise.
 
     Args:
         lag: the period after which the pose comes back, in frames; 0 where that is not sure.
     """
-    counted = count_repetitions(skeleton[at.first : at.stop], fps)
+    fps = seen.fps
+    counted = count_repetitions(seen.skeleton[at.first : at.stop], fps)
     if counted.cycles < LEAST_CYCLES:
         cycles = (at.stop - at.first) / lag if lag else 0.0
         if cycles < MOST_UNSEEN:
@@ -236,10 +238,12 @@ def _repeated(
     first, stop = at.first, at.stop
     if len(ways) > 2:
         usual = float(np.median(ways))
-        seen = course[np.isfinite(course)]
-        if abs(course[turns[0] - at.first] - seen[0]) < LEAST_WAY * usual:
+        known = course[np.isfinite(course)]
+        begun = abs(course[turns[0] - at.first] - known[0]) / usual
+        ended = abs(course[turns[-1] - at.first] - known[-1]) / usual
+        if at.first > seen.first and begun < LEAST_WAY:
             first = turns[0]
-        if abs(course[turns[-1] - at.first] - seen[-1]) < LEAST_WAY * usual:
+        if at.stop < seen.stop and ended < LEAST_WAY:
             stop = turns[-1]
     if stop - first < SHORTEST_S * fps:
         return [replace(at, left_out="shorter than a clip")]
@@ -265,19 +269,6 @@ def _repeated(
     return [*before, *_no_longer_than(found, round(LONGEST_S * fps)), *after]
 
 
-def _unclear(skeleton: npt.NDArray[np.float32], fps: float, at: Stretch) -> list[Stretch]:
-    """A movement that is not seen to come back: there and back may still be a repetition."""
-    counted = count_repetitions(skeleton[at.first : at.stop], fps)
-    found = _repeated(skeleton, fps, at, 0.0) if counted.cycles >= LEAST_UNCLEAR else []
-    if not any(not s.left_out for s in found):
-        return [replace(at, left_out="moves, but the movement does not come back")]
-    return [
-        s if s.left_out else replace(
-            s, confidence=UNCLEAR * s.confidence, reasons=(*s.reasons, "its repetitions differ"))
-        for s in found
-    ]  # fmt: skip
-
-
 def _no_longer_than(stretch: Stretch, most: int) -> list[Stretch]:
     """Pieces of at most so many frames, cut between repetitions where that can be."""
     length = stretch.stop - stretch.first
@@ -295,19 +286,22 @@ def _no_longer_than(stretch: Stretch, most: int) -> list[Stretch]:
     ]  # fmt: skip
 
 
-def _still(
-    poses: Array, skeleton: npt.NDArray[np.float32], fps: float, at: Stretch, posed: bool
-) -> Stretch:
-    rest = rest_of(skeleton)
-    if rest and (rest == STANDS or not posed):
-        return replace(at, left_out=rest)
-    if at.stop - at.first < LEAST_HOLD_S * fps:
+def _still(pieces: list[Piece], fps: float, at: Stretch) -> Stretch:
+    """A hold or a rest, of the pieces of it in which a pose is kept."""
+    held = [piece for piece in pieces if piece.kind is Kind.HOLDS]
+    if not held:
+        return replace(at, left_out=max(pieces, key=lambda piece: piece.frames).rest)
+    frames = sum(piece.frames for piece in held)
+    if frames < LEAST_HOLD_S * fps:
         return replace(at, left_out="held for less than a clip")
-    shake = float(_spread(poses, fps).mean())
+    longest = max(held, key=lambda piece: piece.frames)
+    shake = sum(piece.spread * piece.frames for piece in held) / frames
+    steady = 0.5 + 0.4 * max(0.0, 1 - shake / MOVING_SPREAD)
     return replace(
-        at, hold=True, confidence=0.5 + 0.4 * max(0.0, 1 - shake / float(MOVING_SPREAD)),
-        reasons=(f"held for {(at.stop - at.first) / fps:.1f} s",
-                 f"the video is of a pose, else: {rest}" if rest else "it asks for strength"),
+        at, hold=True, confidence=steady * frames / (at.stop - at.first),
+        reasons=(f"held for {frames / fps:.1f} s",
+                 f"the video is of a pose, else: {longest.rest}" if longest.rest
+                 else "it asks for strength"),
     )  # fmt: skip
 
 
@@ -348,24 +342,3 @@ def _alike(one: Array, other: Array) -> bool:
         ways += [way[:, MIRRORED] * np.array([-1.0, 1.0]) for way in ways]
         apart = [np.sqrt(((one - way) ** 2).sum(2).mean()) for way in ways]
     return bool(min(apart) < SAME_MOVEMENT)
-
-
-def _runs(values: npt.ArrayLike) -> list[tuple[int, int, int]]:
-    """(value, first, stop) of each run of equal values."""
-    line = np.asarray(values).astype(int)
-    edges = [0, *(np.flatnonzero(np.diff(line)) + 1).tolist(), len(line)]
-    return [(int(line[a]), a, b) for a, b in pairwise(edges) if b > a]
-
-
-def _without_short(kind: npt.NDArray[np.int64], least: int) -> npt.NDArray[np.int64]:
-    """Runs shorter than so many frames take the value of the longer neighbour."""
-    kind = kind.copy()
-    while True:
-        runs = _runs(kind)
-        short = [(b - a, n) for n, (_, a, b) in enumerate(runs) if b - a < least]
-        if not short or len(runs) < 2:
-            return kind
-        n = min(short)[1]
-        beside = [runs[m] for m in (n - 1, n + 1) if 0 <= m < len(runs)]
-        value = max(beside, key=lambda run: run[2] - run[1])[0]
-        kind[runs[n][1] : runs[n][2]] = value
