@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from musclemap_data.catalog import DEFAULT_TABLE, SPLITS, Activity, load_muscles, load_table
 from musclemap_data.errors import NEXT_STEP, Failure, FailureClass, UserError
-from musclemap_data.ledger import ClipRow, Ledger, VideoRow
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import ClipRow, VideoRow
 from musclemap_data.pose.quality import SkeletonClass, skeleton_class
 from musclemap_data.shards import Shard, list_shards, read_dataset_info
 

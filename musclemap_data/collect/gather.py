@@ -21,7 +21,7 @@ from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, StageError, UserE
 from musclemap_data.extract.source import probe
 from musclemap_data.files import VIDEO_ENDINGS, videos_in
 from musclemap_data.importers.action_sets import safe_id
-from musclemap_data.ledger import Rest
+from musclemap_data.ledger.rows import Rest
 from musclemap_data.splits import held_out, split_among
 
 SEARCH = "https://www.youtube.com/results?sp=EgIQAfABAQ%3D%3D&search_query="

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from musclemap_data.errors import Failure
-    from musclemap_data.ledger import Summary
+    from musclemap_data.ledger.rows import Summary
 
 DEFAULT_DATA = Path("data/musclemap")
 EXIT_SOME_FAILED = 1

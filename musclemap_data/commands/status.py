@@ -18,7 +18,8 @@ from musclemap_data.commands.shared import (
 )
 
 if TYPE_CHECKING:
-    from musclemap_data.ledger import Ledger, Rest, Summary
+    from musclemap_data.ledger import Ledger
+    from musclemap_data.ledger.rows import Rest, Summary
 
 app = typer.Typer()
 

@@ -15,7 +15,7 @@ from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import FailureClass, StageError
 from musclemap_data.extract.source import probe
 from musclemap_data.files import file_sha256
-from musclemap_data.ledger import VideoFacts
+from musclemap_data.ledger.rows import VideoFacts
 
 _KEEPS_PARTIAL = (FailureClass.NETWORK, FailureClass.RATE_LIMITED, FailureClass.DISK)
 """Failures after which the next run continues the file where it stopped."""

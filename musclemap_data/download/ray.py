@@ -22,7 +22,7 @@ from musclemap_data.download.hosts import VideoTask
 from musclemap_data.download.process import OwnProcesses
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import FailureClass, StageError, UserError
-from musclemap_data.ledger import VideoFacts
+from musclemap_data.ledger.rows import VideoFacts
 
 STARTED_WITHIN_S = 120.0
 

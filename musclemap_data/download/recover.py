@@ -13,7 +13,8 @@ from musclemap_data.catalog import SPLITS
 from musclemap_data.errors import StageError, UserError
 from musclemap_data.extract.source import probe
 from musclemap_data.files import file_sha256
-from musclemap_data.ledger import Ledger, VideoFacts, VideoRow
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import VideoFacts, VideoRow
 from musclemap_data.shards import Shard, list_shards
 
 

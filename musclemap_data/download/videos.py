@@ -22,7 +22,8 @@ from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure, FailureClass, StageError, UserError
 from musclemap_data.extract.engines import check_engine
 from musclemap_data.files import lock_data_dir
-from musclemap_data.ledger import Ledger, Rest, VideoFacts, VideoRow
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import Rest, VideoFacts, VideoRow
 from musclemap_data.manifest import Clip
 
 

@@ -43,7 +43,8 @@ from musclemap_data.extract.plan import (
 )
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import LEFTOVERS, lock_data_dir
-from musclemap_data.ledger import ClipRow, Ledger
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import ClipRow
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.modalities.settings import ExtractionSettings

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from musclemap_data.errors import RETRIED_BY_DEFAULT, Failure
 from musclemap_data.extract.clip import describe_cut
-from musclemap_data.ledger import ClipRow
+from musclemap_data.ledger.rows import ClipRow
 from musclemap_data.modalities.settings import ExtractionSettings
 
 Place = tuple[str, int]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from musclemap_data.catalog import NEW_SPLITS, Activity
 from musclemap_data.errors import UserError
-from musclemap_data.ledger import ClipRow, Ledger
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import ClipRow
 from musclemap_data.manifest import DEMONSTRATION, SEGMENT, Clip, is_remote, partition
 from musclemap_data.splits import held_out, partition_of, split_on
 

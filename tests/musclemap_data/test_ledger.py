@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from musclemap_data.errors import Failure, FailureClass, UserError
 from musclemap_data.files import lock_data_dir
-from musclemap_data.ledger import ClipRow, Ledger, Rest, VideoFacts
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import ClipRow, Rest, VideoFacts
 from musclemap_data.manifest import DEMONSTRATION, Clip
 
 SPLITS = ("train", "val_known", "test_known")

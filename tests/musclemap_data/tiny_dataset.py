@@ -14,7 +14,8 @@ import simplejpeg
 from musclemap_data.catalog import load_activities
 from musclemap_data.errors import Failure, FailureClass
 from musclemap_data.files import file_sha256
-from musclemap_data.ledger import Ledger, VideoFacts
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import VideoFacts
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities.flow import to_image
 from musclemap_data.shards import shard_path, write_dataset_info, write_shard

@@ -18,7 +18,8 @@ import pytest
 from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.download.videos import download_videos, estimate_downloads
 from musclemap_data.errors import UserError
-from musclemap_data.ledger import Ledger, Rest
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import Rest
 from musclemap_data.manifest import Clip, write_manifest
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.download.faulty_server import FaultyServer

@@ -25,7 +25,8 @@ from musclemap_data.extract.plan import (
     labels_of,
     make_plan,
 )
-from musclemap_data.ledger import ClipRow, Ledger, VideoFacts
+from musclemap_data.ledger import Ledger
+from musclemap_data.ledger.rows import ClipRow, VideoFacts
 from musclemap_data.manifest import Clip
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
 

@@ -7,170 +7,32 @@ Every change is one transaction, so a killed run leaves the state before or afte
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.errors import Failure, FailureClass, UserError
+from musclemap_data.ledger.file import open_database, transaction
+from musclemap_data.ledger.rows import (
+    LONGEST_REST_S,
+    ClipRow,
+    FailedClips,
+    Rest,
+    Summary,
+    VideoFacts,
+    VideoRow,
+)
 from musclemap_data.manifest import DEMONSTRATION, Clip
 
-LEDGER_VERSION = 1
 VIDEOS_KEPT = 1000
 """In memory, to be shared by their clips."""
 _IN_PLAN = "clips.state NOT IN ('withdrawn', 'whole')"
-LONGEST_REST_S = 24 * 3600
-"""A host is left alone for a day at most, whatever it asked for and wherever the clock is set."""
-
-
-@dataclass(frozen=True)
-class Rest:
-    """A host that asked for a pause.
-
-    Attributes:
-        host: its name.
-        until: when to come back, UTC.
-        reason: its last answer.
-    """
-
-    host: str
-    until: datetime
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.host} is left alone until {self.until:%Y-%m-%d %H:%M} UTC: {self.reason}"
-
-
-VideoState = Literal["planned", "downloaded", "failed"]
-ClipState = Literal["planned", "built", "failed", "withdrawn", "whole"]
-"""``whole``: a demonstration, whose clips ``segment`` proposes. It never gets a row."""
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What is known of a fetched video.
-
-    Attributes:
-        file: where it is, relative to the data directory.
-        bytes: size of the file.
-        sha256: of the file, in hexadecimal.
-        tool: what fetched it, with its version.
-        duration_s: length in seconds, if the file tells.
-        title, uploader, licence: as its site states them, if it does.
-    """
-
-    file: str
-    bytes: int
-    sha256: str
-    tool: str
-    duration_s: float | None = None
-    title: str | None = None
-    uploader: str | None = None
-    licence: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRow:
-    """A video of the plan.
-
-    Attributes:
-        video_id: its name.
-        url: as in the manifest.
-        local_path: absolute source of a local url, else None.
-        state: ``downloaded`` if the file was there when it was last looked at.
-        attempts: how often it was tried.
-        file, bytes, sha256, tool, duration_s, title, uploader, licence: see ``VideoFacts``; of the
-            last fetch, None before. ``file`` is None unless ``downloaded``.
-        failure: of the last try; None unless ``failed``.
-    """
-
-    video_id: str
-    url: str
-    local_path: str | None
-    state: VideoState
-    attempts: int
-    file: str | None
-    bytes: int | None
-    sha256: str | None
-    tool: str | None
-    duration_s: float | None
-    title: str | None
-    uploader: str | None
-    licence: str | None
-    failure: Failure | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClipRow:
-    """A clip of the plan. Clips of one video share its ``VideoRow``.
-
-    Attributes:
-        clip_id, start_s, end_s, activity, split: see ``manifest.Clip``.
-        video: where it comes from.
-        state: ``built`` if it is in a shard.
-        attempts: how often it was extracted.
-        shard_number: of the shard it belongs to; None before its video is there.
-        shard_row: its row in that shard; None unless it is there.
-        timings: JSON of stage -> seconds, of the last good try.
-        failure: of the last try; None unless ``failed``.
-    """
-
-    clip_id: str
-    video: VideoRow
-    start_s: float
-    end_s: float | None
-    activity: str
-    split: str
-    state: ClipState
-    attempts: int
-    shard_number: int | None
-    shard_row: int | None
-    timings: str | None
-    failure: Failure | None
-
-
-@dataclass(frozen=True)
-class FailedClips:
-    """The failed clips of one class.
-
-    Attributes:
-        clips: how many they are. A clip of a failed video counts with the video's class.
-        example: id of one of them, or of its video where that failed.
-        failure: of the example.
-    """
-
-    clips: int
-    example: str
-    failure: Failure
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Counts of the plan.
-
-    Attributes:
-        videos: state -> videos.
-        clips: state -> clips; those of a failed video count as ``failed``.
-        failures: failed clips by class, the most frequent first.
-        ready: clips that are not built and whose video is there.
-        whole: whole videos that are there, in which ``segment`` finds clips.
-    """
-
-    videos: dict[str, int]
-    clips: dict[str, int]
-    failures: list[FailedClips]
-    ready: int = 0
-    whole: int = 0
-
-
-_TABLES = Path(__file__).with_name("ledger.sql")
 
 
 class Ledger:
@@ -185,39 +47,7 @@ class Ledger:
         self._counts: dict[str, tuple[int, int]] | None = None
         if read_only and not self.path.exists():
             raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
-        try:
-            address = self.path.resolve().as_uri()
-            if read_only and not _may_have_neighbours(self.path):
-                address += "?immutable=1"
-            self._db = sqlite3.connect(address, isolation_level=None, uri=True)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA foreign_keys = ON")
-            if read_only:
-                self._db.execute("PRAGMA query_only = ON")
-            else:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and not read_only:
-                with self._transaction():
-                    for statement in _TABLES.read_text(encoding="utf-8").split(";\n"):
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
-            elif version == LEDGER_VERSION and not read_only:
-                self._add_missing_columns()
-            elif version != LEDGER_VERSION:
-                raise UserError(
-                    f"{self.path} has version {version}; this MuscleMap reads {LEDGER_VERSION}."
-                )
-        except sqlite3.Error as error:
-            raise UserError(f"{self.path} cannot be used as a ledger: {error}") from error
-
-    def _add_missing_columns(self) -> None:
-        """Bring an older ledger of this version up: it lacks what was not recorded then."""
-        columns = {row["name"] for row in self._db.execute("PRAGMA table_info (clips)")}
-        for name, kind in (("damaged_frames", "INTEGER"), ("skeleton_quality", "REAL")):
-            if name not in columns:
-                with self._transaction():
-                    self._db.execute(f"ALTER TABLE clips ADD COLUMN {name} {kind}")
+        self._db = open_database(self.path, read_only=read_only)
 
     def __enter__(self) -> Ledger:
         return self
@@ -229,21 +59,8 @@ class Ledger:
         """Close the database; the ledger cannot be used after this."""
         self._db.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            if self._db.in_transaction:  # on a full disk SQLite has rolled back itself
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise UserError(
-                    f"{self.path} cannot be written: {error}. What is finished is kept: make room "
-                    "or give permission, then run the same command to go on."
-                ) from error
-            raise
+    def _transaction(self) -> AbstractContextManager[None]:
+        return transaction(self._db, self.path)
 
     # -- the plan ---------------------------------------------------------------------------
 
@@ -621,14 +438,6 @@ class Ledger:
 
 def _failure(kind: str | None, stage: str, reason: str) -> Failure | None:
     return None if kind is None else Failure(stage, FailureClass(kind), reason)
-
-
-def _may_have_neighbours(path: Path) -> bool:
-    """Whether SQLite can keep its two side files, without which it reads no WAL database.
-
-    In a folder that cannot be written nobody else writes either: the file is read as it is.
-    """
-    return os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
 
 
 def _now() -> str:
