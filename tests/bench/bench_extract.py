@@ -1,17 +1,20 @@
 """Extraction end to end against the plain pipeline that people write, clip by clip.
 
-    python -m tests.bench.bench_extract [--clips 40] [--seconds 1] [--videos DIR]
+    python -m tests.bench.bench_extract [--clips 40] [--seconds 1] [--videos DIR] [--ours]
 
 Plain: OpenCV decodes and shrinks, ``DualTVL1OpticalFlow_create()`` as it comes, JPEG files. It
 computes no skeleton; ours does. Both run in this process on one thread, and take turns with every
 clip. The clock is the processor's (ffmpeg's too), which other work on the machine cannot stretch;
 the start of a process, once for all of its clips, is not in it. Clips are the real ones of
-``../shared/real_clips`` if they are there, else the synthetic sample. Prints Markdown tables.
+``../shared/real_clips`` if they are there, else the synthetic sample. Prints Markdown tables. With
+``--ours`` the plain pipeline, which takes nearly all of the time, is left out. Ctrl-C ends it with
+the tables of the clips that are done, which are spread over the list.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import tempfile
 import time
@@ -23,12 +26,14 @@ import cv2
 import numpy as np
 
 from musclemap_data.extract import clip
+from musclemap_data.extract.source import probe
 from musclemap_data.modalities import MODALITIES
 from musclemap_data.modalities.settings import ExtractionSettings
 from tests.conftest import REPOSITORY
 
 REAL_CLIPS = REPOSITORY.parent / "shared" / "real_clips"
 START_S = 0.1
+GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--videos", type=Path, default=REAL_CLIPS)
+    parser.add_argument("--ours", action="store_true", help="without the plain pipeline")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -88,8 +94,15 @@ def main() -> None:
             from musclemap_data.sample.write import render_sample
 
             videos = sorted((render_sample(work / "sample").parent / "videos").glob("*.mp4"))
+        videos = [video for video in videos if _length_s(video) >= START_S + chosen.seconds]
         videos = videos[:: max(1, len(videos) // chosen.clips)][: chosen.clips]
-        measure(work, videos, chosen.seconds)
+        spread = sorted(range(len(videos)), key=lambda number: number * GOLDEN % 1)
+        videos = [videos[number] for number in spread]
+        measure(work, videos, chosen.seconds, with_plain=not chosen.ours)
+
+
+def _length_s(video: Path) -> float:
+    return probe(video, stage="cut").duration_s or 0.0
 
 
 def processor_s() -> float:
@@ -98,7 +111,7 @@ def processor_s() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def measure(work: Path, videos: list[Path], seconds: float) -> None:
+def measure(work: Path, videos: list[Path], seconds: float, with_plain: bool) -> None:
     """Run both on every clip in turns, and print the ratios and where our time goes."""
     cv2.setNumThreads(1)
     settings = ExtractionSettings()
@@ -120,33 +133,42 @@ def measure(work: Path, videos: list[Path], seconds: float) -> None:
     stages: Counter[str] = Counter()
     turns: list[Turn] = []
     began = time.monotonic()
-    for number, video in enumerate(videos):
-        spent, frames = {}, {}
-        for who in ("plain", "ours") if number % 2 else ("ours", "plain"):
-            before = processor_s()
-            if who == "ours":
-                outcome = ours(video)
-                frames[who] = outcome.frames
-                stages.update(outcome.seconds)
-            else:
-                frames[who] = plain_pipeline(video, seconds, work / "plain" / video.stem)
-            spent[who] = processor_s() - before
-        turn = Turn(video.stem, frames["plain"], spent["plain"], frames["ours"], spent["ours"])
-        turns.append(turn)
-        left_s = (time.monotonic() - began) * (len(videos) / len(turns) - 1)
-        print(
-            f"  {len(turns)} of {len(videos)} {turn.name}: {turn.ratio:.1f}x ({turn.plain_s:.1f} s "
-            f"against {turn.ours_s:.2f} s), about {left_s / 60:.0f} min left",
-            flush=True,
-        )
-    print_tables(turns, stages, seconds)
+    with contextlib.suppress(KeyboardInterrupt):
+        for number, video in enumerate(videos):
+            spent, frames = {"plain": 0.0}, {"plain": 0}
+            order = ("plain", "ours") if number % 2 else ("ours", "plain")
+            for who in order if with_plain else ("ours",):
+                before = processor_s()
+                if who == "ours":
+                    outcome = ours(video)
+                    frames[who] = outcome.frames
+                    stages.update(outcome.seconds)
+                else:
+                    frames[who] = plain_pipeline(video, seconds, work / "plain" / video.stem)
+                spent[who] = processor_s() - before
+            turn = Turn(video.stem, frames["plain"], spent["plain"], frames["ours"], spent["ours"])
+            turns.append(turn)
+            left_s = (time.monotonic() - began) * (len(videos) / len(turns) - 1)
+            against = f"{turn.ratio:.1f}x, {turn.plain_s:.1f} s against " if with_plain else ""
+            print(
+                f"  {len(turns)} of {len(videos)} {turn.name}: {against}{turn.ours_s:.2f} s, "
+                f"about {left_s / 60:.0f} min left",
+                flush=True,
+            )
+    print(f"\n{len(turns)} clips of {seconds:g} s, one thread, processor time\n")
+    if with_plain:
+        print_ratios(turns)
+    frame_count = sum(turn.ours_frames for turn in turns)
+    print(f"{1e3 * stages.total() / frame_count:.1f} ms a frame of ours, {frame_count} frames\n")
+    print("| stage | ms a frame | share |\n|---|---:|---:|")
+    for name, stage_s in stages.most_common():
+        print(f"| {name} | {1e3 * stage_s / frame_count:.1f} | {stage_s / stages.total():.0%} |")
 
 
-def print_tables(turns: list[Turn], stages: Counter[str], seconds: float) -> None:
-    """What was measured, as Markdown."""
+def print_ratios(turns: list[Turn]) -> None:
+    """Both beside each other, as Markdown."""
     plain_s, ours_s = sum(t.plain_s for t in turns), sum(t.ours_s for t in turns)
     plain_frames, frames = sum(t.plain_frames for t in turns), sum(t.ours_frames for t in turns)
-    print(f"\n{len(turns)} clips of {seconds:g} s, one thread, processor time\n")
     print("| pipeline | modalities | frames | s | ms a frame |\n|---|---|---:|---:|---:|")
     print(f"| plain | RGB, difference, flow | {plain_frames} | {plain_s:.1f} | "
           f"{1e3 * plain_s / plain_frames:.1f} |")  # fmt: skip
@@ -159,9 +181,6 @@ def print_tables(turns: list[Turn], stages: Counter[str], seconds: float) -> Non
         f"\nOurs is {plain_s / ours_s:.1f}x as fast in all. Clip by clip: median {middle:.1f}x, "
         f"half of them from {lower:.1f}x to {upper:.1f}x, all from {least:.1f}x to {most:.1f}x.\n"
     )
-    print("| stage | ms a frame | share |\n|---|---:|---:|")
-    for name, spent in stages.most_common():
-        print(f"| {name} | {1e3 * spent / frames:.1f} | {spent / stages.total():.0%} |")
 
 
 if __name__ == "__main__":
