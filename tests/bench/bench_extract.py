@@ -142,12 +142,12 @@ def measure(work: Path, videos: list[Path], seconds: float, with_plain: bool) ->
                 if who == "ours":
                     outcome = ours(video)
                     frames[who] = outcome.frames
-                    stages.update(outcome.seconds)
                 else:
                     frames[who] = plain_pipeline(video, seconds, work / "plain" / video.stem)
                 spent[who] = processor_s() - before
             turn = Turn(video.stem, frames["plain"], spent["plain"], frames["ours"], spent["ours"])
             turns.append(turn)
+            stages.update(outcome.seconds)
             left_s = (time.monotonic() - began) * (len(videos) / len(turns) - 1)
             against = f"{turn.ratio:.1f}x, {turn.plain_s:.1f} s against " if with_plain else ""
             print(
