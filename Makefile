@@ -108,7 +108,7 @@ bench-quality: bench-pose bench-skeletons bench-movement bench-intervals bench-m
 bench-flow: install  ## TV-L1 against OpenCV: speed, error, energy
 	$(BIN)/python -m tests.bench.bench_flow
 
-bench-extract: install  ## extraction end to end against a plain pipeline
+bench-extract: install  ## extraction end to end against a plain pipeline (half an hour; Ctrl-C shows what is done)
 	$(BIN)/python -m tests.bench.bench_extract
 
 bench-memory: install  ## peak memory: ten-minute against ten-second clip
