@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -27,11 +26,8 @@ from typing import Any, NotRequired, TypedDict
 
 from musclemap_data.errors import UserError
 from musclemap_data.files import cache_folder, file_sha256, link_or_copy, replacing
-from musclemap_data.hub_access import read_address
+from musclemap_data.storage import open_url, read_parts
 
-PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "hf": "huggingface_hub"}
-"""Protocol -> the package that fsspec reads it with. Others are refused: fsspec also knows
-protocols that run programs or read local files."""
 FOLDER = "ranges"
 STATE = ".remote.json"
 """In a copy: where the original is, see ``remote``."""
@@ -46,8 +42,6 @@ FOOTER_BYTES = 4 * 1024
 a full shard takes a second request anyway."""
 LOOKED_AT_EVERY_BYTES = 64 * 2**20
 """After so many fetched bytes a process looks again how full the cache is."""
-READ_TOGETHER = 8
-"""Parts of a shard on the Hub; for the others fsspec knows better."""
 READ_AT_ONCE_BYTES = 16 * 2**20
 
 
@@ -61,45 +55,6 @@ class State(TypedDict):
     files: dict[str, str]
     shards: dict[str, str]
     places: NotRequired[dict[str, str]]
-
-
-def open_url(url: str) -> tuple[Any, str]:
-    """(fsspec file system, path in it) of a url.
-
-    Raises:
-        UserError: a protocol that is not allowed, no bucket, secrets in the url, no package.
-    """
-    protocol, _, path = url.partition("://")
-    if protocol == "hf":
-        return _open_hub(url)
-    parts = path.split("/")
-    if protocol not in PACKAGES:
-        known = ", ".join(f"{name}://" for name in PACKAGES)
-        raise UserError(f"{url}: storage must be one of {known}")
-    if len(parts) < 2 or not all(parts) or {".", ".."} & {*parts} or re.search(r"[@?#*\[\]]", path):
-        raise UserError(
-            f"{url} must look like {protocol}://bucket/name; credentials come from the "
-            "environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...)"
-        )
-    try:
-        import fsspec
-
-        # Listings are not kept: another machine may write meanwhile.
-        return fsspec.filesystem(protocol, use_listings_cache=False), path
-    except ImportError as error:
-        extra = "musclemap[s3]" if protocol == "s3" else PACKAGES[protocol]
-        raise UserError(f"{protocol}:// needs a package: `pip install {extra}`") from error
-
-
-def _open_hub(url: str) -> tuple[Any, str]:
-    address = read_address(url, kind="dataset")
-    try:
-        from huggingface_hub import HfFileSystem
-    except ImportError as error:
-        raise UserError("hf:// needs a package: `pip install 'musclemap[hub]'`") from error
-    at = f"@{address.revision}" if address.revision else ""
-    files = HfFileSystem(endpoint=os.environ.get("HF_ENDPOINT"))
-    return files, f"datasets/{address.repo}{at}"
 
 
 def copies_folder() -> Path:
@@ -302,7 +257,7 @@ class Ranges:
     def _get(self, parts: list[range]) -> list[bytes]:
         files, root = open_url(self._root)  # a forked worker needs a connection of its own
         try:
-            found = _read_parts(files, f"{root}/{self._key}", parts)
+            found = read_parts(files, f"{root}/{self._key}", parts)
         except Exception as error:  # each fsspec package has own errors
             raise self._unreadable(f"{type(error).__name__}: {error}") from error
         if [len(content) for content in found] != [len(part) for part in parts]:
@@ -321,24 +276,6 @@ def _read_state(path: Path, changed_ns: int) -> State:
     """The state of a copy: it names all shards, of which thousands are opened one by one."""
     found: State = json.loads(path.read_text())
     return found
-
-
-def _read_parts(files: Any, key: str, parts: list[range]) -> list[bytes]:
-    """Parts of one object, several at once."""
-    if files.async_impl:
-        starts, ends = [part.start for part in parts], [part.stop for part in parts]
-        found = files.cat_ranges([key] * len(parts), starts, ends)
-        for content in found:
-            if isinstance(content, Exception):  # given back whatever ``on_error`` says
-                raise content
-        return list(found)
-
-    def read(part: range) -> bytes:
-        content: bytes = files.cat_file(key, part.start, part.stop, cache_type="none")
-        return content
-
-    with ThreadPoolExecutor(min(READ_TOGETHER, len(parts))) as pool:
-        return list(pool.map(read, parts))
 
 
 def shard_sha256(path: Path) -> str:

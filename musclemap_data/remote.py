@@ -1,4 +1,4 @@
-"""Data sets and sources in object storage (S3 and what fsspec reads besides).
+"""Data sets in object storage (S3 and what fsspec reads besides), and read from the Hub.
 
 A data set at ``s3://bucket/name`` has a working copy in the cache folder: SQLite and memory maps
 need a file system. ``local_copy`` brings it up to date before a verb runs; of the shards it fetches
@@ -30,63 +30,18 @@ from filelock import FileLock, Timeout
 
 from musclemap_data import ranges
 from musclemap_data.catalog import SPLITS
-from musclemap_data.errors import DISK_ERRORS, FailureClass, StageError, UserError
-from musclemap_data.files import file_sha256, replacing, write_text
+from musclemap_data.errors import UserError
+from musclemap_data.files import file_sha256, write_text
 from musclemap_data.hub_access import newest_commit, read_address, shard_of
 from musclemap_data.ledger import Ledger
-from musclemap_data.ranges import PACKAGES, STATE, State, open_url
+from musclemap_data.ranges import STATE, State
 from musclemap_data.shards import CHANGED_SHARDS, dataset_info_text, find_shard, read_dataset_info
+from musclemap_data.storage import get, open_url
 
 LOCK_REFRESHED_S = 60
 LOCK_EXPIRES_S = 600
 _LOCK = "musclemap.lock"
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{5,}}\.parquet")
-
-
-def is_object_url(url: str) -> bool:
-    """Whether a url names something in object storage: ``s3://bucket/key``."""
-    protocol, found, _ = url.partition("://")
-    return bool(found) and protocol.lower() in PACKAGES
-
-
-def size_of(url: str) -> int:
-    """Bytes of a source video. Raises as ``fetch``."""
-    files, key = open_url(url)
-    with _stage_errors(url):
-        return int(files.info(key)["size"])
-
-
-def fetch(url: str, target: Path, most_bytes: int | None = None) -> None:
-    """Fetch a source video; ``target`` is whole or not there.
-
-    Raises:
-        StageError: stage ``download``; class ``gone``, ``blocked``, ``too-large`` or ``network``.
-        UserError: not a url that can be used, or a package is missing.
-    """
-    size = size_of(url)
-    if most_bytes is not None and size > most_bytes:
-        reason = f"{size} bytes, more than the {most_bytes} allowed"
-        raise StageError("download", FailureClass.TOO_LARGE, reason)
-    files, key = open_url(url)
-    with _stage_errors(url):
-        _get(files, key, target)
-
-
-@contextmanager
-def _stage_errors(url: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise StageError("download", FailureClass.GONE, f"there is no {url}") from error
-    except PermissionError as error:
-        raise StageError("download", FailureClass.BLOCKED, f"{url} is refused") from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            raise  # of this machine's disk
-        name = type(error).__name__  # of a library that may not be imported here
-        lost = isinstance(error, OSError) or re.search("Connect|Timeout|Endpoint", name)
-        kind = FailureClass.NETWORK if lost else FailureClass.UNKNOWN
-        raise StageError("download", kind, f"{url}: {name}: {error}") from error
 
 
 def local_copy(url: str) -> Path:
@@ -131,7 +86,7 @@ def _copy(url: str, folder: Path) -> None:
         found = {}
         for name in ("ledger.sqlite", "dataset.json"):
             with suppress(FileNotFoundError):
-                _get(files, f"{root}/{name}", Path(scratch) / name)
+                get(files, f"{root}/{name}", Path(scratch) / name)
                 found[name] = file_sha256(Path(scratch) / name)
         if _is_on_hub(url) and "dataset.json" not in found:
             raise UserError(f"{url} has no dataset.json: it is not from `musclemap push`")
@@ -197,7 +152,7 @@ def fetch_video(data_dir: Path, video: Path, sha256: str) -> None:
     files, root = open_url(state["url"])
     video.parent.mkdir(exist_ok=True)
     with _told(state["url"]), suppress(FileNotFoundError):
-        _get(files, f"{root}/videos/{video.name}", video, sha256)
+        get(files, f"{root}/videos/{video.name}", video, sha256)
 
 
 @contextmanager
@@ -360,16 +315,6 @@ def _is_over(holder: Mapping[str, Any]) -> bool:
 
 
 # -- small parts --------------------------------------------------------------------------------
-
-
-def _get(files: Any, key: str, target: Path, sha256: str | None = None) -> None:
-    with replacing(target) as temporary:
-        files.get_file(key, str(temporary))
-        if sha256 is not None and file_sha256(temporary) != sha256:
-            raise UserError(
-                f"{key} is not what was recorded (sha256 differs). If a run is writing to it, try "
-                "again; else build it again with `musclemap extract-modalities`"
-            )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 import threading
 from pathlib import Path, PurePath, PurePosixPath
 
-from musclemap_data import remote
+from musclemap_data import storage
 from musclemap_data.download import ytdlp
 from musclemap_data.download.hosts import VideoTask
 from musclemap_data.download.process import OwnProcesses
@@ -85,7 +85,7 @@ def _fetch(
 ) -> ytdlp.Fetched:
     if task.local_path is not None:
         return _copy_local(task, folder)
-    if remote.is_object_url(task.url):
+    if storage.is_object_url(task.url):
         return _copy_object(task, folder, settings.max_bytes)
     where = (task.video_id, task.url, folder)
     return ytdlp.fetch(processes, *where, settings, cookies, time_limit_s, stop)
@@ -119,7 +119,7 @@ def _copy_local(task: VideoTask, folder: Path) -> ytdlp.Fetched:
 
 def _copy_object(task: VideoTask, folder: Path, most_bytes: int) -> ytdlp.Fetched:
     target = _partial_file(task, folder, PurePosixPath(task.url))
-    remote.fetch(task.url, target, most_bytes)
+    storage.fetch(task.url, target, most_bytes)
     return ytdlp.Fetched(target, tool="fsspec")
 
 

@@ -20,7 +20,7 @@ from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.errors import Failure, FailureClass, StageError
 from musclemap_data.ledger.rows import LONGEST_REST_S, Rest
 from musclemap_data.manifest import is_remote
-from musclemap_data.remote import is_object_url
+from musclemap_data.storage import is_object_url
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState

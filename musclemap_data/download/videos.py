@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from musclemap_data import remote
+from musclemap_data import storage
 from musclemap_data.catalog import DEFAULT_TABLE
 from musclemap_data.download import ytdlp
 from musclemap_data.download.fetch import fetch_video, local_source
@@ -190,8 +190,8 @@ def estimate_downloads(
     def look(task: VideoTask, time_limit_s: float, stop: threading.Event) -> int | None:
         if task.local_path is not None:
             return local_source(task).stat().st_size
-        if remote.is_object_url(task.url):
-            return remote.size_of(task.url)
+        if storage.is_object_url(task.url):
+            return storage.size_of(task.url)
         return ytdlp.estimate_bytes(processes, task.url, settings, cookies, time_limit_s, stop)
 
     with TemporaryDirectory() as scratch:

@@ -87,6 +87,7 @@ PURPOSE = {
     "musclemap_data.segment": "videos to clips",
     "musclemap_data.shards": "rows on disk",
     "musclemap_data.skeleton": "COCO-17",
+    "musclemap_data.storage": "one object by its url",
     "musclemap_data.splits": "train, val, test",
     "musclemap_data.templates": "text with gaps",
     "musclemap_data.upgrade": "older format versions",

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
-from musclemap_data import remote
+from musclemap_data import remote, storage
 from musclemap_data.catalog import SPLITS, load_activities
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
@@ -306,14 +306,14 @@ def test_one_writer_at_a_time(files, uploaded, age_s, host, free):
 def test_sources_are_fetched_from_s3(files, tmp_path):
     files.pipe_file("bucket/videos/a.mp4", b"x" * 1000)
     target = tmp_path / "a.mp4"
-    remote.fetch("s3://bucket/videos/a.mp4", target)
+    storage.fetch("s3://bucket/videos/a.mp4", target)
     assert target.read_bytes() == b"x" * 1000
     for url, most, kind in (
         ("s3://bucket/videos/none.mp4", None, FailureClass.GONE),
         ("s3://bucket/videos/a.mp4", 999, FailureClass.TOO_LARGE),
     ):
         with pytest.raises(StageError) as error:
-            remote.fetch(url, tmp_path / "b.mp4", most)
+            storage.fetch(url, tmp_path / "b.mp4", most)
         assert error.value.failure.failure_class == kind
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
@@ -349,8 +349,8 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 def test_a_folder_is_itself(tmp_path):
-    assert remote.is_object_url(URL)
-    assert not remote.is_object_url("videos/s3.mp4")
+    assert storage.is_object_url(URL)
+    assert not storage.is_object_url("videos/s3.mp4")
     remote.upload(tmp_path)
     with remote.writing(tmp_path):
         pass
