@@ -1,4 +1,4 @@
-"""Clips from shards to batches: what is read of a view, and what a model gets.
+"""Clips from shards: what is read of a view, and what a model gets.
 
 Rules, stated once (those of views and batches are in :mod:`benchmark.sampling`):
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,12 @@ import pyarrow as pa
 import simplejpeg
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset
 
 from benchmark import augment
 from benchmark.clips import Clip, activity_number, read_clips
 from benchmark.features import FEATURES, features_of
-from benchmark.sampling import TrainingBatches, view_indices, view_starts
+from benchmark.sampling import view_indices, view_starts
 from benchmark.settings import Settings
 from musclemap_data.errors import UserError
 from musclemap_data.modalities import modality_of, pictures
@@ -50,13 +50,13 @@ class ClipDataset(Dataset[Batch]):
     clip, and ``items`` holds (clip, first frame). Items are asked for by ``(epoch, index, view)``,
     where view tells the views of a clip in one batch apart; by ``index`` alone for epoch 0.
 
-    An item is a dict of tensors: the modalities asked for (pictures ``uint8 [C, T, S, S]``, the
-    skeleton ``float32 [M, T, 17, 3]``, other numbers ``float32 [T, ...]``), ``muscles``
-    ``float32 [20]`` (in training what the setting ``target`` names) and ``clip`` ``int64 []``, an
-    index into ``clips``; ``features`` are those of all views of the clip, ``float32 [views,
-    width]`` (:mod:`benchmark.features`); in training with ``augment_on=device`` there are ``DRAWS``
-    too. Pictures stay bytes until :func:`normalise_batch`, on the
-    model's device: a quarter of the memory to move.
+    An item is a dict of tensors: the modalities asked for (pictures ``uint8 [C, T, S, S]``, which
+    lie in memory as they were decoded, the skeleton ``float32 [M, T, 17, 3]``, other numbers
+    ``float32 [T, ...]``), ``muscles`` ``float32 [20]`` (in training what the setting ``target``
+    names) and ``clip`` ``int64 []``, an index into ``clips``; ``features`` are those of all views
+    of the clip, ``float32 [views, width]`` (:mod:`benchmark.features`); in training with
+    ``augment_on=device`` there are ``DRAWS`` too. Pictures stay bytes until
+    :func:`normalise_batch`, on the model's device: a quarter of the memory to move.
 
     Args:
         modalities: their keys, such as ``rgb_diff``.
@@ -175,7 +175,7 @@ class ClipDataset(Dataset[Batch]):
                 images = torch.full_like(images, content.blank)
             if self.train and not late:
                 images = augment_late(images, modality.key, rgb_seed, erased, settings)
-            item[name] = augment.planes(images)
+            item[name] = images.transpose(0, 1)
         item["muscles"] = torch.from_numpy(self._targets[clip_index])
         item["clip"] = torch.tensor(clip_index)
         item["activity"] = torch.tensor(activity_number(clip.activity))
@@ -476,46 +476,3 @@ def normalise_skeleton(
 def _middle(points: npt.NDArray[np.float32], first: int, second: int) -> npt.NDArray[np.float32]:
     """Middle of two joints, ``[T, 2]``; NaN where either is hidden."""
     return np.asarray((points[:, first] + points[:, second]) / 2, np.float32)
-
-
-def collate(items: Sequence[Batch]) -> Batch:
-    """Stack items: ``rgb [B, 3, T, S, S]``, ``skeleton [B, M, T, 17, 3]``, and so on."""
-    batch: Batch = default_collate(list(items))  # in a worker: straight into shared memory
-    return batch
-
-
-def make_loader(
-    dataset: ClipDataset,
-    batches: TrainingBatches | list[list[tuple[int, int]]],
-    *,
-    workers: int,
-    pin_memory: bool = False,
-) -> DataLoader[Batch]:
-    """A loader over ``dataset``; the number of workers changes the speed and nothing else."""
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=min(workers, len(batches)),
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
-    )
-
-
-def read_batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """The batches of a loader; a worker's ``UserError`` arrives as it left, without a traceback."""
-    iterator = iter(loader)
-    try:
-        yield from iterator
-    except UserError as error:
-        # The traceback holds the iterator in a cycle; left to the garbage collector, PyTorch's
-        # workers take five seconds to stop.
-        error.__traceback__ = None
-        _, from_worker, message = str(error).rpartition("errors.UserError: ")
-        raise UserError(message.strip() if from_worker else str(error)) from None
-    finally:
-        del iterator
-
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)  # the workers share the cores with the model

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark.data import ClipDataset, make_loader, read_batches
+from benchmark.data import ClipDataset
 from benchmark.features import FEATURES
+from benchmark.loader import Loader
 from benchmark.machine import autocast, to_device
 from benchmark.sampling import evaluation_batches
 from benchmark.settings import Settings
@@ -76,12 +77,12 @@ def write_features(
     if not len(clips):
         raise UserError(f"{data} has no clips: build the data set first")
     batches = evaluation_batches(len(clips), settings.batch_size)
-    loader = make_loader(clips, batches, workers=settings.workers)
+    loader = Loader(clips, batches, workers=settings.workers)
     found = []
     try:
         with torch.inference_mode():
             model.eval()
-            bar = tqdm(read_batches(loader), total=len(batches), disable=not progress_bar)
+            bar = tqdm(loader, total=len(batches), disable=not progress_bar)
             for batch in bar:
                 seen.clear()
                 with autocast(settings, device):

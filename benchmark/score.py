@@ -20,13 +20,8 @@ from tqdm import tqdm
 
 from benchmark import metrics
 from benchmark.chance import chance_level
-from benchmark.data import (
-    Batch,
-    ClipDataset,
-    collate,
-    make_loader,
-    read_batches,
-)
+from benchmark.data import Batch, ClipDataset
+from benchmark.loader import Loader, collate
 from benchmark.machine import Processes, autocast, to_device
 from benchmark.models.graph import skeleton_mask
 from benchmark.nearness import scores_by_distance
@@ -78,11 +73,9 @@ def predict(
     batches = evaluation_batches(
         len(dataset), settings.batch_size, rank=processes.rank, processes=processes.count
     )
-    loader = make_loader(
-        dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda"
-    )
+    loader = Loader(dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda")
     bar = tqdm(
-        zip(batches, read_batches(loader), strict=True),
+        zip(batches, loader, strict=True),
         total=len(batches),
         unit="batch",
         desc="score",

@@ -28,12 +28,8 @@ from benchmark.checkpoint import (
     WeightAverage,
     latest_checkpoint,
 )
-from benchmark.data import (
-    Batch,
-    ClipDataset,
-    make_loader,
-    read_batches,
-)
+from benchmark.data import Batch, ClipDataset
+from benchmark.loader import Loader
 from benchmark.losses import training_loss
 from benchmark.machine import Processes, autocast, to_device
 from benchmark.models.norm import share_batch_statistics
@@ -140,10 +136,8 @@ def train(
     log = _Log(run_dir, first_step, total_steps, settings, progress_bar, processes.first)
     started = time.monotonic()
     waited, loss = 0.0, float("nan")
-    loader = make_loader(
-        dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda"
-    )
-    stream = read_batches(loader)
+    loader = Loader(dataset, batches, workers=settings.workers, pin_memory=device.type == "cuda")
+    stream = iter(loader)
     try:
         while state.step < total_steps:
             asked = time.monotonic()
@@ -174,7 +168,7 @@ def train(
             if on_step is not None:
                 on_step(state.step, loss)
     finally:
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
         log.close()
     processes.share_buffers(model)
     if state.average is not None:

@@ -229,7 +229,7 @@ def read_movements(training: ClipDataset) -> tuple[Tensor, Tensor, Tensor]:
         ``float64 [views, 102]`` :func:`movement`; ``int64 [views]`` which activity, 0 to K - 1;
         ``float64 [K, 20]`` its label set, the mean where clips of an activity differ.
     """
-    from benchmark.data import collate
+    from benchmark.loader import collate
 
     features, numbers, labels = [], [], []
     for epoch in range(max(1, training.settings.epochs)):

@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.clips import Clip, check_modalities
-from benchmark.data import Batch, ClipDataset, collate
+from benchmark.data import Batch, ClipDataset
+from benchmark.loader import collate
 from benchmark.machine import to_device
 from benchmark.predict.runs import load_run
 from benchmark.predictions import EVALUATION_SPLITS, read_predictions

@@ -29,8 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark import data
 from benchmark.data import ClipDataset
+from benchmark.loader import Loader
 from benchmark.losses import training_loss
 from benchmark.machine import autocast, choose_device, to_device
 from benchmark.models import MODELS
@@ -179,9 +179,8 @@ def loader_rows(device: torch.device, small: bool, seconds: float) -> Iterator[R
             )
             dataset = ClipDataset(folder, ["train"], ["rgb"], settings, train=True)
             batches = TrainingBatches(len(dataset.clips), settings.batch_size, seed=0, epochs=10**6)
-            loader = data.make_loader(
-                dataset, batches, workers=workers, pin_memory=device.type == "cuda"
-            )
+            pinned = device.type == "cuda"
+            loader = Loader(dataset, batches, workers=workers, pin_memory=pinned)
             stream = iter(loader)
 
             def feed(

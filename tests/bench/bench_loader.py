@@ -19,21 +19,27 @@ crops. "read" ends with decoded frames ``uint8 [16, H, W, 3]``; "sample" with th
 Clips are of ``--videos`` (default: ``../shared/real_clips``, else rendered moving noise), the whole
 of each up to ``--clip-seconds``: 10 s is the length of Kinetics' clips and of nearly all in the
 bundled list. A short clip favours mp4, which has less to decode before the sample. Sides take
-turns, so that a busy machine is unfair to all; without workers the time is that of the processor,
-which other programs hardly touch. Everything lies in the page cache.
+turns, so that a busy machine is unfair to all. The time is given by the clock and as processor
+time of the process and its workers, which other programs disturb less. Both sides hand batches
+over in the same way, see ``benchmark.loader``. Everything lies in the page cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import av
 import cv2
@@ -43,7 +49,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark import augment, data
+from benchmark import loader as loader_module
 from benchmark.data import ClipDataset
+from benchmark.loader import Loader
 from benchmark.sampling import TrainingBatches, view_indices
 from benchmark.settings import Settings
 from musclemap_data.modalities.jpeg import encode_jpeg
@@ -208,28 +216,82 @@ class Samples(Dataset[Any]):
         pictures = augment.crop_frames(
             pictures, geometry, clip.height, clip.width, settings.crop_size
         )
-        return {"rgb": augment.planes(pictures), "clip": torch.tensor(key[1])}
+        return {"rgb": pictures.transpose(0, 1), "clip": torch.tensor(key[1])}
 
 
-def clips_per_second(samples: Samples, workers: int, seconds: float) -> float:
+@dataclass(frozen=True)
+class Speed:
+    """Of one way in one round: seconds of a processor a clip, of all processes, and clips/s."""
+
+    processor: float
+    by_the_clock: float
+
+
+def speed(samples: Samples, workers: int, seconds: float) -> Speed:
     batches = TrainingBatches(len(samples.dataset.clips), 4, seed=0, epochs=10**6)
-    loader = DataLoader(
-        samples,
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=len if samples.kind == "read" else data.collate,
-        worker_init_fn=data._start_worker,
-    )
+    loader: Iterable[Any] = Loader(samples, batches, workers=workers)
+    if samples.kind == "read":  # nothing is handed over
+        loader = DataLoader(samples, batch_sampler=batches, num_workers=workers, collate_fn=len)
+    before = set(multiprocessing.active_children())
     stream = iter(loader)
     # One epoch first, but for the slow sides: new workers have not read anything yet.
-    for _ in range(batches.steps_per_epoch if samples.way == "shards" else 2 * workers + 2):
+    first = batches.steps_per_epoch * max(workers, 1)
+    for _ in range(first if samples.way == "shards" else 2 * workers + 2):
         next(stream)
-    clock = time.monotonic if workers else time.process_time
-    started, count = clock(), 0
-    while clock() - started < seconds:
+    processes = [each.pid or 0 for each in set(multiprocessing.active_children()) - before]
+    count, started, used = 0, time.monotonic(), processor_seconds(processes)
+    while time.monotonic() - started < seconds:
         next(stream)
         count += batches.size
-    return count / (clock() - started)
+    passed, used = time.monotonic() - started, processor_seconds(processes) - used
+    del stream
+    return Speed(used / count, count / passed)
+
+
+def processor_seconds(processes: Iterable[int]) -> float:
+    """Of this process and the given ones, all threads of each; on Linux."""
+    # As clock_getcpuclockid(3) makes them.
+    clocks = ((~process << 3) | 2 for process in processes)
+    return time.process_time() + sum(time.clock_gettime(clock) for clock in clocks)
+
+
+def stages(dataset: ClipDataset, rounds: int) -> Iterator[tuple[str, float]]:
+    """Processor milliseconds a clip of each stage of a sample out of shards, without workers."""
+    spent: defaultdict[str, float] = defaultdict(float)
+
+    def timed(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            started = time.process_time()
+            try:
+                return function(*args, **options)
+            finally:
+                spent[what] += time.process_time() - started
+
+        return call
+
+    places: tuple[tuple[str, Any, str], ...] = (
+        ("read the columns", ClipDataset, "_read"),
+        ("cut the JPEGs out", data, "cut_out"),
+        ("decode them", simplejpeg, "decode_jpeg"),
+        ("resize, mirror", augment, "cut_frames"),
+        ("one batch", loader_module, "collate"),
+    )
+    count = len(dataset.clips)
+    with ExitStack() as stack:
+        for what, owner, name in places:
+            stack.enter_context(mock.patch.object(owner, name, timed(what, getattr(owner, name))))
+        started = 0.0
+        for epoch in range(rounds + 1):
+            if epoch == 1:  # the first is a warm-up, with checksums
+                spent.clear()
+                started = time.process_time()
+            for first in range(0, count, 4):
+                at_once = range(first, min(first + 4, count))
+                loader_module.collate([dataset[epoch, index] for index in at_once])
+        whole = time.process_time() - started
+    for what, _, _ in places:
+        yield what, 1000 * spent[what] / (rounds * count)
+    yield "all else", 1000 * (whole - sum(spent.values())) / (rounds * count)
 
 
 def main() -> None:
@@ -240,6 +302,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each of the rounds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     settings = Settings.from_preset("base", randaugment_ops=0, erasing=0.0)
@@ -255,21 +318,29 @@ def main() -> None:
             f"frames on average, short side {SHORT_SIDE} px; {os.cpu_count()} cores\n"
             + "; ".join(described.values())
         )
-        print("clips/s, median of rounds; in brackets shards / mp4, median of each round's ratio")
-        print(f"{'':>18}" + "".join(f"{way:>21}" for way in WAYS))
+        print("medians of rounds; in brackets the median of each round's ratio, shards / mp4")
         for kind in ("read", "sample"):
             for workers in options.workers:
-                speeds: dict[str, list[float]] = {way: [] for way in WAYS}
+                found: dict[str, list[Speed]] = {way: [] for way in ("shards", *options.ways)}
                 for _ in range(options.rounds):
-                    for way, found in speeds.items():
+                    for way in found:
                         samples = Samples(way, kind, dataset, folder)
-                        found.append(clips_per_second(samples, workers, options.seconds))
-                cells = []
-                for way, found in speeds.items():
-                    ratios = [a / b for a, b in zip(speeds["shards"], found, strict=True)]
-                    ratio = f" ({statistics.median(ratios):.1f}x)" if way in MP4 else ""
-                    cells.append(f"{statistics.median(found):.1f}{ratio}")
-                print(f"{kind:>8} {workers} workers" + "".join(f"{cell:>21}" for cell in cells))
+                        found[way].append(speed(samples, workers, options.seconds))
+                print(f"{kind}, {workers} workers", flush=True)
+                for way, speeds in found.items():
+                    beside = list(zip(found["shards"], speeds, strict=True))
+                    cost = 1000 * statistics.median(each.processor for each in speeds)
+                    rate = statistics.median(each.by_the_clock for each in speeds)
+                    less = statistics.median(b.processor / a.processor for a, b in beside)
+                    faster = statistics.median(a.by_the_clock / b.by_the_clock for a, b in beside)
+                    print(
+                        f"  {way:>18}: {cost:6.2f} ms of a processor a clip ({less:.1f}x), "
+                        f"{rate:6.1f} clips/s by the clock ({faster:.1f}x)",
+                        flush=True,
+                    )
+        print("stages of a sample out of shards, ms of a processor a clip, no workers")
+        for what, milliseconds in stages(dataset, options.rounds):
+            print(f"  {what:>18}: {milliseconds:.2f}")
 
 
 if __name__ == "__main__":

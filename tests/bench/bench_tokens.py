@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from benchmark.data import ClipDataset, collate
+from benchmark.data import ClipDataset
+from benchmark.loader import collate
 from benchmark.machine import to_device
 from benchmark.models.transm3e import TransM3E, token_cosine
 from benchmark.predict.runs import load_run

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from benchmark import data
 from benchmark.clips import read_clips
-from benchmark.data import ClipDataset, make_loader
+from benchmark.data import ClipDataset
+from benchmark.loader import Loader
 from benchmark.machine import to_device
 from benchmark.sampling import TrainingBatches, evaluation_batches, view_indices, view_starts
 from musclemap_data.catalog import SPLITS, load_activities, load_table
@@ -57,7 +58,7 @@ def test_augmentation_on_the_device_gives_what_the_workers_would(dataset_dir, ti
     for where in ("workers", "device"):
         settings = tiny(augment_on=where, **changes)
         dataset = ClipDataset(dataset_dir, ["train"], modalities, settings, train=True)
-        loaded = list(make_loader(dataset, batches, workers=0))
+        loaded = list(Loader(dataset, batches, workers=0))
         assert all((data.DRAWS in batch) == (where == "device") for batch in loaded)
         found[where] = [to_device(batch, torch.device("cpu"), settings) for batch in loaded]
     for ours, theirs in zip(found["workers"], found["device"], strict=True):
@@ -66,9 +67,7 @@ def test_augmentation_on_the_device_gives_what_the_workers_would(dataset_dir, ti
             torch.testing.assert_close(theirs[name], values, rtol=0, atol=0, equal_nan=True)
     plain = tiny(randaugment_ops=0, erasing=0.0)
     still = ClipDataset(dataset_dir, ["train"], modalities, plain, train=True)
-    first = to_device(
-        next(iter(make_loader(still, batches, workers=0))), torch.device("cpu"), plain
-    )
+    first = to_device(next(iter(Loader(still, batches, workers=0))), torch.device("cpu"), plain)
     assert not torch.equal(first[modalities[0]], found["device"][0][modalities[0]])
 
 
@@ -98,7 +97,7 @@ def test_items_have_the_contracts_shapes(dataset_dir, tiny):
     names = {"clip", "activity"}
     assert all(v.dtype == torch.float32 for name, v in normalised.items() if name not in names)
     assert item["muscles"].bool().tolist() == list(dataset.clips[0].muscles)
-    batch = next(iter(make_loader(dataset, evaluation_batches(12, 4), workers=0)))
+    batch = next(iter(Loader(dataset, evaluation_batches(12, 4), workers=0)))
     assert batch["rgb"].shape == (4, 3, 4, 32, 32)
     assert batch["skeleton"].shape == (4, 1, 4, 17, 3)
     only = ClipDataset(dataset_dir, ["train"], ["skeleton"], tiny(), train=True)[0]
@@ -187,7 +186,7 @@ def test_batches_do_not_depend_on_workers_or_processes(dataset_dir, tiny):
 
     def batches(workers: int, **options: int) -> list[data.Batch]:
         sampler = TrainingBatches(12, 4, seed=3, epochs=2, **options)
-        return list(make_loader(dataset, sampler, workers=workers))
+        return list(Loader(dataset, sampler, workers=workers))
 
     alone = batches(0)
     assert len(alone) == 6
@@ -304,10 +303,10 @@ def test_a_flipped_byte_stops_with_the_address_and_nothing_else(tmp_path, tiny, 
     content[start + 5000] ^= 0xFF
     path.write_bytes(content)
     dataset = ClipDataset(directory, ["train"], ["rgb"], tiny(), train=True)
-    loader = make_loader(dataset, evaluation_batches(3, 1), workers=workers)
+    loader = Loader(dataset, evaluation_batches(3, 1), workers=workers)
     started = time.monotonic()
     with pytest.raises(UserError) as caught:
-        list(data.read_batches(loader))
+        list(loader)
     message = str(caught.value)
     assert str(path) in message
     assert "row 1" in message
@@ -410,7 +409,7 @@ def test_an_empty_split_is_an_empty_dataset(tmp_path, tiny):
     dataset = ClipDataset(directory, ["train", "val_new"], ["rgb"], tiny(), train=False)
     assert len(dataset) == 0
     assert dataset.labels().shape == (0, 20)
-    assert list(make_loader(dataset, evaluation_batches(0, 4), workers=2)) == []
+    assert list(Loader(dataset, evaluation_batches(0, 4), workers=2)) == []
 
 
 def test_subset_and_single_frames(tmp_path, tiny):

@@ -9,9 +9,10 @@ import torch
 from benchmark import data
 from benchmark.clips import MissingModality
 from benchmark.compare import compare_models
-from benchmark.data import ClipDataset, collate, normalise_batch
+from benchmark.data import ClipDataset, normalise_batch
 from benchmark.features import read_features
 from benchmark.finished import choose_run
+from benchmark.loader import collate
 from benchmark.models.probe import Probe
 from benchmark.models.zero_shot import write_embeddings, zero_shot
 from benchmark.predict.runs import load_run

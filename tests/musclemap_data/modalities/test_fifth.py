@@ -19,7 +19,8 @@ import simplejpeg
 import torch
 
 from benchmark.clips import check_modalities, read_clips
-from benchmark.data import ClipDataset, collate, normalise_batch
+from benchmark.data import ClipDataset, normalise_batch
+from benchmark.loader import collate
 from benchmark.models.video import video_input
 from benchmark.report.pictures import clip_strips
 from benchmark.settings import Settings
