@@ -33,6 +33,7 @@ from musclemap_data.modalities.jpeg import Box, cut_out
 from musclemap_data.modalities.modality import Modality, Numbers, Pictures
 from musclemap_data.modalities.rgb import MEAN, STD
 from musclemap_data.shards import Shard
+from musclemap_data.stored import StoredPictures
 
 _NO_BYTES = np.empty(0, np.uint8)
 _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 5, 6, 11, 12
@@ -99,6 +100,9 @@ class ClipDataset(Dataset[Batch]):
         self._features = features_of(self.clips, settings) if FEATURES in modalities else {}
         if self._features:  # all views of a clip at once
             self.items = [(index, 0) for index in range(len(self.clips))]
+        self._of_pictures = [
+            each.key for each in self._read_of if isinstance(each.content, Pictures)
+        ]
         self._columns = [column.name for each in self._read_of for column in each.columns]
         self._shards: dict[tuple[Path, bool], Shard] = {}
         self._verified: set[tuple[Path, int]] = set()
@@ -160,7 +164,7 @@ class ClipDataset(Dataset[Batch]):
             item[DRAWS] = torch.tensor([rgb_seed, *_corners(erased)])
         if self._features:
             item[FEATURES] = torch.from_numpy(self._features[clip.clip_id])
-        row = self._read(clip) if self._read_of else {}
+        row, pictures = self._read(clip) if self._read_of else ({}, {})
         for modality in self._read_of:
             name, content = modality.key, modality.content
             if isinstance(content, Numbers):
@@ -170,7 +174,7 @@ class ClipDataset(Dataset[Batch]):
             beside = bool(crops) and name == "rgb_diff" and len(self.modalities) > 1
             if beside:  # as in the early code, whatever it was meant to do
                 box = crops[1]
-            images = self._pictures(clip, row[name], name, content, box, frame_indices)
+            images = self._pictures(clip, pictures[name], name, content, box, frame_indices)
             if beside and view:
                 images = torch.full_like(images, content.blank)
             if self.train and not late:
@@ -181,8 +185,8 @@ class ClipDataset(Dataset[Batch]):
         item["activity"] = torch.tensor(activity_number(clip.activity))
         return item
 
-    def _read(self, clip: Clip) -> dict[str, pa.Scalar]:
-        """The columns of the wanted modalities: Arrow scalars, their bytes not yet copied."""
+    def _read(self, clip: Clip) -> tuple[dict[str, pa.Scalar], dict[str, StoredPictures]]:
+        """The wanted modalities: columns as Arrow scalars, and the pictures of a column."""
         if self._process != os.getpid():  # forked: this worker needs maps of its own
             self._shards, self._verified, self._process = {}, set(), os.getpid()
         # Checksums cover a whole clip, also the frames that are not sampled, and cost more than
@@ -191,21 +195,30 @@ class ClipDataset(Dataset[Batch]):
         verify = self.verify and place not in self._verified
         if (clip.shard, verify) not in self._shards:
             self._shards[clip.shard, verify] = Shard(clip.shard, verify=verify)
-        table = self._shards[clip.shard, verify].row_table(clip.row, self._columns)
+        shard = self._shards[clip.shard, verify]
+        pictures: dict[str, StoredPictures] = {}
+        if not verify:
+            found = {name: shard.pictures(clip.row, name) for name in self._of_pictures}
+            pictures = {name: each for name, each in found.items() if each is not None}
+        columns = [name for name in self._columns if name not in pictures]
+        table = shard.row_table(clip.row, columns) if columns else None
         self._verified.add(place)
-        row = {name: table.column(name)[0] for name in self._columns}
+        row = {name: table.column(name)[0] for name in columns} if table else {}
         for modality in self._read_of:
-            if not row[modality.key].is_valid:
+            if modality.key in row and not row[modality.key].is_valid:
                 raise UserError(
                     f"{clip.address} has no {modality.name}. Extract it: `musclemap "
                     f"extract-modalities --modalities {modality.name}`."
                 )
-        return row
+        for name in self._of_pictures:
+            if name in row:
+                pictures[name] = StoredPictures.of_list(row[name])
+        return row, pictures
 
     def _pictures(
         self,
         clip: Clip,
-        jpegs: pa.ListScalar,
+        jpegs: StoredPictures,
         column: str,
         content: Pictures,
         geometry: augment.Geometry,
@@ -264,7 +277,7 @@ class ClipDataset(Dataset[Batch]):
     def _decode(
         self,
         clip: Clip,
-        jpegs: pa.ListScalar,
+        jpegs: StoredPictures,
         column: str,
         content: Pictures,
         wanted: npt.NDArray[np.int64],
@@ -284,17 +297,14 @@ class ClipDataset(Dataset[Batch]):
         Returns:
             The pictures, and where in them the view lies.
         """
-        encoded = jpegs.values
         count = content.count(clip.frames)
-        if len(encoded) != count:
+        if len(jpegs) != count:
             raise UserError(
-                f"{clip.address}: {column} has {len(encoded)} images, not {count}. Rebuild it with "
+                f"{clip.address}: {column} has {len(jpegs)} images, not {count}. Rebuild it with "
                 "`musclemap extract-modalities`."
             )
         numbers, places = np.unique(wanted, return_inverse=True)
-        found: Sequence[npt.NDArray[np.uint8]] = [
-            np.frombuffer(encoded[number].as_buffer(), np.uint8) for number in numbers.tolist()
-        ]
+        found: Sequence[npt.NDArray[np.uint8]] = [jpegs[number] for number in numbers.tolist()]
         stored = content.size(clip.height, clip.width)
         reduced = self._least_size(clip, geometry) if geometry else {}
         index = int(numbers[0])

@@ -27,6 +27,7 @@ from musclemap_data.modalities.modality import JPEGS
 from musclemap_data.ranges import FOLDER as RANGES
 from musclemap_data.ranges import Ranges
 from musclemap_data.rows import PART, STILL, divide, file_schema, join, schema
+from musclemap_data.stored import MappedPictures, StoredPictures
 
 FORMAT_VERSION = 2
 """Of what is written."""
@@ -174,7 +175,10 @@ class Shard:
     def __init__(self, path: Path, *, verify: bool = False, mapped: bool = True) -> None:
         self.path = Path(path)
         self._verify = verify
+        self._pictures: MappedPictures | None = None
+        self._leaves: list[str] = []
         self._ranges = Ranges(self.path) if self.path.parent.name == RANGES else None
+        self._mapped = mapped and self._ranges is None
         self._streamed: pq.ParquetFile | None = None
         try:
             if self._ranges:
@@ -226,9 +230,11 @@ class Shard:
         """Where a column is among the leaves of the file's schema; nowhere if it is absent."""
         # Not `metadata.schema`: the two refer to each other, and the metadata of a shard, which is
         # megabytes, would stay in memory until Python's next full collection, which may be far off.
-        group = self._file.metadata.row_group(0)
-        paths = [group.column(place).path_in_schema for place in range(group.num_columns)]
-        return [place for place, path in enumerate(paths) if path.split(".")[0] == column]
+        if not self._leaves:
+            group = self._file.metadata.row_group(0)
+            paths = [group.column(place).path_in_schema for place in range(group.num_columns)]
+            self._leaves = [path.split(".")[0] for path in paths]
+        return [place for place, name in enumerate(self._leaves) if name == column]
 
     def _rows_of(self, index: int) -> range:
         return range(self._starts[index], self._starts[index + 1])
@@ -246,6 +252,7 @@ class Shard:
     def close(self) -> None:
         """Unmap the file; the shard cannot be read after this."""
         self._file.close()
+        self._pictures = None
         if self._streamed:
             self._streamed.close()
         if self._ranges:
@@ -266,6 +273,18 @@ class Shard:
         Columns that the shard is older than are null.
         """
         return join(self._read(self._rows_of(index), columns, f"row {index}"))
+
+    def pictures(self, index: int, column: str) -> StoredPictures | None:
+        """The JPEGs of a clip in the memory map, their checksums not checked.
+
+        None where they do not lie there as they are, or there are none: ``row_table`` can tell.
+        """
+        places = self._places(column)
+        if not self._mapped or not places:
+            return None
+        if self._pictures is None:
+            self._pictures = MappedPictures(self.path, self._file.metadata)
+        return self._pictures.find(self._rows_of(index), places[0])
 
     def still(self, index: int) -> bytes | None:
         """A JPEG from the middle of a clip; None where there is no picture."""

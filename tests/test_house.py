@@ -18,7 +18,7 @@ FLOORS = {"cli": 3, "annotations": 3, "benchmark": 2, "musclemap_data": 1}
 BENCHMARK_MAY_USE = {
     f"musclemap_data.{name}"
     for name in ["catalog", "draw", "errors", "files", "labels", "modalities", "shards"]
-    + ["skeleton", "splits", "templates"]
+    + ["skeleton", "splits", "stored", "templates"]
 }
 """The rooms of ``musclemap_data`` that every part of ``benchmark`` may stand on."""
 

@@ -205,7 +205,7 @@ class Samples(Dataset[Any]):
         start = int(rng.integers(clip.frames - (settings.frames - 1) * settings.rate))
         indices = view_indices(clip.frames, settings.frames, settings.rate, start)
         if from_shards:
-            jpegs = self.dataset._read(clip)["rgb"]
+            jpegs = self.dataset._read(clip)[1]["rgb"]
             return self.dataset._decode(clip, jpegs, "rgb", Pictures(), indices)[0]
         path = self.folder / self.way / f"{clip.clip_id}.mp4"
         frames = read_mp4(path, indices, (clip.height, clip.width))

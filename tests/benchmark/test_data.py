@@ -329,6 +329,10 @@ def test_checksums_are_checked_once_a_clip_in_each_process(tmp_path, tiny, monke
             opened.append(self.verify)
             return super().row_table(index, columns)
 
+        def pictures(self, index, column):
+            opened.append(self.verify)
+            return super().pictures(index, column)
+
     monkeypatch.setattr(data, "Shard", Counted)
     dataset = ClipDataset(directory, ["train"], ["rgb"], tiny(), train=True)
     items = [dataset[(epoch, index)]["rgb"] for epoch in (0, 1) for index in (0, 1)]
