@@ -335,6 +335,8 @@ def retry(
     proxy: Proxy = None,
     extractor_args: ExtractorArgs = None,
     impersonate: Impersonate = None,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Try again what failed: fetch the videos and extract the clips of some failure classes.
 
@@ -362,13 +364,15 @@ def retry(
             [FailureClass(name) for name in names],
             settings=settings,
             now=now,
+            engine=engine,
+            address=address,
             on_total=on_total,
             on_video=on_video,
         )
     complete = _report_download(report, data)
     if report.downloaded or clip_ids:
         if made := _made_by_default(data):
-            complete &= run_extraction(data, made, only=clip_ids)
+            complete &= run_extraction(data, made, only=clip_ids, engine=engine, address=address)
         else:
             typer.echo(
                 f"Next: musclemap extract-modalities --data {data}, with the options you used "

@@ -137,6 +137,8 @@ def retry_videos(
     *,
     settings: DownloadSettings | None = None,
     now: bool = False,
+    engine: str = "local",
+    address: str | None = None,
     on_video: OnVideo | None = None,
     on_total: OnTotal | None = None,
 ) -> tuple[DownloadReport, list[str]]:
@@ -157,11 +159,15 @@ def retry_videos(
     if not (data_dir / "ledger.sqlite").exists():
         raise UserError(f"There is no ledger in {data_dir}. Run `musclemap download` first.")
     settings = settings or DownloadSettings()
+    check_engine(engine, settings.workers, address)
     cookies = ytdlp.prepare(settings)
     with lock_data_dir(data_dir), Ledger(data_dir) as ledger:
         video_ids, clip_ids = ledger.plan_again(classes)
         plan = _plan(ledger.videos(), set(video_ids), data_dir, True)
-        report = _fetch_all(plan, ledger, data_dir, settings, cookies, now, on_video, on_total)
+        report = _fetch_all(
+            plan, ledger, data_dir, settings, cookies, now, on_video, on_total,
+            engine=engine, address=address,
+        )  # fmt: skip
     return report, clip_ids
 
 
@@ -295,8 +301,8 @@ def _fetch_all(
     on_video: OnVideo | None,
     on_total: OnTotal | None,
     *,
-    engine: str = "local",
-    address: str | None = None,
+    engine: str,
+    address: str | None,
 ) -> DownloadReport:
     """Fetch videos; each outcome goes into the ledger at once, and into the report."""
     report = DownloadReport(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +18,11 @@ from musclemap_data.download.settings import DownloadSettings
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger
+from musclemap_data.manifest import write_manifest
+from tests.conftest import REPOSITORY
 from tests.musclemap_data.conftest import add_second_node
 from tests.musclemap_data.download.faulty_server import FaultyServer
-from tests.musclemap_data.download.test_faulty_server import clip, states
+from tests.musclemap_data.download.test_faulty_server import clip, musclemap, states
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +104,36 @@ def test_a_video_of_a_lost_node_is_continued_by_another(cluster, tmp_path, video
     assert len(again) >= len(fetched_by(data)["second"])  # from where the lost node was
     with Ledger(data, read_only=True) as ledger:
         assert [row.attempts for row in ledger.videos()] == [1] * 4
+
+
+def test_behind_a_killed_command_no_node_writes_on_and_the_next_continues(cluster, tmp_path, video):
+    data = tmp_path / "data"
+    with FaultyServer({"video.mp4": video}) as server:
+        write_manifest(tmp_path / "m.csv", [clip("v", server.url("slow"))])
+        words = ["download", "--manifest", str(tmp_path / "m.csv"), "--data", str(data)]
+        words += ["--engine", "ray", "--address", cluster[0].address]
+        process = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "cli.py"), *words], stderr=subprocess.DEVNULL
+        )
+        partial: list[Path] = []
+        give_up = time.monotonic() + 60
+        while not any(path.stat().st_size > 40_000 for path in partial):
+            assert process.poll() is None
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+            partial = list(data.glob("videos/.partial/*.part"))
+        process.kill()
+        process.wait()
+        time.sleep(1)
+        size = partial[0].stat().st_size
+        time.sleep(1)
+        assert partial[0].stat().st_size == size < len(video)
+        server.lifted = True
+        server.requests.clear()
+        done = musclemap(*words)
+        assert done.returncode == 0, done.stderr
+        assert server.requests[-1].byte_range == f"bytes={size}-"
+    assert (data / "videos/v.mp4").read_bytes() == video
 
 
 class Blind(ray_download._Fetcher):
