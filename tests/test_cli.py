@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from cli import app
 from musclemap_data.errors import Failure, FailureClass
-from musclemap_data.extract.build import BuildReport
+from musclemap_data.extract.report import BuildReport
 from musclemap_data.manifest import COLUMNS, DEMONSTRATION, SEGMENT, Clip, write_manifest
 from tests.conftest import REPOSITORY
 from tests.musclemap_data.tiny_dataset import write_ledger

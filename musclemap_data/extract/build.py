@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from musclemap_data import remote
@@ -24,7 +24,6 @@ from musclemap_data.extract import work
 from musclemap_data.extract.assemble import RowPlan, ShardJob, Written
 from musclemap_data.extract.clip import (
     ClipJob,
-    Extracted,
     Outcome,
     asked_provenance,
     describe_modalities,
@@ -41,14 +40,13 @@ from musclemap_data.extract.plan import (
     labels_of,
     make_plan,
 )
+from musclemap_data.extract.report import BuildReport
 from musclemap_data.extract.staging import read_staged
 from musclemap_data.files import LEFTOVERS, lock_data_dir
 from musclemap_data.ledger import Ledger
 from musclemap_data.ledger.rows import ClipRow
 from musclemap_data.modalities import MODALITIES
-from musclemap_data.modalities.flow import CLIPPED_SHARE_WARNING
 from musclemap_data.modalities.settings import ExtractionSettings
-from musclemap_data.pose.quality import SkeletonClass, skeleton_class
 from musclemap_data.ranges import shard_sha256
 from musclemap_data.shards import (
     CHANGED_SHARDS,
@@ -68,39 +66,6 @@ INFO_WRITTEN_EVERY_S = 60
 LARGEST_SHARE_OF_INFO = 0.01
 """``dataset.json`` names every shard: written with each, it would cost the square of these. In
 between, ``note_shard`` says which changed."""
-
-
-@dataclass
-class BuildReport:
-    """What one run of ``extract_modalities`` did. Every clip of the plan is in one count.
-
-    Attributes:
-        built: clips extracted by this run.
-        present: clips that were in the shards already, as asked for.
-        failed: clip id -> failure, of this run or of earlier ones that were not tried again.
-        waiting: clips whose video is not downloaded yet.
-        frames: frames extracted by this run.
-        seconds: stage -> seconds, summed over clips (of all workers).
-        clipped: clip id -> share of flow values beyond the bound, where above 0.1%.
-        skeletons: clips whose skeleton this run made.
-        without_person: of these, the ids of those that show nobody in any frame.
-        skeleton_classes: class of quality -> skeletons that this run made.
-        bad_skeletons: ids of the clips with those of the worst class.
-        damaged: clip id -> frames at which the decoder complained of the video, if any.
-    """
-
-    built: int = 0
-    present: int = 0
-    failed: dict[str, Failure] = field(default_factory=dict)
-    waiting: int = 0
-    frames: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    clipped: dict[str, float] = field(default_factory=dict)
-    skeletons: int = 0
-    without_person: list[str] = field(default_factory=list)
-    skeleton_classes: Counter[SkeletonClass] = field(default_factory=Counter)
-    bad_skeletons: list[str] = field(default_factory=list)
-    damaged: dict[str, int] = field(default_factory=dict)
 
 
 def extract_modalities(
@@ -329,22 +294,12 @@ class _Build:
             self.report.failed[clip_id] = outcome
         else:
             self.made[place].append(clip_id)
-            self._count(clip_id, outcome)
+            self.timings[clip_id] = outcome.seconds
+            self.damaged_frames[clip_id] = outcome.damaged_frames
+            self.report.count_clip(clip_id, outcome)
         self.pending[place] -= 1
         if not self.pending[place]:
             self._complete(place)
-
-    def _count(self, clip_id: str, outcome: Extracted) -> None:
-        self.report.built += 1
-        self.report.frames += outcome.frames
-        self.timings[clip_id] = outcome.seconds
-        self.damaged_frames[clip_id] = outcome.damaged_frames
-        if outcome.damaged_frames:
-            self.report.damaged[clip_id] = outcome.damaged_frames
-        for stage, seconds in outcome.seconds.items():
-            self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + seconds
-        if outcome.clipped_share > CLIPPED_SHARE_WARNING:
-            self.report.clipped[clip_id] = outcome.clipped_share
 
     def _complete(self, place: Place) -> None:
         """All clips of a shard have ended: have it written if it is to change, else record it."""
@@ -388,24 +343,15 @@ class _Build:
         self.ledger.shard_written(
             *job.place, written.sources, self.timings, self.damaged_frames, written.quality
         )
-        self.report.skeletons += written.skeletons
-        self.report.without_person += written.without_person
+        self.report.count_shard(job, written)
         for row in job.rows:
             if row.staged:
-                self._count_quality(row.clip_id, written.quality[row.clip_id])
                 (self.data_dir / "work" / f"{row.clip_id}.arrow").unlink(missing_ok=True)
                 self.timings.pop(row.clip_id, None)
                 self.damaged_frames.pop(row.clip_id, None)
         if time.monotonic() > self.info_due:
             self._write_info()
             self._upload()
-
-    def _count_quality(self, clip_id: str, quality: float | None) -> None:
-        if quality is not None:
-            found = skeleton_class(quality)
-            self.report.skeleton_classes[found] += 1
-            if found is SkeletonClass.BAD:
-                self.report.bad_skeletons.append(clip_id)
 
     def _set_hash(self, name: str, entry: dict[str, object] | None) -> None:
         """Record at once what a shard is now; None while it is replaced, and when it is gone."""
