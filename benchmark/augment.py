@@ -134,10 +134,20 @@ def cut_frames(frames: Tensor, box: Box, flip: bool, crop_size: int) -> Tensor:
     Returns:
         ``uint8 [T, C, crop_size, crop_size]``, in memory of its own.
     """
-    size = [crop_size, crop_size]
+    count, channels, *size = frames.shape
+    at_once = 1
+    if frames.is_contiguous() and count % (4 // channels) == 0:
+        at_once = 4 // channels  # torch takes as long for two channels as for four
     cut: Tensor = F.resized_crop(
-        frames, box.top, box.left, box.height, box.width, size, antialias=True
+        frames.reshape(count // at_once, at_once * channels, *size),
+        box.top,
+        box.left,
+        box.height,
+        box.width,
+        [crop_size, crop_size],
+        antialias=True,
     )
+    cut = cut.reshape(count, channels, crop_size, crop_size)
     if cut.untyped_storage().data_ptr() == frames.untyped_storage().data_ptr():
         cut = cut.clone()
     if flip and _interleaved(cut):  # torch takes ten times as long for three-byte pixels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import functional
 
 from benchmark import augment
 from musclemap_data.modalities.jpeg import Box
@@ -93,18 +94,23 @@ def test_boxes_lie_inside_odd_frames(tiny, policy, height, width):
         assert augment.crop_frames(frames, box, height, width, 32).shape == (1, 3, 32, 32)
 
 
-@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("count", [4, 5])
+@pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("pictures", [False, True])
-def test_cut_and_mirrored_frames_do_not_depend_on_how_frames_lie_in_memory(channels, pictures):
-    frames = torch.randint(0, 256, (5, channels, 9, 9), dtype=torch.uint8)
+@pytest.mark.parametrize("size", [6, 9])
+def test_cut_frames_do_not_depend_on_how_they_lie_in_memory(count, channels, pictures, size):
+    frames = torch.randint(0, 256, (count, channels, 12, 14), dtype=torch.uint8)
     given = frames.clone()
     if pictures:  # as JPEGs are decoded: [T, H, W, C]
         given = frames.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    box = Box(0, 0, 9, 9)
-    for flip, expected in ((False, frames), (True, frames.flip(-1))):
-        found = augment.cut_frames(given, box, flip, 9)
+    one_by_one = [
+        functional.resized_crop(each, 2, 3, 9, 9, [size, size], antialias=True) for each in frames
+    ]
+    cut = torch.stack(one_by_one)
+    for flip, expected in ((False, cut), (True, cut.flip(-1))):
+        found = augment.cut_frames(given, Box(2, 3, 9, 9), flip, size)
         assert torch.equal(found, expected)
-        planes = torch.empty(channels, 5, 9, 9, dtype=torch.uint8)
+        planes = torch.empty(channels, count, size, size, dtype=torch.uint8)
         augment.copy_planes(found.transpose(0, 1), planes)
         assert torch.equal(planes, expected.transpose(0, 1))
     assert torch.equal(given, frames)
