@@ -6,7 +6,7 @@ file marks the blocks that are there. So a shard is mapped and read like any oth
 read stays for the next epoch and the next run, and nothing else is fetched.
 
 All copies in the cache folder together take up to ``MUSCLEMAP_CACHE_GB`` (50). Beyond that, what is
-read is not kept.
+read is not kept, and of what is built only what was not sent yet.
 """
 
 from __future__ import annotations
@@ -103,6 +103,24 @@ def make_room(kept: Path) -> None:
         if size:
             place(path, path.stat().st_size)
             total -= size
+
+
+def forget_sent(folder: Path, names: Iterable[str]) -> None:
+    """Keep only a place of whole shards that the storage has too, while the cache is too full.
+
+    Args:
+        folder: a copy.
+        names: of its shards that are in the storage with the same bytes, and listed there.
+    """
+    paths = [path for name in names if (path := folder / "shards" / name).exists()]
+    whole = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in paths)
+    total, most = cached_bytes() + sum(size for _, size, _ in whole), most_cached_bytes()
+    for _, size, path in whole:
+        if total <= most:
+            return
+        place(folder / FOLDER / path.name, size)
+        path.unlink()
+        total -= size
 
 
 def place(path: Path, size: int) -> None:

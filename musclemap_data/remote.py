@@ -201,7 +201,8 @@ def upload(data_dir: Path, *, shards_only: bool = False) -> None:
     """Send what changed in the copy of a remote data set; nothing for any other folder.
 
     Videos and a snapshot of the ledger first, then shards, ``dataset.json`` last. A shard that is
-    replaced is taken off the remote list before.
+    replaced is taken off the remote list before. Where the cache is full, whole shards that were
+    sent are then read from the storage, as all others.
 
     Raises:
         UserError: the storage cannot be written. The copy keeps everything for the next run.
@@ -237,6 +238,7 @@ def upload(data_dir: Path, *, shards_only: bool = False) -> None:
         finally:  # once: it names every shard
             _write_state(data_dir, state)
         _upload_info(files, root, data_dir, state, info)
+        ranges.forget_sent(data_dir, wanted)
 
 
 def _upload_videos(files: Any, root: str, data_dir: Path) -> None:

@@ -20,11 +20,12 @@ from musclemap_data.catalog import SPLITS, load_activities
 from musclemap_data.check.validate import validate_dataset
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import FailureClass, StageError, UserError
+from musclemap_data.extract import build as build_module
 from musclemap_data.extract.build import extract_modalities
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import Clip, read_manifest, write_manifest
 from musclemap_data.ranges import copy_shard
-from musclemap_data.shards import list_shards, note_shard
+from musclemap_data.shards import iterate_rows, list_shards, note_shard
 from tests.conftest import REPOSITORY, write_video
 from tests.musclemap_data.extract.test_build import make_clips, shard_bytes
 
@@ -99,6 +100,31 @@ def test_the_commands_work_on_a_remote_data_set(files, local, tmp_path):
     assert json.loads(result.stdout)["clips"] == {"built": 5}
     left = {key.removeprefix(f"{ROOT}/").split("/")[0] for key in files.find(ROOT)}
     assert left == {"dataset.json", "ledger.sqlite", "shards", "videos"}
+
+
+@pytest.mark.slow
+def test_a_build_needs_no_disk_for_what_it_has_sent(files, uploaded, tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSCLEMAP_CACHE_GB", "0")
+    monkeypatch.setattr(build_module, "INFO_WRITTEN_EVERY_S", 0)  # and sent, after each shard
+    monkeypatch.setattr(build_module, "LARGEST_SHARE_OF_INFO", 1.0)
+    data = remote.local_copy(URL)
+    left = []
+
+    def count_whole(*_: object) -> None:
+        left.append(len(list((data / "shards").glob("*.parquet"))))
+
+    report = extract_modalities(data, modalities=("rgb",), workers=1, on_clip=count_whole)
+    assert (report.built, report.failed) == (5, {})
+    assert max(left) <= 1
+    assert not list((data / "shards").glob("*.parquet"))
+    assert remote_shards(files) == shard_bytes(uploaded[1])
+    report = extract_modalities(data, modalities=("rgb",), workers=1)  # in the same copy
+    assert (report.built, report.present) == (0, 5)
+    # What is made anew is merged with rows that are in the storage alone.
+    build(data, ("rgb", "rgb-diff"))
+    assert validate_dataset(data) == (5, [])
+    made = [json.loads(row["provenance"]) for _, _, row in iterate_rows(data, ["provenance"])]
+    assert all({"rgb", "rgb-diff"} <= each.keys() for each in made) and len(made) == 5
 
 
 @pytest.mark.slow
