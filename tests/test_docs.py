@@ -39,6 +39,7 @@ OTHER_OPTIONS = {
     "docker": {"--build-arg", "--gpus", "--rm"},
     "ffmpeg": {"--enable-gpl", "--enable-version3"},
     "tests.bench": {"--seconds", "--long-s", "--clips", "--cores", "--processor-time"},
+    "tests.bench.bench_extract": {"--ours"},
     "tests.bench.real_clips": {"--models"},
     "tests.bench.project_scale": {"--ms-a-frame"},
     "tests.bench.bench_scale": {"--light", "--sizes", "--full-sizes", "--tries"},
