@@ -172,7 +172,7 @@ def runs(values: npt.ArrayLike) -> list[tuple[int, int, int]]:
 
 
 def without_short(kind: npt.NDArray[np.int64], least: int) -> npt.NDArray[np.int64]:
-    """Runs shorter than so many frames take the value of the longer neighbour."""
+    """``[T]``, in which runs shorter than so many frames have the longer neighbour's value."""
     kind = kind.copy()
     while True:
         there = runs(kind)
