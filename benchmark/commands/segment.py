@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from musclemap_data.commands.shared import (
     Data,
     Processes,
     data_option,
+    download_command,
     examples,
     progress,
 )
@@ -116,8 +116,8 @@ def segment(
         before = f" and the {made.kept} lines of the plan before" if made.kept else ""
         there = f"; {made.there} more are in the plan already" if made.there else ""
         typer.echo(f"{made.new} new clips{before} in {manifest}{there}", err=True)
-    after = f"download --manifest {shlex.quote(str(manifest))}" if manifest else "review"
-    typer.echo(f"Next: musclemap {after}{data_option(data)}", err=True)
+    after = download_command(manifest, data) if manifest else f"review{data_option(data)}"
+    typer.echo(f"Next: musclemap {after}", err=True)
 
 
 def _filter(

@@ -21,7 +21,9 @@ from musclemap_data.commands.shared import (
     Host,
     OpenPage,
     Port,
+    activity_table,
     data_option,
+    download_command,
     examples,
 )
 
@@ -115,6 +117,7 @@ def review(
         err=True,
     )
     options = data_option(data) + (" --built" if built else "")
+    options += f" --decisions {shlex.quote(str(decisions))}" if decisions else ""
     typer.echo(f"Next: musclemap review manifest{options} --out reviewed.csv", err=True)
 
 
@@ -254,8 +257,7 @@ def manifest(
             said = f"{outcome.changed} accepted and {before} of the plan before"
             said += f"; {outcome.undecided} proposals wait for a decision"
         typer.echo(f"{len(outcome.clips)} clips in {out}: {said}")
-        where = f"{shlex.quote(str(out))}{data_option(data)}"
-        typer.echo(f"Next: musclemap download --manifest {where}", err=True)
+        typer.echo(f"Next: musclemap {download_command(out, data)}", err=True)
     if outcome.conflicts:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -284,14 +286,9 @@ def _decisions_path(data: Path, built: bool) -> Path:
 
 
 def _activities(data: Path) -> dict[str, Activity]:
-    """The activity table of the data set, or ours before there is one."""
-    from musclemap_data.catalog import DEFAULT_TABLE, load_table
-    from musclemap_data.ledger import Ledger
+    from musclemap_data.catalog import load_table
 
-    if not (data / "ledger.sqlite").exists():
-        return load_table(DEFAULT_TABLE)
-    with Ledger(data, read_only=True) as ledger:
-        return load_table(ledger.activity_table())
+    return load_table(activity_table(data))
 
 
 def _print_conflicts(found: list[Conflict]) -> None:

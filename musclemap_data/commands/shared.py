@@ -144,6 +144,26 @@ def data_option(data: Path) -> str:
     return "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
 
 
+def activity_table(data: Path) -> str:
+    """The name or path of a data set's activity table; ours before there is one."""
+    from musclemap_data.catalog import DEFAULT_TABLE
+    from musclemap_data.ledger import Ledger
+
+    if not (data / "ledger.sqlite").exists():
+        return DEFAULT_TABLE
+    with Ledger(data, read_only=True) as ledger:
+        return ledger.activity_table()
+
+
+def download_command(manifest: Path, data: Path) -> str:
+    """``download`` of a manifest into a data set, with its activity table, fit to be pasted."""
+    from musclemap_data.catalog import DEFAULT_TABLE
+
+    table = activity_table(data)
+    activities = "" if table == DEFAULT_TABLE else f" --activities {shlex.quote(table)}"
+    return f"download --manifest {shlex.quote(str(manifest))}{activities}{data_option(data)}"
+
+
 def say_next(data: Path, summary: Summary) -> None:
     """Print the command that comes next for a data set; retries are named with their failures."""
     option = data_option(data)

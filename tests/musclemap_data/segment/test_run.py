@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
-from musclemap_data.catalog import load_activities
+from musclemap_data.catalog import annotations_dir, load_activities
 from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger
@@ -86,6 +87,37 @@ def test_sure_proposals_are_added_to_the_plan_and_download_nothing(data, monkeyp
     assert (report_2.downloaded, report_2.present) == (0, 2)
     with pytest.raises(UserError, match="is not written"):
         run.write_proposed_manifest(data.parent / "none.csv", [doubt, against, rest], data)
+
+
+def test_the_next_command_repeats_the_data_sets_own_table_and_can_be_pasted(
+    tmp_path, make_video, monkeypatch
+):
+    table, data = tmp_path / "my labels.csv", tmp_path / "my data"
+    lines = (annotations_dir() / "activities.csv").read_text(encoding="utf-8")
+    table.write_text(lines.replace("\nsquat,", "\nmy_squat,", 1), encoding="utf-8")
+    assert "my_squat" in load_activities(table)
+    make_video(tmp_path / "a.mp4")
+    clips = [Clip("a_squat", "a", "a.mp4", 0.0, None, "my_squat", "train", DEMONSTRATION)]
+    download_videos(clips, tmp_path, data, activity_table=str(table))
+    fake(monkeypatch, [])
+    manifest = tmp_path / "proposed.csv"
+    words = ["segment", "--data", str(data), "--manifest", str(manifest), "--no-model"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    segmented = done.stderr.partition("Next: musclemap ")[2].strip()
+
+    (proposal,) = read_proposals(data / PROPOSALS_FILE)
+    queue = Queue(review_material.proposed(data), DecisionFile(data / "review/decisions.csv"),
+                  "ab", load_activities(table))  # fmt: skip
+    queue.decide(Kind.ACCEPT, proposal.proposal, start_s=0.2, end_s=0.9, activity="my_squat")
+    words = ["review", "manifest", "--data", str(data), "--out", str(tmp_path / "reviewed.csv")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    reviewed = done.stderr.partition("Next: musclemap ")[2].strip()
+
+    for command in (segmented, reviewed):
+        told = CliRunner().invoke(app, [*shlex.split(command), "--pause", "0"])
+        assert told.exit_code == 0, told.output
 
 
 @pytest.mark.slow
