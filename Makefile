@@ -139,6 +139,7 @@ bench-segment: quickstart  ## clips proposed in composed videos against the trut
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --clips a --real 0
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --clips b --real 0
+	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --clips penn --real 0
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --clips unseen --real 0 --one-shot
 	$(BIN)/python -m tests.bench.bench_filters data/bench-segment
 	$(BIN)/python -m tests.bench.bench_segment data/bench-segment --sample data/quickstart/sample

@@ -11,7 +11,8 @@ The clips of ``real_clips_more`` (``--clips seen``) and one half of those of ``r
 were looked at when the rules and thresholds of ``segment`` were made; the other half (``b``) was
 not. ``unseen`` is both halves. Clips of ``real_clips`` are up to 12 s long; of what is played to
 and fro the first six seconds are taken. Two of its sources are left out, see ``UNTRIMMED``;
-``--clips untrimmed`` takes them too.
+``--clips untrimmed`` takes them too. ``--clips penn --real 0`` composes courses of Penn Action's
+skeletons, which have no pictures.
 
 ``--one-shot`` leaves out the cuts between people: each gets the same size and place, and the way
 from pose to pose takes half a second to two. Such ways are made up. ``--sample`` is a folder that
@@ -50,6 +51,7 @@ from tests.bench.composed_videos import (
     course_of,
     exercise_names,
     in_one_shot,
+    penn_courses,
     write_video,
 )
 
@@ -201,6 +203,8 @@ def main() -> None:
     if arguments.cached_only:
         paths = [path for path in paths if (arguments.cache / f"{path.stem}.npz").exists()]
     courses = {path.stem: clip_course(path, arguments.cache) for path in paths}
+    if arguments.clips == "penn":
+        courses |= penn_courses()
     recognise = embedded_recogniser()
     chosen = exercise_names(arguments.clips)
     tell: Counter[str] = Counter()

@@ -14,6 +14,7 @@ import random
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from musclemap_data.errors import UserError
 from musclemap_data.extract.person import follow
 from musclemap_data.extract.windows import read_video
 from musclemap_data.ffmpeg import ffmpeg_binary
+from musclemap_data.importers.penn_action import ASSUMED_FPS, read_sequence
 from musclemap_data.modalities.settings import CutSettings, ExtractionSettings
 from musclemap_data.segment.video import MAX_FPS
 from tests.conftest import REPOSITORY
@@ -32,7 +34,13 @@ FOLDERS = {
     "unseen": REPOSITORY.parent / "shared" / "real_clips",
     "seen": REPOSITORY.parent / "shared" / "real_clips_more",
 }
-CLIPS = ("seen", "a", "b", "unseen", "untrimmed")
+PENN_ACTION = REPOSITORY.parent / "shared" / "skeletons" / "penn_action" / "labels"
+PENN_EXERCISES = (
+    *("bench_press", "clean_and_jerk", "jump_rope", "jumping_jacks", "pullup"),
+    *("pushup", "situp", "squat"),
+)
+"""Of its 15 actions; the others are sports and a guitar."""
+CLIPS = ("seen", "a", "b", "unseen", "untrimmed", "penn")
 """Which clips are the exercises: see ``exercise_names``."""
 UNTRIMMED = ("DarshilPungalia/Major-Project", "TomNotchYmk/lightweight-human-pose")
 """Sources of ``real_clips`` whose clips are longer than the exercise: in the first people get into
@@ -43,7 +51,8 @@ RESTS = ("lotus_pose",)
 SHORTEST_CLIP_S, LONGEST_PLAYED_S = 3.0, 6.0
 STANDING = ("bicep_curl_m01", "lateral_raise_m01", "shrug_m01", "bicep_curl_m06", "arm_circle_m01")
 """Clips in whose first half second somebody stands. Its frames in an order drawn by chance, to and
-fro with pauses, are a person who stands and talks."""
+fro with pauses, are a person who stands and talks. In the second he holds dumbbells out to the
+sides, so to propose that one would be right; it counts as an error all the same."""
 STANDING_S = 0.5
 
 Course = npt.NDArray[np.float32]
@@ -70,9 +79,9 @@ class Part:
         return len(self.order) / FPS
 
 
-def clip_course(path: Path, cache: Path) -> Course:
+def clip_course(path: Path, folder: Path) -> Course:
     """The person's course through a clip at ``FPS``, computed once."""
-    kept = cache / f"{path.stem}.npz"
+    kept = folder / f"{path.stem}.npz"
     if not kept.exists():
         settings = ExtractionSettings(cut=CutSettings(max_fps=MAX_FPS))
         try:
@@ -96,8 +105,10 @@ def exercise_names(clips: str) -> set[str]:
     Args:
         clips: ``seen`` is all of ``real_clips_more``; ``untrimmed`` is all of ``real_clips``, and
             ``unseen`` the same without ``UNTRIMMED``, of which ``a`` and ``b`` are two halves. A
-            person is in one of them, by a hash.
+            person is in one of them, by a hash. ``penn``: see ``penn_courses``.
     """
+    if clips == "penn":
+        return set(penn_courses())
     folder = FOLDERS["seen" if clips == "seen" else "unseen"]
     with (folder / "clips.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -106,6 +117,24 @@ def exercise_names(clips: str) -> set[str]:
     if clips in ("a", "b"):
         rows = [row for row in rows if half_of(row["person_cluster"]) == clips]
     return {Path(row["file"]).stem for row in rows}
+
+
+@cache
+def penn_courses() -> dict[str, Course]:
+    """The exercises of Penn Action at ``FPS``: skeletons that people drew, without pictures.
+
+    A hidden joint counts as seen, for it was drawn all the same, as pose networks do. The files
+    state no rate; 30 frames a second are assumed.
+    """
+    found = {}
+    for path in sorted(PENN_ACTION.glob("*.mat")):
+        sequence = read_sequence(path)
+        if sequence.action in PENN_EXERCISES:
+            course = sequence.skeleton[:, 0]
+            course[..., 2] = np.isfinite(course[..., 0])
+            frames = np.arange(0, len(course), ASSUMED_FPS / FPS).astype(int)
+            found[f"penn_{sequence.action}_{path.stem}"] = course[frames]
+    return found
 
 
 def half_of(person: str) -> str:
