@@ -92,6 +92,7 @@ def find_stretches(
         Stretches in order of time; every frame of a shot is in one of them.
     """
     found: list[Stretch] = []
+    skeleton = skeleton.copy()  # in which gaps are filled
     for first, stop in shots:
         found += _in_shot(skeleton, fps, first, stop, posed)
     return _without_slow_repeats(found, skeleton, fps)
@@ -119,28 +120,26 @@ def _in_shot(
         return [replace(whole, left_out="nobody is seen: a title card, or a thing")]
     width = round(LONGEST_GAP_S * fps) + 1
     there = binary_closing(np.pad(seen, width), np.ones(width))[width:-width]
-    filled = skeleton.copy()
-    filled[first:stop] = _without_gaps(skeleton[first:stop], seen, there)
+    _fill_gaps(skeleton[first:stop], seen, there & ~seen)
     stretches = []
     for value, a, b in runs(there):
         if not value:
             stretches.append(Stretch(first + a, first + b, left_out="nobody is seen"))
         else:
-            stretches += _of_person(_Seen(filled, fps, first + a, first + b, posed))
+            stretches += _of_person(_Seen(skeleton, fps, first + a, first + b, posed))
     return stretches
 
 
-def _without_gaps(
-    skeleton: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], there: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float32]:
-    """The skeleton ``[T, 17, 3]``, on a straight way where it is there but not seen."""
-    filled, frames = skeleton.copy(), np.arange(len(skeleton))
-    gaps = there & ~seen
+def _fill_gaps(
+    skeleton: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], gaps: npt.NDArray[np.bool_]
+) -> None:
+    """Put the joints of ``[T, 17, 3]`` on a straight way in gaps between frames that are seen."""
+    if not gaps.any():
+        return
+    frames = np.arange(len(skeleton))
     for joint, axis in np.ndindex(*skeleton.shape[1:]):
-        filled[gaps, joint, axis] = np.interp(
-            frames[gaps], frames[seen], skeleton[seen, joint, axis]
-        )
-    return filled
+        known = skeleton[seen, joint, axis]
+        skeleton[gaps, joint, axis] = np.interp(frames[gaps], frames[seen], known)
 
 
 def _of_person(seen: _Seen) -> list[Stretch]:

@@ -85,7 +85,9 @@ def test_a_long_rest_between_two_sets_is_left_out():
 def test_a_person_who_is_lost_for_a_moment_goes_on(unseen_s):
     course = squats(5, 9)
     course[40 : 40 + round(unseen_s * FPS)] = nobody(unseen_s)
+    before = course.copy()
     assert clips(course) == [(0, len(course) / FPS)]
+    assert np.array_equal(course, before, equal_nan=True)  # what was seen stays what was seen
 
 
 def test_a_shot_that_begins_and_ends_within_a_repetition_is_a_clip_as_it_is():
