@@ -318,7 +318,7 @@ def main() -> None:
             f"frames on average, short side {SHORT_SIDE} px; {os.cpu_count()} cores\n"
             + "; ".join(described.values())
         )
-        print("medians of rounds; in brackets the median of each round's ratio, shards / mp4")
+        print("medians of rounds; in brackets how many times as fast the shards are, by rounds")
         for kind in ("read", "sample"):
             for workers in options.workers:
                 found: dict[str, list[Speed]] = {way: [] for way in ("shards", *options.ways)}
