@@ -38,7 +38,7 @@ OTHER_OPTIONS = {
     "uv": {"--index"},
     "docker": {"--build-arg", "--gpus", "--rm"},
     "ffmpeg": {"--enable-gpl", "--enable-version3"},
-    "tests.bench": {"--seconds", "--long-s", "--clips", "--cores", "--processor-time"},
+    "tests.bench": {"--seconds", "--long-s", "--clips", "--cores"},
     "tests.bench.bench_extract": {"--ours"},
     "tests.bench.real_clips": {"--models"},
     "tests.bench.project_scale": {"--ms-a-frame"},
