@@ -113,7 +113,9 @@ def wrong_flow(row: Row, pairs: list[int]) -> Seen | None:
         what = f"it explains {max(share, 0):.0%} of the motion between the pictures"
         return Seen(Kind.FLOW, what, 1 - share, (worst, worst + 1))
     shifted = max(gains["before"], gains["after"]) / gains["best"]
-    if shifted > share + NEIGHBOUR_GAIN:
+    # Where hardly anything moves, a neighbour's flow may fit by chance; but a flow that explains as
+    # much as DIS in each pair is no flow of other pictures.
+    if share < 1 and shifted > share + NEIGHBOUR_GAIN:
         what = f"it explains {share:.0%} of the motion, the flow of a neighbour {shifted:.0%}"
         return Seen(Kind.FLOW, what, 1 - share, (worst, worst + 1))
     return None

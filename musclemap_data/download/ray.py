@@ -7,9 +7,11 @@ told to, into the folder that all of them see.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,24 +51,44 @@ class Nodes:
         self._ray = ray
         self._seen = seen
         self._asked = (videos_dir.absolute(), settings, cookies)
-        self._remote = ray.remote(_Fetcher).options(num_cpus=0, scheduling_strategy="SPREAD")
+        self._remote = ray.remote(_Fetcher)
+        self._made = itertools.count()
         self._idle = queue.SimpleQueue[Any]()
         for fetcher in self._started(settings.workers):
             self._idle.put(fetcher)
 
     def _started(self, count: int) -> list[Any]:
-        fetchers = [self._remote.remote() for _ in range(count)]
-        begun = [fetcher.start.remote(self._seen) for fetcher in fetchers]
-        try:
-            blind = [name for name in self._ray.get(begun, timeout=STARTED_WITHIN_S) if name]
-        except self._ray.exceptions.RayError as error:
-            raise UserError(f"the nodes of the Ray cluster cannot fetch videos: {error}") from error
+        until = time.monotonic() + STARTED_WITHIN_S
+        while True:
+            fetchers = [self._one() for _ in range(count)]
+            begun = [fetcher.start.remote(self._seen) for fetcher in fetchers]
+            try:
+                blind = [name for name in self._ray.get(begun, timeout=STARTED_WITHIN_S) if name]
+                break
+            except self._ray.exceptions.RayError as error:
+                # Ray takes seconds to notice that a node is lost, and starts processes there.
+                lost = isinstance(error, self._ray.exceptions.RayActorError)
+                if not lost or time.monotonic() > until:
+                    raise UserError(
+                        f"the nodes of the Ray cluster cannot fetch videos: {error}"
+                    ) from error
+                for fetcher in fetchers:
+                    self._ray.kill(fetcher)
         if blind:
             raise UserError(
                 f"the node {blind[0]} does not see {self._asked[0]}. With --engine ray, --data of "
                 "a download must be a folder that all nodes mount at the same path"
             )
         return fetchers
+
+    def _one(self) -> Any:
+        """On each node in turn: Ray's own strategy SPREAD may put all of them on one node."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes = sorted(node["NodeID"] for node in self._ray.nodes() if node["Alive"])
+        node = nodes[next(self._made) % len(nodes)]
+        strategy = NodeAffinitySchedulingStrategy(node, soft=True)  # it may be lost by then
+        return self._remote.options(num_cpus=0, scheduling_strategy=strategy).remote()
 
     def fetch(self, task: VideoTask, time_limit_s: float, stop: threading.Event) -> VideoFacts:
         """Have one video fetched. Called by as many threads as there are processes.

@@ -95,7 +95,7 @@ def cluster():
         "num_cpus": 1,
         "object_store_memory": memory,
         "include_dashboard": False,
-        "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
+        "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 10},
     }
     cluster = Cluster(initialize_head=True, head_node_args=head)
     yield cluster, [add_second_node(cluster)]
