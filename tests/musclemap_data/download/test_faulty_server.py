@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -205,6 +203,23 @@ def test_a_pause_is_at_most_a_day_wherever_the_clock_is_set(tmp_path):
     assert found["near"] == rests[1]
 
 
+def kill_while_fetching(words: list[str], data: Path, *, more_than: int, within_s: float) -> Path:
+    """Run a download of one video, kill it when so many bytes are there; the unfinished file."""
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "cli.py"), *words], stderr=subprocess.DEVNULL
+    )
+    partial: list[Path] = []
+    give_up = time.monotonic() + within_s
+    while not any(path.stat().st_size > more_than for path in partial):
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+        partial = list(data.glob("videos/.partial/*.part"))
+    process.kill()
+    process.wait()
+    return partial[0]
+
+
 def test_a_killed_download_goes_on_where_it_was(tmp_path, make_video):
     body = make_video(tmp_path / "v.mp4", seconds=4, width=640, height=480).read_bytes()
     body += b"\0" * 400_000  # so that it takes long at 20 kB/s
@@ -212,22 +227,11 @@ def test_a_killed_download_goes_on_where_it_was(tmp_path, make_video):
     with FaultyServer({"video.mp4": body}) as server:
         write_manifest(tmp_path / "m.csv", [clip("v", server.url("slow"))])
         words = ["download", "--manifest", str(tmp_path / "m.csv"), "--data", str(data)]
-        process = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "cli.py"), *words], stderr=subprocess.DEVNULL
-        )
-        partial: list[Path] = []
-        give_up = time.monotonic() + 30
-        while not any(path.stat().st_size > 20_000 for path in partial):
-            assert process.poll() is None
-            assert time.monotonic() < give_up
-            time.sleep(0.1)
-            partial = list(data.glob("videos/.partial/*.part"))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        partial = kill_while_fetching(words, data, more_than=20_000, within_s=30)
         time.sleep(0.5)
-        size = partial[0].stat().st_size
+        size = partial.stat().st_size
         time.sleep(0.5)
-        assert partial[0].stat().st_size == size  # nobody writes on behind the killed run
+        assert partial.stat().st_size == size  # nobody writes on behind the killed run
         server.lifted = True
         server.requests.clear()
         server.bytes_sent = 0

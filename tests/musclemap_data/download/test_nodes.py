@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -19,10 +16,14 @@ from musclemap_data.download.videos import download_videos
 from musclemap_data.errors import UserError
 from musclemap_data.ledger import Ledger
 from musclemap_data.manifest import write_manifest
-from tests.conftest import REPOSITORY
 from tests.musclemap_data.conftest import add_second_node
 from tests.musclemap_data.download.faulty_server import FaultyServer
-from tests.musclemap_data.download.test_faulty_server import clip, musclemap, states
+from tests.musclemap_data.download.test_faulty_server import (
+    clip,
+    kill_while_fetching,
+    musclemap,
+    states,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -112,22 +113,11 @@ def test_behind_a_killed_command_no_node_writes_on_and_the_next_continues(cluste
         write_manifest(tmp_path / "m.csv", [clip("v", server.url("slow"))])
         words = ["download", "--manifest", str(tmp_path / "m.csv"), "--data", str(data)]
         words += ["--engine", "ray", "--address", cluster[0].address]
-        process = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "cli.py"), *words], stderr=subprocess.DEVNULL
-        )
-        partial: list[Path] = []
-        give_up = time.monotonic() + 60
-        while not any(path.stat().st_size > 40_000 for path in partial):
-            assert process.poll() is None
-            assert time.monotonic() < give_up
-            time.sleep(0.1)
-            partial = list(data.glob("videos/.partial/*.part"))
-        process.kill()
-        process.wait()
+        partial = kill_while_fetching(words, data, more_than=40_000, within_s=60)
         time.sleep(1)
-        size = partial[0].stat().st_size
+        size = partial.stat().st_size
         time.sleep(1)
-        assert partial[0].stat().st_size == size < len(video)
+        assert partial.stat().st_size == size < len(video)
         server.lifted = True
         server.requests.clear()
         done = musclemap(*words)
